@@ -14,6 +14,12 @@ EXAMPLES = """examples:
       your own training run on your own photos, at four scales
   python run_eval.py --model a.safetensors,b.safetensors --masks generated --limit 5
       two weights files with drawn masks on the first five photos
+  python run_eval.py --model misf+elan,elan+misf,lte --weights weights
+      fill then enlarge, enlarge then fill, and LTE on the damaged photo itself, with
+      the weights of each found in a folder by what the files say of themselves
+  python run_eval.py --model all
+      all systems of the paper's comparison; those without weights run with random
+      ones, which is said
 The classical row is always there; `--model classical` measures it alone."""
 
 
@@ -22,7 +28,8 @@ def parse_flags(argv=None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--scale", default="4", help="one or more, such as 6 or 1.5,2 (default 4)")
-    add("--model", action="append", help="NAME, FILE or WORKDIR; list or repeat")
+    add("--model", action="append", help="NAME, FILE, WORKDIR or all; list or repeat")
+    add("--weights", default="weights", help="folder of weights (default weights)")
     add("--data", default="bundled", help="folder of photos (default bundled)")
     add("--masks", default="bundled", help="folder, or 'generated' (default bundled)")
     add("--out", default="runs/eval", help="folder for results (default runs/eval)")
@@ -38,17 +45,48 @@ def parse_scales(text: str) -> list[float]:
         raise errors.InputError(f"--scale {text}: give numbers, as in 1.5,2") from None
 
 
-def load_systems(models: list[str] | None) -> dict:
-    """Returns name -> system, the classical row first; None is the bundled model."""
-    import dear_jax
-    from dear_jax.evaluation import classical
+def names_of(models: list[str] | None) -> list[str]:
+    """The names of --model, the classical row first; "all" is the paper's systems."""
+    from dear_jax.pretrained import DEFAULT
+    from dear_jax.systems.catalogue import BASELINES
 
-    systems = {"classical": classical.restore}
-    for name in ",".join(models).split(",") if models else [None]:
-        if name != "classical":
-            restorer = dear_jax.load(name)
-            systems[name if restorer.name in systems else restorer.name] = restorer
-    return systems
+    names = ["classical"]
+    for name in ",".join(models).split(",") if models else [DEFAULT]:
+        names += [DEFAULT, *BASELINES, "dear"] if name == "all" else [name]
+    return list(dict.fromkeys(names))
+
+
+def load_systems(flags: argparse.Namespace, cases) -> tuple[dict, dict]:
+    """Returns name -> system and name -> remark; one that cannot has only a remark.
+
+    A system that "all" names is run with random weights where it has none.
+    """
+    from dear_jax.evaluation.report import UNTRAINED
+    from dear_jax.pretrained import load
+    from dear_jax.systems.catalogue import is_system, open_system
+
+    every = "all" in ",".join(flags.model or []).split(",")
+    case = next(iter(cases))
+    sizes = case.image.shape[:2], case.truth.shape[:2]
+    systems, remarks = {}, {}
+    for name in names_of(flags.model):
+        try:
+            if every and is_system(name):
+                system = open_system(name, flags.weights, cases.scale)
+            else:
+                system = load(name, weights=flags.weights)
+            system.check(*sizes)
+        except errors.NoWeights as error:
+            if not every and len(names_of(flags.model)) == 2:
+                raise
+            remarks[name] = str(error)
+            continue
+        label = name if system.name in systems else system.name
+        label += "" if system.trained else UNTRAINED
+        systems[label] = system
+        if system.remark(*sizes):
+            remarks[label] = system.remark(*sizes)
+    return systems, remarks
 
 
 def evaluate_scale(systems: dict, cases, out: Path, about: dict) -> list:
@@ -81,9 +119,12 @@ def main(argv=None) -> int:
         runs = [protocol.cases(data, masks, s, flags.limit) for s in scales]
         out = files.make_folder(flags.out)
         about = {"photos": f"{data} ({len(runs[0].photos)})", "masks": masks}
-        systems = load_systems(flags.model)
-        scores = [s for run in runs for s in evaluate_scale(systems, run, out, about)]
-        table = report.format_table(scores, about)
+        loaded = [load_systems(flags, run) for run in runs]
+        scores, notes = [], {}
+        for run, (systems, remarks) in zip(runs, loaded, strict=True):
+            scores += evaluate_scale(systems, run, out, about)
+            notes[run.scale] = remarks
+        table = report.format_table(scores, about, notes=notes)
         report.write_text(out / "table.txt", table)
         print(table, *(f"sheet: {out}/scale-{s:g}.png" for s in scales), sep="\n")
     except errors.InputError as error:

@@ -2,7 +2,9 @@
 
 The same command continues a run that was stopped or killed. Every field of the
 configuration can be changed: --config.train.steps=1000 --config.data.side=48. The
-configurations in configs/ say what they need and how long they take.
+configurations in configs/ say what they need and how long they take. After a colon
+they take the system to train: --config=configs/celebahq.py:elan,scale=6; see
+configs/systems.py.
 """
 
 import runpy
@@ -64,12 +66,13 @@ def check_key(config: ConfigDict, keys: list[str]) -> None:
         part, path = part[key], f"{path}.{key}"
 
 
-def read_config(file: str) -> ConfigDict:
-    """Runs a configuration file; InputError if it is missing or no such file."""
+def read_config(where: str) -> ConfigDict:
+    """Runs FILE or FILE:SYSTEM; InputError if it is missing or no such file."""
+    file, *system = where.split(":", 1)
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file; see configs/ for those there are")
     try:
-        return runpy.run_path(file)["get_config"]()
+        return runpy.run_path(file)["get_config"](*system)
     except (SyntaxError, KeyError) as error:
         raise InputError(
             f"{file}: not a configuration, which is Python with a function get_config "

@@ -16,17 +16,22 @@ The paper's numbers at x4 (Table 1): PSNR 29.84, SSIM 0.968, L1 0.022, LPIPS 0.0
 
 import ml_collections
 
-from configs import quickstart
-from dear_jax.model.presets import fields_of
+from configs import quickstart, systems
+from dear_jax.registry import fields_of
 
 PHOTOS = 28_000
 BATCH = 16
 EPOCH = PHOTOS // BATCH
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """Returns the configuration."""
-    config = quickstart.get_config()
+def get_config(system: str = "dear") -> ml_collections.ConfigDict:
+    """Returns the configuration of a system, see configs/systems.py."""
+    return systems.choose(base(), system)
+
+
+def base() -> ml_collections.ConfigDict:
+    """The paper's recipe for DEAR."""
+    config = quickstart.base()
     config.model = ml_collections.ConfigDict(fields_of("dear"))
 
     config.data.photos = ("data/celebahq256/train",)
@@ -39,7 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.optimizer.learning_rate = 1e-4
     config.optimizer.schedule = "halving"
-    config.optimizer.halve_every = 100 * EPOCH
+    config.optimizer.halve_at = (100 * EPOCH,)
     config.optimizer.warmup = 0
     config.optimizer.clip_norm = 0.0
 

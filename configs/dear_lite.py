@@ -16,7 +16,7 @@ from configs import quickstart
 
 def get_config() -> ml_collections.ConfigDict:
     """Returns the configuration."""
-    config = quickstart.get_config()
+    config = quickstart.base()
     faces, scenes = "data/faces256/train", "data/scenes256/train"
     config.data.photos = (faces, scenes, scenes)
     config.data.masks = "data/masks/train"

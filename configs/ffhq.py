@@ -14,17 +14,17 @@ The paper's numbers at x4 (Table 1): PSNR 28.97, SSIM 0.879, L1 0.023, LPIPS 0.1
 
 import ml_collections
 
-from configs import celebahq
+from configs import celebahq, systems
 
 EPOCH = 60_000 // celebahq.BATCH
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """Returns the configuration."""
-    config = celebahq.get_config()
+def get_config(system: str = "dear") -> ml_collections.ConfigDict:
+    """Returns the configuration of a system, see configs/systems.py."""
+    config = celebahq.base()
     config.data.photos = ("data/ffhq256/train",)
     config.evaluate.photos = "data/ffhq256/test"
     config.evaluate.every = 5 * EPOCH
-    config.optimizer.halve_every = 100 * EPOCH
+    config.optimizer.halve_at = (100 * EPOCH,)
     config.train.steps = 200 * EPOCH
-    return config
+    return systems.choose(config, system)

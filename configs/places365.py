@@ -16,17 +16,17 @@ The paper's numbers at x4 (Table 1): PSNR 25.61, SSIM 0.824, L1 0.040, LPIPS 0.1
 
 import ml_collections
 
-from configs import celebahq
+from configs import celebahq, systems
 
 EPOCH = 1_803_460 // celebahq.BATCH
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """Returns the configuration."""
-    config = celebahq.get_config()
+def get_config(system: str = "dear") -> ml_collections.ConfigDict:
+    """Returns the configuration of a system, see configs/systems.py."""
+    config = celebahq.base()
     config.data.photos = ("data/places365/train",)
     config.evaluate.photos = "data/places365/val"
     config.evaluate.every = 20_000
-    config.optimizer.halve_every = 100 * EPOCH
+    config.optimizer.halve_at = (100 * EPOCH,)
     config.train.steps = 200 * EPOCH
-    return config
+    return systems.choose(config, system)

@@ -5,15 +5,52 @@
 
 It shows that everything works; seven photos teach a model little. Each field can
 be changed on the command line, e.g. --config.train.steps=400.
+
+Every other system can be tried the same way, at a size for two cores:
+configs/quickstart.py:lte, :edsr,scale=3, :misf,side=64 and so on, see
+configs/systems.py. Perceptual losses are off here, since they need a file; the
+recipes proper are those of configs/celebahq.py.
 """
 
 import ml_collections
 
-from dear_jax.model.presets import fields_of
+from configs import systems
+from dear_jax.registry import fields_of
+
+# Widths and depths of the other systems for two cores, and how fast they learn.
+SMALL = {
+    "dear": {"width": 16, "blocks": 2, "decoder_width": 64},
+    "liif": {"width": 32, "blocks": 4, "decoder_width": 64},
+    "lte": {"width": 32, "blocks": 4, "hidden": 64},
+    "edsr": {"width": 32, "blocks": 4},
+    "elan": {"channels": 30, "blocks": 8},
+    "misf": {"width": 16, "blocks": 4},
+    "lama": {"width": 16, "blocks": 4},
+}
+RATES = {"elan": 5e-4, "misf": 5e-4, "lama": 1e-3}
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """Returns the configuration; all other configurations start from this one."""
+def get_config(system: str = "dear-lite") -> ml_collections.ConfigDict:
+    """Returns the configuration of a system, see configs/systems.py."""
+    config = base()
+    if system == "dear-lite":
+        return config
+    steps, optimizer = config.train.steps, config.optimizer.to_dict()
+    systems.choose(config, system)
+    name = config.model.architecture
+    config.model.update(SMALL[name])
+    config.optimizer.update(optimizer)
+    config.optimizer.learning_rate = RATES.get(name, 1e-3)
+    config.train.update(steps=steps, batch_size=8, ema_decay=0.99)
+    if "discriminator" in config:
+        config.objective.perceptual = 0.0
+    if name == "misf":
+        config.objective.style = 0.0
+    return config
+
+
+def base() -> ml_collections.ConfigDict:
+    """`dear-lite`; all other configurations start from this one."""
     config = ml_collections.ConfigDict()
     config.seed = 0
 
@@ -30,19 +67,27 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.side = 32
     # Range of the scale: target side / low-resolution side.
     config.data.scale = (1.0, 4.0)
-    # High-resolution pixels asked for in each photo.
+    # High-resolution pixels asked for in each photo; 0 = the whole photo.
     config.data.queries = 1024
     # Share of photos without any hole.
     config.data.clean = 0.0
+    # "flip" left and right, or "dihedral": up and down and transposed too.
+    config.data.augment = "flip"
     # Reading threads, and reading processes (0 = none).
     config.data.threads = 1
     config.data.workers = 0
 
+    config.objective = ml_collections.ConfigDict()
+    # See dear_jax/training/objectives.py.
+    config.objective.name = "query"
+    # Weight of the rebuilt low-resolution photo in the loss (Eq. 10).
+    config.objective.reconstruction = 0.01
+
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.learning_rate = 1e-3
-    # "cosine", or "halving" every `halve_every` steps.
+    # "cosine", "constant", or "halving" at each of the steps `halve_at`.
     config.optimizer.schedule = "cosine"
-    config.optimizer.halve_every = 100_000
+    config.optimizer.halve_at = ()
     # Steps of linear rise at the start.
     config.optimizer.warmup = 50
     config.optimizer.betas = (0.9, 0.999)
@@ -53,8 +98,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.steps = 600
     # Photos per step, over all devices.
     config.train.batch_size = 8
-    # Weight of the rebuilt low-resolution photo in the loss (Eq. 10).
-    config.train.reconstruction_weight = 0.01
     # Of the moving average of the parameters, per step.
     config.train.ema_decay = 0.99
 
@@ -64,6 +107,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluate.photos = "bundled"
     config.evaluate.masks = "bundled"
     config.evaluate.scale = 4.0
+    # Reduce the photos by this factor first.
+    config.evaluate.reduce = 1.0
     # Only the first photos.
     config.evaluate.limit = 7
 

@@ -14,12 +14,12 @@ from dear_jax.errors import InputError
 
 if TYPE_CHECKING:
     from dear_jax.pretrained import load
-    from dear_jax.restore import Restorer
+    from dear_jax.systems.restorer import Restorer
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Restorer", "__version__", "load"]
 
-_HOMES = {"load": "pretrained", "Restorer": "restore"}
+_HOMES = {"load": "pretrained", "Restorer": "systems.restorer"}
 
 
 def __getattr__(name: str):

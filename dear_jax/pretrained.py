@@ -1,23 +1,30 @@
-"""Finding a model: bundled, in a weights file or in a training workdir."""
+"""Finding a model: bundled, in a file, of a training run, or a system by name."""
 
 from pathlib import Path
 
 from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.restore import Restorer
+from dear_jax.systems.catalogue import BASELINES, from_weights, is_system, open_system
+from dear_jax.systems.restorer import Restorer
 from dear_jax.weights import read_weights
 
 DEFAULT = "dear-lite"
 
 
-def load(what: str | Path | None = None, which: str = "latest") -> Restorer:
-    """Loads a model.
+def load(
+    what: str | Path | None = None,
+    which: str = "latest",
+    weights: str | Path | None = None,
+) -> Restorer:
+    """Loads a model, or a system of two.
 
     Args:
       what: None for the bundled default, the name of a bundled model, a weights
-        file (*.safetensors), or the workdir of a training run.
+        file (*.safetensors), the workdir of a training run, or a system such as
+        "misf+elan", see `dear_jax.systems.catalogue`.
       which: of a workdir, "latest" (the EMA of its last checkpoint) or "best" (the
         EMA that scored best).
+      weights: folder of weights files in which a system finds its models.
 
     Raises:
       InputError: if there is no such model; the message names what there is.
@@ -29,16 +36,17 @@ def load(what: str | Path | None = None, which: str = "latest") -> Restorer:
     path = Path(name).expanduser()
     # The name of a bundled model always means that; ./NAME is a file or folder.
     if name in shipped:
-        weights = read_weights(shipped[name])
-    elif path.is_dir():
+        return from_weights(read_weights(shipped[name]), name)
+    if is_system(name):
+        return open_system(name, Path(weights) if weights else None)
+    if path.is_dir():
         from dear_jax.training.workdir import read_run
 
-        weights, name = read_run(path, which), path.resolve().name
-    elif path.is_file():
-        weights, name = read_weights(path), path.stem
-    else:
-        raise InputError(
-            f"model {name!r}: neither a bundled model ({', '.join(shipped) or 'none'}) "
-            "nor a weights file nor a training workdir"
-        )
-    return Restorer(weights.model, weights.params, name, weights.provenance)
+        return from_weights(read_run(path, which), path.resolve().name)
+    if path.is_file():
+        return from_weights(read_weights(path), path.stem)
+    raise InputError(
+        f"model {name!r}: neither a bundled model ({', '.join(shipped) or 'none'}) "
+        "nor a weights file nor a training workdir nor a system such as "
+        f"{BASELINES[3]!r}"
+    )

@@ -13,10 +13,29 @@ from PIL import Image
 
 
 def bicubic(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes a uint8 photo [H, W, 3] to `size` = (h, w) with Pillow's bicubic."""
+    """Resizes a photo [H, W, 3] to `size` = (h, w) with Pillow's bicubic.
+
+    uint8 gives uint8; floats in [0, 1] give float32 in [0, 1], without rounding.
+    """
+    return _resize(photo, size, Image.Resampling.BICUBIC)
+
+
+def bilinear(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As `bicubic`, with Pillow's bilinear filter."""
+    return _resize(photo, size, Image.Resampling.BILINEAR)
+
+
+def _resize(
+    photo: np.ndarray, size: tuple[int, int], method: Image.Resampling
+) -> np.ndarray:
     height, width = size
-    resized = Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    if photo.dtype == np.uint8:
+        return np.asarray(Image.fromarray(photo).resize((width, height), method))
+    channels = [
+        Image.fromarray(np.asarray(photo[..., c], np.float32)) for c in range(3)
+    ]
+    resized = [np.asarray(c.resize((width, height), method)) for c in channels]
+    return np.clip(np.stack(resized, axis=-1), 0, 1)
 
 
 def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -19,21 +19,22 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
-from dear_jax.model.presets import build, init_shapes
+from dear_jax.registry import build, init_shapes
 
 FORMAT = "dear_jax/1"
 
 
 class Weights(NamedTuple):
-    """Parameters of a model and what is known of them.
+    """Variables of a model and what is known of them.
 
     Attributes:
-      params: nested dict of arrays.
-      model: the model's fields, see `dear_jax.model.presets`.
+      variables: {"params": nested dict of arrays}, and "batch_stats" likewise where
+        there is batch normalisation.
+      model: the model's fields, see `dear_jax.registry`.
       provenance: how the weights were made.
     """
 
-    params: dict[str, Any]
+    variables: dict[str, Any]
     model: dict[str, Any]
     provenance: dict[str, Any]
 
@@ -49,7 +50,7 @@ def write_weights(path: str | Path, weights: Weights, dtype: str = "float32") ->
     from safetensors.numpy import save_file
 
     kind = {"float32": np.float32, "bfloat16": jnp.bfloat16}[dtype]
-    flat = flatten_dict(jax.device_get(weights.params), sep="/")
+    flat = flatten_dict(jax.device_get(weights.variables), sep="/")
     tensors = {k: np.ascontiguousarray(v, dtype=kind) for k, v in sorted(flat.items())}
     header = {
         "format": FORMAT,
@@ -68,6 +69,33 @@ def read_weights(path: str | Path) -> Weights:
       InputError: if the file is missing, damaged or not of this project, or does
         not fit the model it names.
     """
+    header, tensors = _read(path)
+    if _digest(tensors, header) != header.get("sha256"):
+        raise InputError(f"{path}: damaged (its hash differs); fetch it again")
+    model, provenance = (json.loads(header[k]) for k in ("model", "provenance"))
+    _check_fit(path, model, {key: value.shape for key, value in tensors.items()})
+    floats = {key: value.astype(np.float32) for key, value in tensors.items()}
+    return Weights(unflatten_dict(floats, sep="/"), model, provenance)
+
+
+def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads only the model's fields and the provenance of a weights file.
+
+    Raises:
+      InputError: as `read_weights`, but for damage to the tensors.
+    """
+    header, _ = _read(path, tensors=False)
+    return json.loads(header["model"]), json.loads(header["provenance"])
+
+
+def freeze(model: Mapping[str, Any]) -> tuple:
+    """A model's fields as something hashable; dict() of it gives them back."""
+    pairs = ((k, tuple(v) if isinstance(v, list) else v) for k, v in model.items())
+    return tuple(sorted(pairs))
+
+
+def _read(path: str | Path, tensors: bool = True) -> tuple[dict, dict]:
+    """Header and tensors of a file of ours; InputError if it is none."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -75,7 +103,8 @@ def read_weights(path: str | Path) -> Weights:
     try:
         with safe_open(path, "numpy") as file:
             header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+            keys = sorted(file.keys()) if tensors else []
+            found = {key: file.get_tensor(key) for key in keys}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a readable safetensors file ({error}); fetch it again"
@@ -85,12 +114,7 @@ def read_weights(path: str | Path) -> Weights:
             f"{path}: format {header.get('format')!r} is not {FORMAT!r}; "
             "give weights written by dear_jax"
         )
-    if _digest(tensors, header) != header.get("sha256"):
-        raise InputError(f"{path}: damaged (its hash differs); fetch it again")
-    model, provenance = (json.loads(header[k]) for k in ("model", "provenance"))
-    _check_fit(path, model, {key: value.shape for key, value in tensors.items()})
-    params = {key: value.astype(np.float32) for key, value in tensors.items()}
-    return Weights(unflatten_dict(params, sep="/"), model, provenance)
+    return header, found
 
 
 def _check_fit(path: str | Path, model: dict, shapes: dict[str, tuple]) -> None:

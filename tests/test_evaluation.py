@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dear_jax
-from dear_jax import photo, resize, sheet
+from dear_jax import photo, pretrained, resize, sheet
 from dear_jax.errors import InputError
-from dear_jax.evaluation import classical, protocol, report
+from dear_jax.evaluation import protocol, report
 from dear_jax.evaluation.evaluate import Score, evaluate
+from dear_jax.systems.catalogue import open_system
+from dear_jax.systems.classical import Interpolation
 
 ROOT = Path(__file__).parents[1]
+classical = open_system("classical")
 
 
 @pytest.fixture
@@ -139,23 +141,23 @@ def test_classical_row_ignores_what_stands_in_the_holes():
     image = rng.integers(0, 256, (12, 10, 3), np.uint8)
     mask = rng.random((12, 10)) < 0.3
     other = np.where(mask[..., None], 255 - image, image)
-    restored = classical.restore(image, mask, (30, 25))
+    restored = classical(image, mask, size=(30, 25))
     assert restored.shape == (30, 25, 3)
-    np.testing.assert_array_equal(restored, classical.restore(other, mask, (30, 25)))
+    np.testing.assert_array_equal(restored, classical(other, mask, size=(30, 25)))
 
 
 def test_classical_row_without_holes_is_bicubic_and_without_photo_grey():
     image = np.random.default_rng(1).integers(0, 256, (8, 9, 3), np.uint8)
     nothing, everything = np.zeros((8, 9), bool), np.ones((8, 9), bool)
     expected = resize.bicubic(image, (20, 20))
-    np.testing.assert_array_equal(classical.restore(image, nothing, (20, 20)), expected)
-    assert (classical.restore(image, everything, (20, 20)) == 128).all()
+    np.testing.assert_array_equal(classical(image, nothing, size=(20, 20)), expected)
+    assert (classical(image, everything, size=(20, 20)) == 128).all()
 
 
 def test_every_case_and_system_is_scored_in_order(folders):
     seen = []
     scores = evaluate(
-        {"bicubic": _bicubic, "classical": classical.restore},
+        {"bicubic": _bicubic, "classical": classical},
         protocol.cases(*folders, 2, 2),
         on_progress=lambda score, case, output: seen.append((score, output.shape)),
     )
@@ -310,9 +312,7 @@ def test_command_writes_table_json_and_sheet(folders, tmp_path):
     assert table in done.stdout and str(out / "scale-3.png") in done.stdout
     names = {"scale-1.5.json", "scale-1.5.png", "scale-3.json", "scale-3.png"}
     assert {p.name for p in out.iterdir()} == names | {"table.txt"}
-    again = evaluate(
-        {"classical": classical.restore}, protocol.cases(data, masks, 3, 2)
-    )
+    again = evaluate({"classical": classical}, protocol.cases(data, masks, 3, 2))
     assert report.read_json(out / "scale-3.json") == again
 
 
@@ -338,14 +338,12 @@ def test_bad_flags_are_named_with_a_remedy(command, capsys, flags, words):
 
 
 def test_loaded_models_stand_beside_the_classical_row(command, tmp_path, monkeypatch):
-    def load(name=None):
-        def restorer(image, mask, size):
-            return _bicubic(image, mask, size)
-
-        restorer.name = "dear"
+    def load(name, weights):
+        restorer = Interpolation("classical" if name == "classical" else "dear")
+        restorer.restore = lambda image, mask, size: _bicubic(image, mask, size)
         return restorer
 
-    monkeypatch.setattr(dear_jax, "load", load, raising=False)
+    monkeypatch.setattr(pretrained, "load", load)
     assert command("--model", "one,two", "--limit", "1") == 0
     rows = report.read_json(tmp_path / "out" / "scale-4.json")
     assert [row.system for row in rows] == ["classical", "dear", "two"] * 2

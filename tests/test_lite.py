@@ -11,7 +11,7 @@ from tiny import example
 
 from dear_jax.model.base import sample_bicubic
 from dear_jax.model.lite import fold, unfold, validity_pyramid
-from dear_jax.model.presets import build, fields_of
+from dear_jax.registry import build, fields_of
 
 TINY = {
     "widths": (8, 8, 16, 16),

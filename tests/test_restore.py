@@ -8,8 +8,9 @@ import pytest
 from tiny import tiny_restorer
 
 import dear_jax
-from dear_jax import restore
 from dear_jax.errors import InputError
+from dear_jax.systems import query
+from dear_jax.weights import freeze
 
 PRESETS = ("dear", "dear-lite")
 
@@ -74,14 +75,14 @@ def test_hidden_pixels_cannot_matter(restorer):
 def test_chunked_decoding_is_whole_decoding(restorer, monkeypatch):
     photo, mask = photo_of(8, 6) / np.float32(255), mask_of(8, 6)
     whole = restorer(photo, mask, scale=3)
-    monkeypatch.setattr(restore, "CHUNK", 64)
+    monkeypatch.setattr(query, "CHUNK", 64)
     np.testing.assert_allclose(restorer(photo, mask, scale=3), whole, atol=1e-6)
 
 
 def test_chunked_attention_is_whole_attention(restorer, monkeypatch):
     photo, mask = photo_of(8, 8) / np.float32(255), mask_of(8, 8)
     whole = restorer(photo, mask, scale=2)
-    monkeypatch.setattr(restore, "ATTENTION_BUDGET", 35)
+    monkeypatch.setattr(query, "ATTENTION_BUDGET", 35)
     np.testing.assert_allclose(restorer(photo, mask, scale=2), whole, atol=1e-5)
 
 
@@ -90,7 +91,7 @@ def test_padding_to_a_shared_size_changes_nothing(restorer):
     import jax
 
     from dear_jax.model.coordinates import pixel_centres
-    from dear_jax.model.presets import build
+    from dear_jax.registry import build
 
     photo, mask = photo_of(13, 11) / np.float32(255), mask_of(13, 11)
     queries = pixel_centres((26, 22)).reshape(1, -1, 2)
@@ -98,7 +99,7 @@ def test_padding_to_a_shared_size_changes_nothing(restorer):
         np.float32(2) / np.array([26, 22], np.float32), queries.shape
     )
     colours, _ = jax.jit(build(restorer.model).apply)(
-        {"params": restorer.params},
+        restorer.variables,
         photo[None],
         mask[None, ..., None].astype(np.float32),
         queries,
@@ -113,9 +114,9 @@ def test_one_compilation_serves_many_sizes(preset, encoders):
     restorer = tiny_restorer(preset, decoder_width=9)
     for height, width in ((13, 16), (15, 16), (16, 10), (11, 9)):
         restorer(photo_of(height, width), size=(16, 16))
-    model = restore._freeze(restorer.model)
-    assert restore._encoder(model)._cache_size() == encoders
-    assert restore._decoder(model)._cache_size() == 1
+    model = freeze(restorer.model)
+    assert query._encoder(model)._cache_size() == encoders
+    assert query._decoder(model)._cache_size() == 1
 
 
 def test_importance_is_a_map_of_the_photos_size(restorer):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny import TINY, tiny_restorer
 
-from dear_jax.model.presets import PRESETS, build
+from dear_jax.registry import build
 
 # Preset -> halo in pixels, multiple of tile origins, full depth.
 LOCAL = {
@@ -14,7 +14,7 @@ LOCAL = {
 }
 
 
-@pytest.fixture(scope="module", params=PRESETS)
+@pytest.fixture(scope="module", params=LOCAL)
 def embedder(request):
     """A function (photo, mask, base) -> (F, K_p), and halo and origin multiple."""
     halo, multiple, depth = LOCAL[request.param]
@@ -25,7 +25,7 @@ def embedder(request):
     def embed(image, mask, base):
         inside = np.ones(mask.shape, np.float32)
         arguments = (image, mask, inside, base)
-        return module.apply({"params": restorer.params}, *arguments, method="embed")
+        return module.apply(restorer.variables, *arguments, method="embed")
 
     return embed, halo, multiple
 
@@ -69,4 +69,4 @@ def test_the_halo_is_not_much_too_large(embedder):
 
 
 def test_every_tiny_preset_is_tested_here():
-    assert set(LOCAL) == set(TINY) == set(PRESETS)
+    assert set(LOCAL) == set(TINY)

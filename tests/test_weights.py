@@ -7,18 +7,18 @@ from safetensors.numpy import save_file
 from tiny import tiny_restorer
 
 from dear_jax.errors import InputError
-from dear_jax.model.presets import build
+from dear_jax.registry import build
 from dear_jax.weights import Weights, read_weights, write_weights
 
 
 @pytest.fixture(scope="module")
 def weights():
     restorer = tiny_restorer("dear-lite")
-    return Weights(restorer.params, restorer.model, {"terms": "none"})
+    return Weights(restorer.variables, restorer.model, {"terms": "none"})
 
 
 def leaves(weights: Weights) -> list[np.ndarray]:
-    return jax.tree.leaves(weights.params)
+    return jax.tree.leaves(weights.variables)
 
 
 def test_float32_weights_come_back_to_the_bit(weights, tmp_path):
@@ -59,7 +59,7 @@ def test_changed_terms_are_noticed(weights, tmp_path):
 def test_weights_that_do_not_fit_their_model_are_refused(weights, tmp_path):
     wider = {**weights.model, "decoder_width": 9}
     write_weights(tmp_path / "w.safetensors", weights._replace(model=wider))
-    with pytest.raises(InputError, match="does not fit its model: decoder"):
+    with pytest.raises(InputError, match="does not fit its model: params/decoder"):
         read_weights(tmp_path / "w.safetensors")
 
 

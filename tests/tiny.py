@@ -5,8 +5,9 @@ import ml_collections
 import numpy as np
 
 from configs import quickstart
-from dear_jax.model.presets import build, fields_of, init_shapes
-from dear_jax.restore import Restorer
+from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.systems.query import QueryRestorer
+from dear_jax.weights import Weights
 
 TINY = {
     "dear": {"width": 4, "blocks": 1, "decoder_width": 8},
@@ -25,11 +26,11 @@ def tiny_fields(preset: str) -> dict:
     return {**fields_of(preset), **TINY[preset]}
 
 
-def tiny_restorer(preset: str, seed: int = 0, **changes) -> Restorer:
+def tiny_restorer(preset: str, seed: int = 0, **changes) -> QueryRestorer:
     """A restorer with random weights, none of them zero."""
     fields = {**tiny_fields(preset), **changes}
-    params = draw_like(init_shapes(build(fields)), seed=seed)
-    return Restorer(fields, params, f"tiny-{preset}")
+    variables = draw_like(init_shapes(build(fields)), seed=seed)
+    return QueryRestorer(Weights(variables, fields, {}), f"tiny-{preset}")
 
 
 def draw_like(shapes, gain: float = 2, seed: int = 0):
@@ -60,7 +61,7 @@ def example(size: tuple[int, int], ratio: float = 0.4, batch: int = 1):
 
 def tiny_config(steps: int = 8, **changes) -> ml_collections.ConfigDict:
     """A training run of seconds on the bundled photos; changes as {"a.b": value}."""
-    config = quickstart.get_config()
+    config = quickstart.base()
     config.model.update(TINY["dear-lite"])
     config.data.side, config.data.queries = 16, 32
     config.data.threads = 0

@@ -1,14 +1,14 @@
 """One training example from one photo: crop, reduce, mask and sample pixels.
 
 Everything here is numpy on the host. S is the low-resolution side and Q the
-number of queries.
+number of queries. T is the side of the crop.
 """
 
 import grain
 import numpy as np
 
 from dear_jax import resize
-from dear_jax.data.masks import Generated, MaskFiles
+from dear_jax.data.masks import Masks
 from dear_jax.model.coordinates import to_coordinates
 
 
@@ -19,24 +19,29 @@ class MakeExample(grain.transforms.RandomMap):
       masks: where masks are drawn from, as `open_masks` returns it.
       side: S, the low-resolution side in pixels.
       scale: (low, high), the range of the random target side / S, at least 1.
-      queries: Q, the number of high-resolution pixels asked for.
+      queries: Q, the number of high-resolution pixels asked for; 0 for the whole
+        crop.
       clean: share of examples with an empty mask, in [0, 1] (plain
         super-resolution).
+      augment: "flip", left to right with probability 1/2, or "dihedral", which adds
+        as probable flips upside down and about the diagonal.
     """
 
     def __init__(
         self,
-        masks: MaskFiles | Generated,
+        masks: Masks,
         side: int,
         scale: tuple[float, float],
         queries: int,
         clean: float = 0.0,
+        augment: str = "flip",
     ):
         self.masks = masks
         self.side = side
         self.scale = tuple(scale)
         self.queries = queries
         self.clean = clean
+        self.augment = augment
 
     def random_map(
         self, photo: np.ndarray, rng: np.random.Generator
@@ -52,21 +57,24 @@ class MakeExample(grain.transforms.RandomMap):
           nothing missing (the model hides what the mask says); "mask" [S, S, 1],
           1 = missing; "coordinates" [Q, 2], centres (y, x) of pixels of the crop
           in [-1, 1]; "cell" [Q, 2], the side of such a pixel in the same units;
-          "colours" [Q, 3] in [0, 1], the crop at those pixels.
+          "colours" [Q, 3] in [0, 1], the crop at those pixels. With Q = 0, instead
+          of the last three, "target" [T, T, 3] in [0, 1], the crop.
         """
         target = max(self.side, round(self.side * rng.uniform(*self.scale)))
-        crop = random_crop(photo, target, rng)
-        if rng.random() < 0.5:
-            crop = crop[:, ::-1]
+        crop = augmented(random_crop(photo, target, rng), self.augment, rng)
         image = resize.bicubic(crop, (self.side, self.side))
         mask = self.masks.draw(rng, (self.side, self.side))
         if rng.random() < self.clean:
             mask = np.zeros_like(mask)
-        rows, columns = random_pixels(target, self.queries, rng)
-        coordinates = to_coordinates(np.stack([rows, columns], -1), (target, target))
-        return {
+        made = {
             "image": _unit(image),
             "mask": mask[:, :, None].astype(np.float32),
+        }
+        if not self.queries:
+            return made | {"target": _unit(crop)}
+        rows, columns = random_pixels(target, self.queries, rng)
+        coordinates = to_coordinates(np.stack([rows, columns], -1), (target, target))
+        return made | {
             "coordinates": coordinates,
             "cell": np.full((self.queries, 2), 2 / target, np.float32),
             "colours": _unit(crop[rows, columns]),
@@ -87,6 +95,18 @@ def random_crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> np.nd
     top = rng.integers(height - side + 1)
     left = rng.integers(width - side + 1)
     return photo[top : top + side, left : left + side]
+
+
+def augmented(crop: np.ndarray, how: str, rng: np.random.Generator) -> np.ndarray:
+    """Flips a square [T, T, 3] at random, as `how`, see `MakeExample`, says."""
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    if how == "dihedral":
+        if rng.random() < 0.5:
+            crop = crop[::-1]
+        if rng.random() < 0.5:
+            crop = crop.swapaxes(0, 1)
+    return crop
 
 
 def random_pixels(

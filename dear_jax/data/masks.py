@@ -1,4 +1,4 @@
-"""Training masks: random files of a folder, or strokes drawn on the spot.
+"""Training masks: random files of a folder, or drawn on the spot by rule.
 
 A mask is bool [h, w], True = missing, at the low-resolution size.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dear_jax import photo, resize
-from dear_jax.data import strokes
+from dear_jax.data import lama_masks, strokes
 from dear_jax.errors import InputError
 
 _REMEMBERED_BYTES = 1 << 29
@@ -30,7 +30,7 @@ class MaskFiles:
         if not self._folder.is_dir():
             raise InputError(
                 f"{folder}: no such folder (looked from {Path.cwd()}); set "
-                'config.data.masks to a folder of masks or to "generated"'
+                'config.data.masks to a folder of masks, "generated" or "lama"'
             )
         self._names = sorted(
             path.relative_to(self._folder).as_posix()
@@ -40,7 +40,7 @@ class MaskFiles:
         if not self._names:
             raise InputError(
                 f"{folder}: no mask image in it or below it; set config.data.masks "
-                'to a folder of masks or to "generated"'
+                'to a folder of masks, "generated" or "lama"'
             )
         self._remembered = {}
         self._bytes = 0
@@ -107,10 +107,29 @@ class Generated:
         )
 
 
-def open_masks(where: str) -> MaskFiles | Generated:
-    """Opens a folder of masks, or "generated" for masks drawn by rule.
+class LaMaMasks:
+    """Masks drawn by `lama_masks.draw_lama_mask`, as LaMa is trained with."""
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def names(self) -> list[str]:
+        """Returns the names of the two kinds."""
+        return ["lama chains", "lama boxes"]
+
+    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+        """Returns a new mask, bool [h, w], of a random kind."""
+        return lama_masks.draw_lama_mask(rng, size)
+
+
+Masks = MaskFiles | Generated | LaMaMasks
+
+
+def open_masks(where: str) -> Masks:
+    """Opens a folder of masks, or "generated" or "lama" for masks drawn by rule.
 
     Raises:
       InputError: if the folder does not exist or no image lies below it.
     """
-    return Generated() if str(where) == "generated" else MaskFiles(where)
+    drawn = {"generated": Generated, "lama": LaMaMasks}.get(str(where))
+    return drawn() if drawn else MaskFiles(where)

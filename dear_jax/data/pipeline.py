@@ -2,12 +2,15 @@
 
 `data` is the `data` part of a configuration:
   photos: tuple of parts, as `open_photos` takes them
-  masks: a folder, or "generated"
+  masks: a folder, or "generated" or "lama" for masks drawn by rule
   skip_unreadable: leave unreadable photos out instead of stopping at them
   side: low-resolution side in pixels
   scale: (low, high) of the random target side / low-resolution side
-  queries: high-resolution pixels asked for in each example
+  queries: high-resolution pixels asked for in each example; 0 for the whole crop,
+    which needs low = high
   clean: optional, share of examples with an empty mask, 0 if absent
+  augment: optional, "flip" (left to right, also if absent) or "dihedral" (all eight
+    flips and turns)
   threads: reading threads, 0 to read in the caller's thread
   workers: reading processes, 0 for none
 """
@@ -24,6 +27,7 @@ from dear_jax.data.photos import open_photos
 from dear_jax.errors import InputError
 
 _BATCHES_AHEAD = 4
+_AUGMENTATIONS = ("flip", "dihedral")
 
 
 def training_batches(
@@ -61,7 +65,12 @@ def training_batches(
     _check(data, batch_size, seed, start, process)
     photos = open_photos(_parts(data), data.skip_unreadable)
     make = MakeExample(
-        open_masks(data.masks), data.side, data.scale, data.queries, _clean(data)
+        open_masks(data.masks),
+        data.side,
+        data.scale,
+        data.queries,
+        _clean(data),
+        _augment(data),
     )
     examples = (
         grain.MapDataset.source(photos).seed(seed).shuffle().repeat().random_map(make)
@@ -102,6 +111,9 @@ def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> 
         "seed": seed,
         "batch_size": batch_size,
     }
+    # Left out at its default, so that runs older than this setting go on.
+    if _augment(data) != "flip":
+        facts["augment"] = _augment(data)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -111,6 +123,10 @@ def _parts(data: ml_collections.ConfigDict) -> str | tuple[str, ...]:
 
 def _clean(data: ml_collections.ConfigDict) -> float:
     return data.get("clean", 0.0)
+
+
+def _augment(data: ml_collections.ConfigDict) -> str:
+    return data.get("augment", "flip")
 
 
 def _in_processes(iterable, workers: int):
@@ -131,9 +147,9 @@ def _check(
     start: int,
     process: tuple[int, int],
 ) -> None:
-    """Raises InputError for a number that cannot be used."""
+    """Raises InputError for a value that cannot be used."""
     index, count = process
-    least = {"side": 1, "queries": 1, "threads": 0, "workers": 0}
+    least = {"side": 1, "queries": 0, "threads": 0, "workers": 0}
     for key, bound in least.items():
         if data[key] < bound:
             raise InputError(f"config.data.{key}={data[key]}: must be at least {bound}")
@@ -141,6 +157,16 @@ def _check(
     if not 1 <= low <= high < float("inf"):
         raise InputError(
             f"config.data.scale={tuple(data.scale)}: needs 1 <= low <= high"
+        )
+    if not data.queries and low != high:
+        raise InputError(
+            f"config.data.scale={tuple(data.scale)}: config.data.queries=0 takes "
+            "whole crops, all of one size; give the same scale twice"
+        )
+    if _augment(data) not in _AUGMENTATIONS:
+        raise InputError(
+            f"config.data.augment={_augment(data)!r}: choose from "
+            f"{', '.join(map(repr, _AUGMENTATIONS))}"
         )
     if not 0 <= _clean(data) <= 1:
         raise InputError(f"config.data.clean={_clean(data)}: must lie in [0, 1]")

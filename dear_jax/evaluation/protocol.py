@@ -72,18 +72,20 @@ class Cases:
       photos: files, sorted by name.
       bins: bin name -> its masks sorted by name; bins in order.
       scale: see `Case`.
+      reduce: the truth is the photo reduced by this factor first.
     """
 
     photos: list[Path]
     bins: dict[str, list[TestMask]]
     scale: float
+    reduce: float = 1.0
 
     def __len__(self) -> int:
         return len(self.photos) * len(self.bins)
 
     def __iter__(self) -> Iterator[Case]:
         for index, path in enumerate(self.photos):
-            truth = _read_truth(path)
+            truth = _read_truth(path, self.reduce)
             size = input_size(truth.shape[:2], self.scale, path.name)
             reduced = resize.bicubic(truth, size)
             for name, masks in self.bins.items():
@@ -106,6 +108,7 @@ def cases(
     masks_where: str | Path,
     scale: float,
     limit: int | None = None,
+    reduce: float = 1.0,
 ) -> Cases:
     """Lays out the protocol's cases; photos and masks are read while iterating.
 
@@ -114,20 +117,21 @@ def cases(
       masks_where: see `open_test_masks`.
       scale: at least 1, need not be whole.
       limit: take only this many photos, the first by name.
+      reduce: reduce the photos by this factor first; what is left is the truth.
 
     Raises:
       InputError: at once for a bad scale, limit, folder or first photo; while
         iterating for a file that cannot be read, or is too small for the scale
         or for SSIM.
     """
-    scale = check_scale(scale)
+    scale, reduce = check_scale(scale), check_scale(reduce)
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least 1 photo, or no limit")
     folder = bundled.PHOTOS if str(photos_folder) == "bundled" else photos_folder
     photos = photo.list_photos(folder)[:limit]
     # Usually all photos are of one size: a hopeless scale is told before any work.
-    input_size(_read_truth(photos[0]).shape[:2], scale, photos[0].name)
-    return Cases(photos, open_test_masks(masks_where), scale)
+    input_size(_read_truth(photos[0], reduce).shape[:2], scale, photos[0].name)
+    return Cases(photos, open_test_masks(masks_where), scale, reduce)
 
 
 def check_scale(scale: float) -> float:
@@ -163,13 +167,16 @@ def open_test_masks(where: str | Path) -> dict[str, list[TestMask]]:
         a folder of mask files, each counted to a bin by its hole ratio at full
         size (one outside all bins to the nearest, so an empty mask is in "01-10");
         "generated": strokes drawn from a fixed seed, 50 per bin;
-        "bundled": the six masks that come with the package.
+        "bundled": the six masks that come with the package;
+        "none": one bin, "none", of one empty mask: nothing is missing.
 
     Raises:
       InputError: if the folder, or one of its sub-folders, has no readable mask.
     """
     if str(where) == "generated":
         return _generated_masks()
+    if str(where) == "none":
+        return {"none": [TestMask("none", lambda: np.zeros((1, 1), bool))]}
     folder = bundled.MASKS if str(where) == "bundled" else Path(where)
     if not folder.is_dir():
         raise InputError(
@@ -196,8 +203,10 @@ def nearest_bin(ratio: float) -> str:
     return strokes.bin_name(min(reversed(strokes.RATIO_BINS), key=distance))
 
 
-def _read_truth(path: Path) -> np.ndarray:
+def _read_truth(path: Path, reduce: float) -> np.ndarray:
     truth = photo.read_photo(path)
+    if reduce != 1:
+        truth = resize.bicubic(truth, input_size(truth.shape[:2], reduce, path.name))
     height, width = truth.shape[:2]
     if min(height, width) < SSIM_WINDOW:
         raise InputError(

@@ -20,6 +20,10 @@ from dear_jax.evaluation.protocol import Case
 from dear_jax.files import replacing
 
 POOLED = "pooled"
+# Pictures in a row of a sheet.
+WIDEST = 8
+# What the name of a system ends with whose weights are random.
+UNTRAINED = " (untrained)"
 METRICS = {
     "psnr": ("PSNR, dB (higher is better)", ".2f"),
     "ssim": ("SSIM (higher is better)", ".4f"),
@@ -31,6 +35,7 @@ def format_table(
     scores: Sequence[Score],
     about: Mapping[str, str] | None = None,
     baseline: str = "classical",
+    notes: Mapping[float, Mapping[str, str]] | None = None,
 ) -> str:
     """Lays out mean scores: one block per scale, a row per system, a column per bin.
 
@@ -41,6 +46,8 @@ def format_table(
       scores: of any systems and scales.
       about: facts for the head, such as {"photos": "bundled (8)"}.
       baseline: name of the system to compare with.
+      notes: scale -> system -> what to say of it below the block; a system without
+        scores gets a row of dashes.
 
     Returns:
       Lines of text, at most 88 wide for the usual six bins and short names; the
@@ -50,10 +57,12 @@ def format_table(
     lines += [f"{key}: {value}" for key, value in (about or {}).items()]
     for scale in sorted({score.scale for score in scores}):
         chosen = [score for score in scores if score.scale == scale]
-        lines += _block(f"x{scale:g}", chosen, baseline)
+        said = (notes or {}).get(scale, {})
+        lines += _block(f"x{scale:g}", chosen, baseline, said)
         if all(score.psnr_pasted is not None for score in chosen):
             title = f"x{scale:g}, known pixels pasted back"
-            lines += _block(title, [_pasted(score) for score in chosen], baseline)
+            pasted = [_pasted(score) for score in chosen]
+            lines += _block(title, pasted, baseline, said)
     return "\n".join(lines) + "\n"
 
 
@@ -147,7 +156,11 @@ class Showcase:
         captions = [f"{Path(case.photo).stem}\n{case.bin} %" for case, _ in shown]
         scale = f"{shown[0][0].scale:g}"
         titles = [f"input, x{scale}", *self._systems, "truth"]
-        return sheet.contact_sheet(rows, titles, captions)
+        if len(titles) <= WIDEST:
+            return sheet.contact_sheet(rows, titles, captions)
+        # Many systems stand below each other, small.
+        flipped = list(zip(*rows, strict=True))
+        return sheet.contact_sheet(flipped, captions, titles, cell=160)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -156,10 +169,13 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _block(title: str, scores: Sequence[Score], baseline: str) -> list[str]:
+def _block(
+    title: str, scores: Sequence[Score], baseline: str, notes: Mapping[str, str]
+) -> list[str]:
     systems = list(dict.fromkeys(score.system for score in scores))
+    missing = [system for system in notes if system not in systems]
     columns = sorted({score.bin for score in scores}) + [POOLED]
-    width = max(map(len, [*systems, "  vs " + baseline]))
+    width = max(map(len, [*systems, *missing, "  vs " + baseline]))
     images = len(scores) // len(systems)
     lines = ["", f"{title}: {images} results per system; columns are hole ratios in %"]
     for metric, (heading, form) in METRICS.items():
@@ -167,9 +183,15 @@ def _block(title: str, scores: Sequence[Score], baseline: str) -> list[str]:
         lines += ["", heading, _line("", columns, width)]
         for system, row in rows.items():
             lines.append(_line(system, [format(row[c], form) for c in columns], width))
-            if baseline in rows and system != baseline:
+            compared = system != baseline and not system.endswith(UNTRAINED)
+            if baseline in rows and compared:
                 gains = [_difference(row[c], rows[baseline][c], form) for c in columns]
                 lines.append(_line(f"  vs {baseline}", gains, width))
+        dashes = ["-"] * len(columns)
+        lines += [_line(system, dashes, width) for system in missing]
+    lines += [""] * bool(notes) + [f"{name}: {what}" for name, what in notes.items()]
+    if any(system.endswith(UNTRAINED) for system in systems):
+        lines += ["", f"{UNTRAINED.strip()}: random weights; it runs, it is no result"]
     return lines
 
 

@@ -11,6 +11,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from dear_jax.errors import InputError
 from dear_jax.model.attention import unmask_attention
 from dear_jax.model.base import sample_bicubic, sample_bilinear
 from dear_jax.model.decoder import ImplicitDecoder
@@ -47,11 +48,15 @@ class Features:
     projection: jax.Array
     base: jax.Array | None
 
+    def for_decoding(self) -> "Features":
+        """What `decode` reads, and None for the rest."""
+        return Features(None, None, None, None, self.projection, self.base)
+
 
 class DEAR(nn.Module):
     """Detail-enhanced attentional implicit representation.
 
-    The defaults are the paper's widths (the preset `dear`); `dear_jax.model.presets`
+    The defaults are the paper's widths (the variant `dear`); `dear_jax.registry`
     holds `dear-lite`. The parts can be switched off as in the paper's Table 5:
     what is off is left out of the decoder's input.
 
@@ -92,6 +97,15 @@ class DEAR(nn.Module):
     cell_decode: bool = False
     feature_unfold: bool = False
     residual: str = "none"
+
+    def check(self) -> None:
+        """Raises InputError for fields that do not go together."""
+        channels = self.widths[2] if self.network == "lite" else 4 * self.width
+        if self.detail_groups and channels % self.detail_groups:
+            raise InputError(
+                f"model field detail_groups = {self.detail_groups}; must divide the "
+                f"{channels} channels of the embedding"
+            )
 
     def setup(self) -> None:
         taps = self.importance_kernel**2

@@ -5,13 +5,14 @@
 
 The first layer is linear, so its part that depends on the pixel alone is
 computed once per low-resolution pixel (`project`), not once per query and
-neighbour.
+neighbour. LIIF is this decoder with other fields.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dear_jax.baselines.layers import TORCH_KERNEL, torch_bias
 from dear_jax.model.coordinates import gather_pixels, neighbours
 
 
@@ -28,6 +29,9 @@ class ImplicitDecoder(nn.Module):
       feature_unfold: let the first layer see the 3 x 3 features around a pixel
         (LIIF), as a 3x3 convolution, which is the same.
       zero_output: start from zero output, for a decoder that adds to a base.
+      rule: which pixels answer a query, see `neighbours`.
+      torch_channels: channels of the features, given where the initialisation is to
+        be PyTorch's (LIIF); 0 for Flax's.
     """
 
     width: int = 256
@@ -35,15 +39,25 @@ class ImplicitDecoder(nn.Module):
     cell_decode: bool = False
     feature_unfold: bool = False
     zero_output: bool = False
+    rule: str = "floor"
+    torch_channels: int = 0
 
     def setup(self) -> None:
         window = 3 if self.feature_unfold else 1
-        self.pixel_part = nn.Conv(self.width, (window, window), padding="SAME")
-        self.relative_part = nn.Dense(self.width, use_bias=False)
-        self.hidden = [nn.Dense(self.width) for _ in range(self.hidden_layers - 1)]
-        zeros = nn.initializers.zeros_init()
-        init = {"kernel_init": zeros} if self.zero_output else {}
-        self.output = nn.Dense(3, **init)
+        first, later = {}, {}
+        if self.torch_channels:
+            # To PyTorch the first layer's two parts are one layer.
+            fan_in = self.torch_channels * window**2 + (4 if self.cell_decode else 2)
+            first = {"kernel_init": torch_bias(fan_in), "bias_init": torch_bias(fan_in)}
+            later = {"kernel_init": TORCH_KERNEL, "bias_init": torch_bias(self.width)}
+        self.pixel_part = nn.Conv(self.width, (window, window), padding="SAME", **first)
+        self.relative_part = nn.Dense(self.width, use_bias=False, **first)
+        self.hidden = [
+            nn.Dense(self.width, **later) for _ in range(self.hidden_layers - 1)
+        ]
+        if self.zero_output:
+            later = {"kernel_init": nn.initializers.zeros_init()}
+        self.output = nn.Dense(3, **later)
 
     def project(self, features: jax.Array) -> jax.Array:
         """First layer, pixel part: features [B, H, W, C] -> [B, H, W, width]."""
@@ -70,7 +84,7 @@ class ImplicitDecoder(nn.Module):
         """
         size = jnp.asarray(projection.shape[1:3] if size is None else size)
         total = 0.0
-        for index, weight, relative in neighbours(coordinates, size):
+        for index, weight, relative in neighbours(coordinates, size, self.rule):
             if self.cell_decode:
                 pixels = cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype)
                 relative = jnp.concatenate([relative, pixels], axis=-1)

@@ -1,14 +1,46 @@
 """The paper model's convolutional networks: encoder, predictor and their way back up.
 
 Encoder phi_beta and predictor phi_beta^ are of one shape with parameters of
-their own (Sec. 4.2, 4.5); `Upsampler` is the decoder of Eq. 5 and the two
-layers of the importance branch (Sec. 4.4).
+their own (Sec. 4.2, 4.5), and MISF shares their strided part. `Upsampler` is the
+decoder of Eq. 5 and the two layers of the importance branch (Sec. 4.4).
 """
+
+import functools
 
 import flax.linen as nn
 import jax
 
-from dear_jax.model.layers import Normalisation, ResidualBlock, Upsample, reflect_pad
+from dear_jax.model.layers import (
+    USUAL_KERNEL,
+    Normalisation,
+    ResidualBlock,
+    Upsample,
+    reflect_pad,
+)
+
+
+def downward(
+    x: jax.Array,
+    width: int,
+    norm: str = "none",
+    kernel_init: nn.initializers.Initializer = USUAL_KERNEL,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Applies conv7 and two conv4 of stride 2, each normalised and ReLU'd.
+
+    Call it inside a compact method: the parameters are "stem", "down_1", "down_2".
+
+    Returns:
+      [B, H, W, width], [B, H/2, W/2, 2 width] and [B, H/4, W/4, 4 width].
+    """
+    conv = functools.partial(nn.Conv, kernel_init=kernel_init)
+    x = conv(width, (7, 7), padding="VALID", name="stem")(reflect_pad(x, 3))
+    levels = [nn.relu(Normalisation(norm)(x))]
+    for i in (1, 2):
+        x = conv(width * 2**i, (4, 4), strides=2, padding=1, name=f"down_{i}")(
+            levels[-1]
+        )
+        levels.append(nn.relu(Normalisation(norm)(x)))
+    return tuple(levels)
 
 
 class Encoder(nn.Module):
@@ -26,13 +58,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Conv(self.width, (7, 7), padding="VALID", name="stem")(reflect_pad(x, 3))
-        x = nn.relu(Normalisation(self.norm)(x))
-        for i in (1, 2):
-            x = nn.Conv(
-                self.width * 2**i, (4, 4), strides=2, padding=1, name=f"down_{i}"
-            )(x)
-            x = nn.relu(Normalisation(self.norm)(x))
+        x = downward(x, self.width, self.norm)[-1]
         for i in range(self.blocks):
             x = ResidualBlock(self.norm, name=f"block_{i}")(x)
         return x

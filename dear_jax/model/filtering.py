@@ -10,26 +10,31 @@ import jax
 import jax.numpy as jnp
 
 
-def shifted_windows(x: jax.Array, kernel_size: int, padding: str) -> list[jax.Array]:
+def shifted_windows(
+    x: jax.Array, kernel_size: int, padding: str, dilation: int = 1
+) -> list[jax.Array]:
     """Lists x [B, H, W, C] as seen through each of the K^2 taps of a window.
 
     Args:
       x: [B, H, W, C].
       kernel_size: K, odd.
       padding: what lies beyond the border, "zero" or "edge".
+      dilation: pixels from one tap to the next.
     """
     height, width = x.shape[1:3]
-    radius = kernel_size // 2
+    radius = kernel_size // 2 * dilation
     mode = {"zero": "constant", "edge": "edge"}[padding]
     padded = jnp.pad(x, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode)
     return [
         padded[:, dy : dy + height, dx : dx + width]
-        for dy in range(kernel_size)
-        for dx in range(kernel_size)
+        for dy in range(0, kernel_size * dilation, dilation)
+        for dx in range(0, kernel_size * dilation, dilation)
     ]
 
 
-def filter_pixels(x: jax.Array, kernels: jax.Array, padding: str = "zero") -> jax.Array:
+def filter_pixels(
+    x: jax.Array, kernels: jax.Array, padding: str = "zero", dilation: int = 1
+) -> jax.Array:
     """Filters every pixel of x with its own kernels.
 
     A sum over shifted copies of x: the K^2-fold unfolded tensor is never held,
@@ -41,6 +46,7 @@ def filter_pixels(x: jax.Array, kernels: jax.Array, padding: str = "zero") -> ja
       kernels: [B, H, W, K^2, G]; G divides C, and each run of C / G channels
         shares one kernel (G = C: every channel has its own, G = 1: one for all).
       padding: "zero" or "edge".
+      dilation: pixels from one tap to the next.
 
     Returns:
       [B, H, W, C].
@@ -48,7 +54,7 @@ def filter_pixels(x: jax.Array, kernels: jax.Array, padding: str = "zero") -> ja
     batch, height, width, channels = x.shape
     taps, groups = kernels.shape[-2:]
     grouped = (batch, height, width, groups, channels // groups)
-    windows = shifted_windows(x, round(taps**0.5), padding)
+    windows = shifted_windows(x, round(taps**0.5), padding, dilation)
     total = jnp.zeros(grouped, x.dtype)
     for tap, window in enumerate(windows):
         total += kernels[..., tap, :, None] * window.reshape(grouped)

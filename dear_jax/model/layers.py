@@ -5,9 +5,14 @@ reflect padding in the 7x7 stem and the residual blocks, zero padding in the
 strided convolutions, dilation 2 then 1 in a residual block. Images are NHWC.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+# Flax's own initialisation of kernels; MISF has another.
+USUAL_KERNEL = nn.linear.default_kernel_init
 
 
 def reflect_pad(x: jax.Array, pixels: int) -> jax.Array:
@@ -35,25 +40,35 @@ class ResidualBlock(nn.Module):
     """x + conv3(relu(conv3 dilated by 2 (x))), reflect-padded. [B, H, W, C] -> same."""
 
     norm: str = "none"
+    kernel_init: nn.initializers.Initializer = USUAL_KERNEL
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        width = x.shape[-1]
-        y = nn.Conv(width, (3, 3), kernel_dilation=2, padding="VALID", name="dilated")(
-            reflect_pad(x, 2)
+        conv = functools.partial(
+            nn.Conv, x.shape[-1], (3, 3), padding="VALID", kernel_init=self.kernel_init
         )
+        y = conv(kernel_dilation=2, name="dilated")(reflect_pad(x, 2))
         y = nn.relu(Normalisation(self.norm)(y))
-        y = nn.Conv(width, (3, 3), padding="VALID", name="plain")(reflect_pad(y, 1))
+        y = conv(name="plain")(reflect_pad(y, 1))
         return x + Normalisation(self.norm)(y)
 
 
 class Upsample(nn.Module):
-    """Transposed 4x4 convolution of stride 2. [B, H, W, C] -> [B, 2H, 2W, features]."""
+    """Transposed 4x4 convolution of stride 2. [B, H, W, C] -> [B, 2H, 2W, features].
+
+    Its "SAME" is PyTorch's padding 1.
+    """
 
     features: int
+    kernel_init: nn.initializers.Initializer = USUAL_KERNEL
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         return nn.ConvTranspose(
-            self.features, (4, 4), strides=(2, 2), padding="SAME", name="conv"
+            self.features,
+            (4, 4),
+            strides=(2, 2),
+            padding="SAME",
+            kernel_init=self.kernel_init,
+            name="conv",
         )(x)

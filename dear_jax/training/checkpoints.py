@@ -61,10 +61,10 @@ def read_ema(workdir: Path, shapes: Any) -> tuple[Any, int] | None:
 
     Args:
       workdir: folder of the run.
-      shapes: of the parameters, see `init_shapes`.
+      shapes: of the model's variables, see `init_shapes`.
 
     Returns:
-      Parameters as NumPy arrays and their step, or None if there is no checkpoint.
+      Variables as NumPy arrays and their step, or None if there is no checkpoint.
 
     Raises:
       InputError: if the checkpoint is damaged.

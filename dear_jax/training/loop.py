@@ -12,10 +12,11 @@ import numpy as np
 
 from dear_jax.data.pipeline import fingerprint, training_batches
 from dear_jax.errors import InputError
-from dear_jax.model.presets import build, init_shapes
 from dear_jax.photo import write_photo
+from dear_jax.registry import build, init_shapes
 from dear_jax.training.checkpoints import Checkpoints
 from dear_jax.training.log import Log
+from dear_jax.training.objectives import check_role
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import TrainState, create_state
 from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
@@ -43,12 +44,14 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> TrainState:
     """
     workdir = Path(workdir).expanduser()
     check_config(config)
+    check_role(config)
     model = build(config.model.to_dict())
     init_shapes(model)  # Refuses what cannot be built before the workdir is claimed.
     tx = make_optimizer(config.optimizer, config.train.steps)
     mesh = make_mesh(config.train.batch_size)
     marks = fingerprint(config.data, config.seed, config.train.batch_size)
     validation = Validation(config) if config.evaluate.every else None
+    step_fn = make_step(model, tx, config, mesh)
     claim_workdir(workdir, config, marks)
     with Checkpoints(workdir) as checkpoints, _StopSignals() as stop:
         state = jax.jit(
@@ -57,7 +60,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> TrainState:
         if checkpoints.latest is not None:
             state = checkpoints.restore(state)
         run = _Run(config, workdir, checkpoints, validation, stop)
-        return run.train(state, make_step(model, tx, config, mesh), mesh)
+        return run.train(state, step_fn, mesh)
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
@@ -65,11 +68,9 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     least = {
         "train.steps": 1,
         "train.batch_size": 1,
-        "train.reconstruction_weight": 0,
         "log.every": 1,
         "checkpoint.every": 1,
         "evaluate.every": 0,
-        "optimizer.halve_every": 1,
         "optimizer.warmup": 0,
         "optimizer.clip_norm": 0,
     }
@@ -79,6 +80,10 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             raise InputError(
                 f"config.{key}={config[part][name]}: must be at least {bound}"
             )
+    if any(step < 1 for step in config.optimizer.halve_at):
+        raise InputError(
+            f"config.optimizer.halve_at={config.optimizer.halve_at}: steps begin at 1"
+        )
     rate, decay = config.optimizer.learning_rate, config.train.ema_decay
     if not rate > 0:
         raise InputError(f"config.optimizer.learning_rate={rate}: must be more than 0")

@@ -10,9 +10,9 @@ def learning_rate(optimizer: ml_collections.ConfigDict, steps: int) -> optax.Sch
     """Builds the schedule: learning rate by step.
 
     Args:
-      optimizer: `learning_rate` (peak), `schedule`, `halve_every` and `warmup` in
-        steps. "halving" halves the rate every `halve_every` steps (the paper:
-        every 100 epochs); "cosine" falls to a hundredth at the last step.
+      optimizer: `learning_rate` (peak), `schedule`, `halve_at` and `warmup` in steps.
+        "halving" halves the rate at each of the steps `halve_at` (the paper: every
+        100 epochs); "cosine" falls to a hundredth at the last step; "constant".
       steps: length of the run.
 
     Raises:
@@ -20,7 +20,10 @@ def learning_rate(optimizer: ml_collections.ConfigDict, steps: int) -> optax.Sch
     """
     peak = optimizer.learning_rate
     if optimizer.schedule == "halving":
-        main = optax.exponential_decay(peak, optimizer.halve_every, 0.5, staircase=True)
+        halvings = {step: 0.5 for step in optimizer.halve_at}
+        main = optax.piecewise_constant_schedule(peak, halvings)
+    elif optimizer.schedule == "constant":
+        main = optax.constant_schedule(peak)
     elif optimizer.schedule == "cosine":
         main = optax.cosine_decay_schedule(
             peak, max(steps - optimizer.warmup, 1), alpha=0.01
@@ -28,7 +31,7 @@ def learning_rate(optimizer: ml_collections.ConfigDict, steps: int) -> optax.Sch
     else:
         raise InputError(
             f"config.optimizer.schedule={optimizer.schedule!r}: "
-            "choose 'halving' or 'cosine'"
+            "choose 'halving', 'cosine' or 'constant'"
         )
     if not optimizer.warmup:
         return main

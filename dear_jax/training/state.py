@@ -2,14 +2,31 @@
 
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
 
-from dear_jax.model.dear import DEAR
-from dear_jax.model.presets import init_params
+from dear_jax.registry import init_variables
+from dear_jax.training.objectives import make_objective
+from dear_jax.training.optimizer import make_optimizer
+
+
+@flax.struct.dataclass
+class Opponent:
+    """The discriminator of an adversarial run.
+
+    Attributes:
+      params: its parameters.
+      state: its other variables, see `dear_jax.training.adversarial`.
+      opt_state: of its optimizer.
+    """
+
+    params: Any
+    state: Any
+    opt_state: Any
 
 
 @flax.struct.dataclass
@@ -19,22 +36,40 @@ class TrainState:
     Attributes:
       step: int32 scalar.
       params: parameters of the model.
+      stats: its other variables: batch statistics, or {}.
       opt_state: of the optimizer.
-      ema: exponential moving average of the parameters; what is evaluated and
+      ema: exponential moving average of all its variables; what is evaluated and
         shipped.
+      opponent: the discriminator, or None.
     """
 
     step: jax.Array
     params: Any
+    stats: Any
     opt_state: Any
     ema: Any
+    opponent: Opponent | None
 
 
 def create_state(
-    model: DEAR, tx: optax.GradientTransformation, config: ml_collections.ConfigDict
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    config: ml_collections.ConfigDict,
 ) -> TrainState:
-    """Initialises the state from `config.seed`."""
-    params = init_params(model, config.seed)
+    """Initialises the state from `config.seed`.
+
+    Raises:
+      InputError: if the photos are too small for the objective.
+    """
+    variables = init_variables(model, config.seed)
     # A copy of its own: both are donated to the step.
-    ema = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), ema)
+    ema = jax.tree.map(jnp.copy, variables)
+    params = variables.pop("params")
+    opponent, objective = None, make_objective(config.objective)
+    if objective.has_discriminator:
+        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        theirs, state = objective.init(key, (config.data.side, config.data.side))
+        their_tx = make_optimizer(config.discriminator, config.train.steps)
+        opponent = Opponent(theirs, state, their_tx.init(theirs))
+    step = jnp.zeros((), jnp.int32)
+    return TrainState(step, params, variables, tx.init(params), ema, opponent)

@@ -1,11 +1,13 @@
-"""One training step: loss (Eq. 10), gradient, update, moving average.
+"""One training step: loss, gradient, update, moving average.
 
 Data-parallel: the batch is split over the mesh, the state replicated; the
 gradient's sum over devices is put in by the compiler.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -14,11 +16,13 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dear_jax.errors import InputError
-from dear_jax.model.dear import DEAR
-from dear_jax.training.optimizer import learning_rate
-from dear_jax.training.state import TrainState
+from dear_jax.training.objectives import make_objective
+from dear_jax.training.optimizer import learning_rate, make_optimizer
+from dear_jax.training.perceptual import read_vgg16
+from dear_jax.training.state import Opponent, TrainState
 
 Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
 
 
 def make_mesh(
@@ -49,64 +53,125 @@ def shardings(mesh: jax.sharding.Mesh) -> tuple[NamedSharding, NamedSharding]:
     )
 
 
-def loss_fn(
-    params, model: DEAR, batch: Batch, reconstruction_weight: float
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """L1 over the queries + weight * L1 of the rebuilt low-resolution photo (Eq. 10).
-
-    The first term is in [-1, 1] units, the second in [0, 1] units, as the model
-    gives them. Without the importance part there is no second term.
-    """
-    colours, features = model.apply(
-        {"params": params},
-        batch["image"],
-        batch["mask"],
-        batch["coordinates"],
-        batch["cell"],
-    )
-    query_loss = jnp.mean(jnp.abs(colours - (2 * batch["colours"] - 1)))
-    loss, parts = query_loss, {"query_l1": query_loss}
-    if features.reconstruction is not None:
-        rebuilt = jnp.mean(jnp.abs(features.reconstruction - batch["image"]))
-        loss += reconstruction_weight * rebuilt
-        parts["reconstruction_l1"] = rebuilt
-    return loss, parts
-
-
 def make_step(
-    model: DEAR,
+    model: nn.Module,
     tx: optax.GradientTransformation,
     config: ml_collections.ConfigDict,
     mesh: jax.sharding.Mesh,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """Compiles the step. It donates the state it is given."""
-    replicated, split = shardings(mesh)
-    rate = learning_rate(config.optimizer, config.train.steps)
-    weight, decay = config.train.reconstruction_weight, config.train.ema_decay
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Compiles the step. It donates the state it is given.
 
-    def step(state: TrainState, batch: Batch):
-        (loss, parts), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-            state.params, model, batch, weight
-        )
-        updates, opt_state = tx.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+    Raises:
+      InputError: for an objective that cannot be used, or without the weights of its
+        perceptual network.
+    """
+    replicated, split = shardings(mesh)
+    objective = make_objective(config.objective)
+    rate = learning_rate(config.optimizer, config.train.steps)
+    update, frozen = _plain_update(model, tx, objective), {}
+    if objective.has_discriminator:
+        their_tx = make_optimizer(config.discriminator, config.train.steps)
+        update = _adversarial_update(model, tx, their_tx, objective)
+        frozen = jax.device_put(read_vgg16(config.objective.vgg16), replicated)
+
+    def step(state: TrainState, frozen: Any, batch: Batch):
+        new, metrics = update(state, frozen, batch)
         # Early on the average is short, so that it forgets the initialisation.
-        keep = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
-        ema = jax.tree.map(lambda e, p: keep * e + (1 - keep) * p, state.ema, params)
+        keep = jnp.minimum(config.train.ema_decay, (1 + state.step) / (10 + state.step))
+        ema = jax.tree.map(
+            lambda e, v: keep * e + (1 - keep) * v,
+            state.ema,
+            {"params": new.params, **new.stats},
+        )
+        metrics["learning_rate"] = jnp.asarray(rate(state.step))
+        return new.replace(step=state.step + 1, ema=ema), metrics
+
+    compiled = jax.jit(
+        step,
+        in_shardings=(replicated, replicated, split),
+        out_shardings=(replicated, replicated),
+        donate_argnums=0,
+    )
+    return lambda state, batch: compiled(state, frozen, batch)
+
+
+def _plain_update(model: nn.Module, tx, objective):
+    """Follows the gradient of one loss."""
+
+    def update(state: TrainState, frozen: Any, batch: Batch):
+        def loss_of(params):
+            return objective.loss(model, {"params": params, **state.stats}, batch)
+
+        (loss, (parts, stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(
+            state.params
+        )
+        params, opt_state = _follow(tx, gradient, state.opt_state, state.params)
+        metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(gradient)}
+        return state.replace(params=params, stats=stats, opt_state=opt_state), metrics
+
+    return update
+
+
+def _adversarial_update(model: nn.Module, tx, their_tx, objective):
+    """Generator, then discriminator; see `dear_jax.training.adversarial`."""
+
+    def generate(params, stats, batch: Batch):
+        return model.apply(
+            {"params": params, **stats},
+            batch["image"],
+            batch["mask"],
+            train=True,
+            mutable=list(stats),
+        )
+
+    def update(state: TrainState, vgg: Any, batch: Batch):
+        opponent = state.opponent
+
+        def loss_of(params):
+            output, stats = generate(params, state.stats, batch)
+            loss, judged = objective.generator_loss(
+                opponent.params, opponent.state, vgg, output, batch
+            )
+            return loss, (output, stats, *judged)
+
+        (loss, (output, stats, theirs, parts)), gradient = jax.value_and_grad(
+            loss_of, has_aux=True
+        )(state.params)
+        params, opt_state = _follow(tx, gradient, state.opt_state, state.params)
+        if objective.generates_twice:
+            output, stats = generate(params, stats, batch)
+
+        def their_loss_of(their_params):
+            return objective.discriminator_loss(their_params, theirs, output, batch)
+
+        (their_loss, (theirs, their_parts)), their_gradient = jax.value_and_grad(
+            their_loss_of, has_aux=True
+        )(opponent.params)
+        their_params, their_opt_state = _follow(
+            their_tx, their_gradient, opponent.opt_state, opponent.params
+        )
         metrics = {
             "loss": loss,
             **parts,
             "gradient_norm": optax.tree.norm(gradient),
-            "learning_rate": jnp.asarray(rate(state.step)),
+            "discriminator_loss": their_loss,
+            **{f"discriminator_{name}": part for name, part in their_parts.items()},
         }
-        return TrainState(state.step + 1, params, opt_state, ema), metrics
+        new = state.replace(
+            params=params,
+            stats=stats,
+            opt_state=opt_state,
+            opponent=Opponent(their_params, theirs, their_opt_state),
+        )
+        return new, metrics
 
-    return jax.jit(
-        step,
-        in_shardings=(replicated, split),
-        out_shardings=(replicated, replicated),
-        donate_argnums=0,
-    )
+    return update
+
+
+def _follow(tx, gradient, opt_state, params):
+    """(parameters, optimizer state) after one update."""
+    updates, opt_state = tx.update(gradient, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> Batch:

@@ -8,28 +8,35 @@ import numpy as np
 from dear_jax import sheet
 from dear_jax.evaluation import protocol
 from dear_jax.evaluation.evaluate import evaluate
-from dear_jax.restore import Restorer
+from dear_jax.systems.catalogue import from_weights
+from dear_jax.weights import Weights
 
 
 class Validation:
-    """Scores EMA parameters as the protocol does, on a few photos.
+    """Scores EMA weights as the protocol does, on a few photos.
 
     Args:
-      config: the run's; `config.evaluate` has photos, masks, scale, limit.
+      config: the run's; `config.evaluate` has photos, masks, scale, limit, reduce.
     """
 
     def __init__(self, config: ml_collections.ConfigDict):
         settings = config.evaluate
         self._cases = list(
             protocol.cases(
-                settings.photos, settings.masks, settings.scale, settings.limit
+                settings.photos,
+                settings.masks,
+                settings.scale,
+                settings.limit,
+                settings.reduce,
             )
         )
-        self._restorer = Restorer(config.model.to_dict(), None, "ema")
+        facts = {"config": config.to_dict()}
+        weights = Weights({}, config.model.to_dict(), facts)
+        self._restorer = from_weights(weights, "ema")
 
-    def __call__(self, params) -> tuple[dict[str, float], np.ndarray]:
+    def __call__(self, variables) -> tuple[dict[str, float], np.ndarray]:
         """Returns mean psnr, ssim and l1, and the sheet, uint8 [h, w, 3]."""
-        self._restorer.params = params
+        self._restorer.variables = variables
         restored = []
         scores = evaluate(
             {"ema": self._restorer},

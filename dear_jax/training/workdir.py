@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict
 
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, replacing
-from dear_jax.model.presets import build, init_shapes
+from dear_jax.registry import build, init_shapes
 from dear_jax.training.checkpoints import read_ema
 from dear_jax.weights import Weights, read_weights
 
@@ -75,8 +75,8 @@ def read_run(workdir: Path, which: str = "latest") -> Weights:
     found = read_ema(workdir, init_shapes(build(config["model"])))
     if found is None:
         raise InputError(f"{workdir}: no checkpoint yet; let the training go on")
-    params, step = found
-    return Weights(params, config["model"], provenance(config, step))
+    variables, step = found
+    return Weights(variables, config["model"], provenance(config, step))
 
 
 def provenance(config: Mapping[str, Any], step: int, **more: Any) -> dict[str, Any]:
@@ -86,8 +86,8 @@ def provenance(config: Mapping[str, Any], step: int, **more: Any) -> dict[str, A
 
 def _check_same(workdir: Path, theirs: dict, mine: dict) -> None:
     may_change = MAY_CHANGE
-    if mine["config"]["optimizer"]["schedule"] == "halving":
-        may_change += ("train.steps",)  # It does not shape this schedule.
+    if mine["config"]["optimizer"]["schedule"] != "cosine":
+        may_change += ("train.steps",)  # It does not shape the other schedules.
     old, new = (flatten_dict(c["config"], sep=".") for c in (theirs, mine))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key) and not key.startswith(may_change):

@@ -1,0 +1,1 @@
+"""The systems that DEAR is compared with, exact to their authors' code."""

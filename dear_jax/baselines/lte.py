@@ -1,0 +1,162 @@
+"""LTE and LTE+ (Lee and Jin, 2022): LIIF whose pixels hold waves, not features.
+
+Each low-resolution pixel has `hidden / 2` waves with a frequency (y, x) and the
+amplitudes of its cosine and sine; an MLP turns their values at a query into a
+colour, to which the bilinearly enlarged photo is added. Holes are black.
+"""
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from dear_jax.baselines.edsr import EDSRTrunk
+from dear_jax.baselines.layers import TORCH_KERNEL, torch_bias
+from dear_jax.baselines.liif import blacken
+from dear_jax.errors import InputError
+from dear_jax.model.base import sample_bilinear
+from dear_jax.model.coordinates import gather_pixels, neighbours
+
+
+@flax.struct.dataclass
+class LTEFeatures:
+    """What `encode` knows of a photo, all at its size.
+
+    Attributes:
+      amplitudes: [B, H, W, hidden], of all cosines, then of all sines.
+      frequencies: [B, H, W, hidden], all along y, then all along x, in turns a
+        pixel.
+      image: the photo in [-1, 1], black under the mask, [B, H, W, 3].
+    """
+
+    amplitudes: jax.Array
+    frequencies: jax.Array
+    image: jax.Array
+
+    def for_decoding(self) -> "LTEFeatures":
+        """What `decode` reads: all of it."""
+        return self
+
+
+class LTE(nn.Module):
+    """Local texture estimator on an EDSR trunk.
+
+    The defaults are EDSR-baseline-LTE. LTE+ ("lte-fast") is the same function of
+    photo and query, with its frequency channels in another order.
+
+    Attributes:
+      width, blocks, residual_scale: see `EDSRTrunk`.
+      hidden: channels of the two wave maps and units of each hidden layer, even.
+      layers: hidden layers of the MLP.
+      layout: how the official `freq` convolution orders its channels, "interleaved"
+        (y, x, y, x, ...; LTE) or "halves" (all y, then all x; LTE+).
+      largest_scale: the largest scale seen in training, see `clip_cell`.
+    """
+
+    width: int = 64
+    blocks: int = 16
+    residual_scale: float = 1.0
+    hidden: int = 256
+    layers: int = 3
+    layout: str = "interleaved"
+    largest_scale: float = 4.0
+
+    def check(self) -> None:
+        """Raises InputError for fields that do not go together."""
+        if self.hidden % 2:
+            raise InputError(
+                f"model field hidden = {self.hidden}; must be even, a cosine and a "
+                "sine of each wave"
+            )
+
+    def setup(self) -> None:
+        def options(fan_in: int) -> dict:
+            return {"kernel_init": TORCH_KERNEL, "bias_init": torch_bias(fan_in)}
+
+        maps = options(9 * self.width)
+        self.encoder = EDSRTrunk(self.width, self.blocks, self.residual_scale)
+        self.coef = nn.Conv(self.hidden, (3, 3), **maps)
+        self.freq = nn.Conv(self.hidden, (3, 3), **maps)
+        self.phase = nn.Dense(
+            self.hidden // 2, use_bias=False, kernel_init=TORCH_KERNEL
+        )
+        dense = options(self.hidden)
+        self.dense = [nn.Dense(self.hidden, **dense) for _ in range(self.layers)]
+        self.output = nn.Dense(3, **dense)
+
+    def __call__(
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        coordinates: jax.Array,
+        cell: jax.Array,
+    ) -> tuple[jax.Array, LTEFeatures]:
+        """Encodes and decodes: colours [B, Q, 3] in [-1, 1], and the features."""
+        features = self.encode(image, mask)
+        return self.decode(features, coordinates, cell), features
+
+    def encode(
+        self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
+    ) -> LTEFeatures:
+        """Computes everything that depends on the photo alone.
+
+        Args:
+          image: [B, H, W, 3] in [0, 1]; what lies under the mask has no effect.
+          mask: [B, H, W, 1], 1 = missing.
+          valid: [B, H, W, 1], 1 inside the photo, when the arrays are padded at the
+            bottom and right. Choice: the trunk knows nothing of it, so features
+            within `2 blocks + 2` pixels of the padding differ a little.
+        """
+        centred = blacken(image, mask, valid)
+        x = self.encoder(centred)
+        if valid is not None:
+            x = x * valid
+        frequencies = self.freq(x)
+        if self.layout == "interleaved":
+            pairs = frequencies.reshape(*frequencies.shape[:3], self.hidden // 2, 2)
+            frequencies = pairs.swapaxes(-1, -2).reshape(frequencies.shape)
+        return LTEFeatures(self.coef(x), frequencies, centred)
+
+    def decode(
+        self,
+        features: LTEFeatures,
+        coordinates: jax.Array,
+        cell: jax.Array,
+        size: jax.Array | None = None,
+    ) -> jax.Array:
+        """Answers queries.
+
+        Args:
+          features: from `encode`, perhaps padded at the bottom and right.
+          coordinates: [B, Q, 2] (y, x) in [-1, 1].
+          cell: [B, Q, 2] size of a target pixel; in evaluation first `clip_cell` it.
+          size: (H, W) of the photo when the features are larger than it.
+
+        Returns:
+          Colours [B, Q, 3], nominally in [-1, 1], not clipped.
+        """
+        size = jnp.asarray(features.image.shape[1:3] if size is None else size)
+        phase = self.phase(cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype))
+        total = sample_bilinear(features.image, coordinates, size)
+        for index, weight, relative in neighbours(coordinates, size, "liif"):
+            along_y, along_x = jnp.split(
+                gather_pixels(features.frequencies, index), 2, axis=-1
+            )
+            turns = along_y * relative[..., :1] + along_x * relative[..., 1:] + phase
+            waves = [jnp.cos(jnp.pi * turns), jnp.sin(jnp.pi * turns)]
+            x = gather_pixels(features.amplitudes, index)
+            x = x * jnp.concatenate(waves, axis=-1)
+            for layer in self.dense:
+                x = nn.relu(layer(x))
+            total += weight * self.output(x)
+        return total
+
+    @nn.nowrap
+    def clip_cell(self, cell: jax.Array, size: jax.Array) -> jax.Array:
+        """Returns the cell [..., 2] to evaluate with, for a photo of size (H, W).
+
+        Beyond `largest_scale` the network is told that scale, not the true one, as in
+        the official evaluation; training has no such clip.
+        """
+        size = jnp.broadcast_to(jnp.asarray(size), cell.shape).astype(cell.dtype)
+        return jnp.maximum(cell, 2 / self.largest_scale / size)

@@ -1,0 +1,1 @@
+"""From the authors' PyTorch checkpoints to our weights files, without PyTorch."""

@@ -1,0 +1,59 @@
+"""LTE's and LTE+'s official tensors: an EDSR trunk, two wave maps, phases, an MLP.
+
+LTE's MLP is called `imnet` and is dense; LTE+'s has no name of its own and consists
+of 1x1 convolutions. The order of the frequency channels is left as it is: see
+`LTE.layout`.
+"""
+
+import numpy as np
+
+from dear_jax.convert import edsr
+from dear_jax.convert.elan import pointwise
+from dear_jax.convert.rules import State, Target, conv, dense, layer
+from dear_jax.errors import InputError
+
+
+def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:
+    """Official key -> our tensors; fields are those of `LTE`."""
+    rules = edsr.trunk_mapping(fields, "encoder.", "encoder")
+    rules |= layer("coef", "coef", conv)
+    rules |= layer("freq", "freq", conv)
+    rules |= layer("phase", "phase", dense, bias=False)
+    plus = fields["layout"] == "halves"
+    prefix, layout = ("", pointwise) if plus else ("imnet.", dense)
+    for i in range(fields["layers"] + 1):
+        path = "output" if i == fields["layers"] else f"dense_{i}"
+        # The ReLUs have the odd indices.
+        rules |= layer(f"{prefix}layers.{2 * i}", path, layout)
+    return rules
+
+
+def unused(fields: dict) -> dict[str, str]:
+    """Official keys that the model does not need -> why."""
+    return edsr.trunk_unused("encoder.")
+
+
+def constants(fields: dict) -> dict[str, np.ndarray]:
+    """None."""
+    return {}
+
+
+def fields_from(state: State) -> dict:
+    """Reads the widths, depths and layout; residual_scale leaves no trace.
+
+    Raises:
+      InputError: if the trunk, the amplitudes or the MLP are missing.
+    """
+    fields = edsr.trunk_fields_from(state, "encoder.")
+    plus = "layers.0.weight" in state
+    prefix = "layers." if plus else "imnet.layers."
+    for key in ("coef.weight", f"{prefix}0.weight"):
+        if key not in state:
+            raise InputError(f"{key} is missing, so this is not LTE")
+    layers = sum(key.startswith(prefix) and key.endswith(".weight") for key in state)
+    return {
+        **fields,
+        "hidden": state["coef.weight"].shape[0],
+        "layers": layers - 1,
+        "layout": "halves" if plus else "interleaved",
+    }

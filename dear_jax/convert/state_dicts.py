@@ -1,0 +1,114 @@
+"""Finds the state_dict inside what each of the six repositories saves."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from dear_jax.convert.specs import spec_fields
+from dear_jax.errors import InputError
+
+# Where it lies: LIIF and LTE; ELAN; LaMa (Lightning); MISF. EDSR's is the file itself.
+_PLACES = (("model", "sd"), ("model_state_dict",), ("state_dict",), ("generator",))
+
+# A tensor that only this family has; the first that is there tells.
+_TELLING = {
+    "phase.weight": "lte",
+    "imnet.layers.0.weight": "liif",
+    "body.0.modules_lfe.lfe_0.conv0.shift_conv.weight": "elan",
+    "body.0.body.0.weight": "edsr",
+    # LIIF's code trains plain EDSR too.
+    "encoder.tail.1.weight": "edsr",
+    "encoder0.1.weight": "misf",
+    "model.1.ffc.convl2l.weight": "lama",
+    "VGG16_0/Conv_0/kernel": "vgg16",
+}
+
+
+class Found(NamedTuple):
+    """A state_dict.
+
+    Attributes:
+      state: official key -> array, as the conversion rules know the keys.
+      others: keys that lie beside the model's -> why they are left out.
+      fields: what the checkpoint says of the model beside its tensors.
+    """
+
+    state: dict[str, np.ndarray]
+    others: dict[str, str]
+    fields: dict[str, Any]
+
+
+def state_dict_of(content: Mapping[str, Any], family: str) -> Found:
+    """Finds the state_dict of a family in the content of a checkpoint.
+
+    Args:
+      content: from `read_checkpoint`.
+      family: "edsr", "liif", "lte", "elan", "misf", "lama" or "vgg16".
+
+    Raises:
+      InputError: if there is none, or it is of another family, naming that.
+    """
+    fields: dict[str, Any] = {}
+    spec = content.get("model")
+    if isinstance(spec, dict) and "sd" in spec:
+        _, fields = spec_fields(spec)
+    state, others = _stripped(_located(content))
+    told = next((name for key, name in _TELLING.items() if key in state), None)
+    whole_edsr_in_liif = told == "edsr" and family == "liif"
+    if told is None:
+        some = ", ".join(sorted(map(str, state))[:4]) or "none"
+        raise InputError(
+            f"no state_dict of a known model inside (its tensors: {some}, ...); "
+            "discriminators, optimizers and other networks are not converted"
+        )
+    if told != family and not whole_edsr_in_liif:
+        raise InputError(f"these are tensors of {told}, not {family}; name {told}")
+    if family == "edsr" and "encoder.tail.1.weight" in state:
+        state = {key.removeprefix("encoder."): value for key, value in state.items()}
+    if family != "liif":
+        fields = {k: v for k, v in fields.items() if k == "residual_scale"}
+    return Found(state, others, fields)
+
+
+def _located(content: Mapping[str, Any]) -> dict[str, Any]:
+    for place in _PLACES:
+        found = content
+        for key in place:
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, dict):
+            return found
+    # NumPy pickles of Flax parameters are nested dicts.
+    return flatten_dict(content, sep="/") if _nested(content) else dict(content)
+
+
+def _nested(content: Mapping[str, Any]) -> bool:
+    return all(
+        isinstance(key, str) and isinstance(value, dict)
+        for key, value in content.items()
+    )
+
+
+def _stripped(state: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Removes the prefixes of wrappers; tells apart what is not the model's."""
+    others = {
+        str(key): "no tensor"
+        for key, value in state.items()
+        if not isinstance(value, np.ndarray)
+    }
+    state = {str(key): value for key, value in state.items() if str(key) not in others}
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    generator = {
+        key.removeprefix("generator."): value
+        for key, value in state.items()
+        if key.startswith("generator.")
+    }
+    if generator:
+        others |= {
+            key: "not the generator's"
+            for key in state
+            if not key.startswith("generator.")
+        }
+    return generator or state, others

@@ -1,0 +1,197 @@
+"""Every model by name: its module, its role, its fields.
+
+A model is described by its fields, e.g. {"architecture": "liif", "width": 64, ...};
+weights files and configurations carry them. Variants are names for the fields of
+released models. There are three roles, each with one interface:
+
+  query      encode(image, mask), then decode(features, coordinates, cell): any scale
+  upscaler   module(image), `scale` times as large, in its `value_range`
+  inpainter  module(image, mask), same size
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dear_jax.errors import InputError
+
+
+class Architecture(NamedTuple):
+    """Where a module is found, and its role."""
+
+    module: str
+    role: str
+
+
+ARCHITECTURES = {
+    "dear": Architecture("dear_jax.model.dear:DEAR", "query"),
+    "liif": Architecture("dear_jax.baselines.liif:LIIF", "query"),
+    "lte": Architecture("dear_jax.baselines.lte:LTE", "query"),
+    "edsr": Architecture("dear_jax.baselines.edsr:EDSR", "upscaler"),
+    "elan": Architecture("dear_jax.baselines.elan:ELAN", "upscaler"),
+    "misf": Architecture("dear_jax.baselines.misf:MISF", "inpainter"),
+    "lama": Architecture("dear_jax.baselines.lama:LaMa", "inpainter"),
+    # The perceptual network of the inpainters' training.
+    "vgg16": Architecture("dear_jax.training.perceptual:VGG16", "features"),
+}
+
+# Variant -> architecture and what differs from the module's defaults. The first
+# variant of an architecture is meant where only the architecture is named.
+VARIANTS: dict[str, dict[str, Any]] = {
+    # The paper's widths (Sec. 4.5): 22 M parameters.
+    "dear": {"architecture": "dear"},
+    # Made for CPUs and notebooks: 2.2 M parameters, beyond the paper where the
+    # README's table of choices says so.
+    "dear-lite": {
+        "architecture": "dear",
+        "network": "lite",
+        "detail_groups": 16,
+        "attention_keys": "known",
+        "attention_pool": 4,
+        "decoder_width": 64,
+        "decoder_layers": 3,
+        "cell_decode": True,
+        "residual": "fill",
+    },
+    "liif": {"architecture": "liif"},
+    "lte": {"architecture": "lte"},
+    "lte-fast": {"architecture": "lte", "layout": "halves"},
+    "edsr-baseline": {"architecture": "edsr"},
+    "edsr-full": {
+        "architecture": "edsr",
+        "width": 256,
+        "blocks": 32,
+        "residual_scale": 0.1,
+    },
+    "elan-light": {"architecture": "elan"},
+    "elan-full": {"architecture": "elan", "channels": 180, "blocks": 36, "shared": 0},
+    "misf": {"architecture": "misf"},
+    "lama-fourier": {"architecture": "lama"},
+    "big-lama": {"architecture": "lama", "blocks": 18},
+    "vgg16": {"architecture": "vgg16"},
+}
+
+_CHOICES = {
+    "network": ("paper", "lite"),
+    "norm": ("none", "instance"),
+    "high_pass": ("impulse", "ones"),
+    "attention_keys": ("all", "known"),
+    "residual": ("none", "bilinear", "fill"),
+    "layout": ("interleaved", "halves"),
+}
+_MAY_BE_ZERO = ("blocks", "detail_groups", "attention_chunk", "pixel_scale", "shared")
+
+
+def variant_of(name: str) -> str:
+    """The variant that a name means: itself, or an architecture's first.
+
+    Raises:
+      InputError: for an unknown name, naming those that exist.
+    """
+    if name in VARIANTS:
+        return name
+    for variant, fields in VARIANTS.items():
+        if fields["architecture"] == name:
+            return variant
+    raise InputError(f"model {name!r} is unknown; known: {', '.join(VARIANTS)}")
+
+
+def fields_of(name: str) -> dict[str, Any]:
+    """Every field of a variant, those it leaves at their default included.
+
+    Raises:
+      InputError: for an unknown name, naming those that exist.
+    """
+    changes = VARIANTS[variant_of(name)]
+    return {**_defaults(changes["architecture"]), **changes}
+
+
+def role_of(fields: Mapping[str, Any]) -> str:
+    """ "query", "upscaler", "inpainter" or "features"."""
+    return ARCHITECTURES[_architecture(fields)].role
+
+
+def build(fields: Mapping[str, Any]) -> nn.Module:
+    """Builds a model from its fields, e.g. `build(fields_of("dear"))`.
+
+    Raises:
+      InputError: for an unknown field or a value it cannot have, naming those it can.
+    """
+    architecture = _architecture(fields)
+    known = _defaults(architecture)
+    for field, value in fields.items():
+        if field not in known:
+            raise InputError(
+                f"model field {field!r} is unknown; {architecture} has: "
+                f"{', '.join(sorted(known))}"
+            )
+        _check(field, value, known[field])
+    # Lists come back from JSON where tuples went in.
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    del values["architecture"]
+    module = _module(architecture)(**values)
+    getattr(module, "check", lambda: None)()
+    return module
+
+
+def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
+    """Initialises {"params": ...} and, where there is batch normalisation,
+    "batch_stats"; they do not depend on the size of the photo."""
+    image, mask = jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 16, 16, 1))
+    queries = jnp.zeros((1, 1, 2))
+    inputs = {
+        "query": (image, mask, queries, queries),
+        "inpainter": (image, mask),
+    }
+    place = f"{type(model).__module__}:{type(model).__qualname__}"
+    role = next(a.role for a in ARCHITECTURES.values() if a.module == place)
+    return model.init(jax.random.key(seed), *inputs.get(role, (image,)))
+
+
+def init_shapes(model: nn.Module) -> dict[str, Any]:
+    """Shapes and dtypes of the variables, computing none."""
+    return jax.eval_shape(lambda: init_variables(model, 0))
+
+
+def _architecture(fields: Mapping[str, Any]) -> str:
+    name = fields.get("architecture")
+    if name not in ARCHITECTURES:
+        raise InputError(
+            f"model field architecture = {name!r}; choose from "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    return name
+
+
+def _module(architecture: str) -> type[nn.Module]:
+    path, name = ARCHITECTURES[architecture].module.split(":")
+    return getattr(importlib.import_module(path), name)
+
+
+def _defaults(architecture: str) -> dict[str, Any]:
+    fields = {
+        field.name: field.default
+        for field in dataclasses.fields(_module(architecture))
+        if field.name not in ("parent", "name")
+    }
+    return {"architecture": architecture, **fields}
+
+
+def _check(field: str, value: Any, example: Any) -> None:
+    """Raises InputError unless the field, like `example`, can have this value."""
+    complaint = ""
+    if field in _CHOICES and value not in _CHOICES[field]:
+        complaint = f"choose from {', '.join(map(repr, _CHOICES[field]))}"
+    elif type(example) is int and value < (0 if field in _MAY_BE_ZERO else 1):
+        complaint = "too small"
+    elif field in ("detail_kernel", "importance_kernel") and value % 2 == 0:
+        complaint = "must be odd"
+    elif isinstance(example, tuple) and len(value) != len(example):
+        complaint = f"give {len(example)} numbers"
+    if complaint:
+        raise InputError(f"model field {field} = {value!r}; {complaint}")

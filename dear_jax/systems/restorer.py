@@ -1,0 +1,160 @@
+"""What every system is: a function from a damaged photo to a complete one.
+
+Photos come as uint8 or as floats in [0, 1] and go out as the same; a system does
+its work in floats.
+"""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from dear_jax.errors import InputError
+
+
+class Restorer:
+    """Completes and enlarges photos; the base of all systems.
+
+    Attributes:
+      name: what to call it in tables.
+      provenance: how its weights were made, from what and under which terms.
+      trained: False if its weights, or some of them, are random.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        provenance: dict[str, Any] | None = None,
+        trained: bool = True,
+    ):
+        self.name = name
+        self.provenance = provenance or {}
+        self.trained = trained
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None = None,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """Restores one photo.
+
+        Args:
+          image: [H, W, 3], uint8 or float in [0, 1].
+          mask: [H, W], non-zero = missing, or None for a photo without holes.
+          scale: target size is round(H scale) x round(W scale); default 1.
+          size: the target size (h, w) itself, in place of `scale`.
+
+        Returns:
+          [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.
+
+        Raises:
+          InputError: for a photo, mask, scale or size that cannot be used.
+        """
+        image, mask = check_image(image), check_mask(mask, image)
+        target = target_size(image.shape[:2], scale, size)
+        self.check(image.shape[:2], target)
+        return self.restore(image, mask, target)
+
+    def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+        """Raises InputError if it cannot bring a photo of size `source` to `target`."""
+
+    def remark(self, source: tuple[int, int], target: tuple[int, int]) -> str:
+        """What a reader of its results should know of such sizes; may be empty."""
+        return ""
+
+    def restore(
+        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+    ) -> np.ndarray:
+        """Restores a photo that has been checked; see `__call__`.
+
+        Args:
+          image: [H, W, 3], uint8 or float.
+          mask: bool [H, W].
+          target: (h, w).
+        """
+        raise NotImplementedError
+
+    def importance(
+        self, image: np.ndarray, mask: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """Importance map [H, W] in [0, 1] of a photo; None unless DEAR has it."""
+        return None
+
+
+def to_floats(image: np.ndarray) -> np.ndarray:
+    """A photo as float32 in [0, 1]."""
+    if image.dtype == np.uint8:
+        return image.astype(np.float32) / 255
+    return image.astype(np.float32)
+
+
+def to_kind_of(image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Colours, clipped to [0, 1], as the kind of array that `image` is."""
+    colours = np.clip(colours, 0, 1)
+    if image.dtype == np.uint8:
+        return np.floor(colours * 255 + 0.5).astype(np.uint8)
+    return colours
+
+
+def target_size(
+    source: tuple[int, int],
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[int, int]:
+    """Settles the target size (h, w) for a photo of size `source` (H, W).
+
+    Raises:
+      InputError: if both or nonsense are given, or the target is smaller.
+    """
+    if scale is not None and size is not None:
+        raise InputError(f"scale={scale} and size={size}: give one of them")
+    if size is None:
+        scale = 1 if scale is None else scale
+        if not isinstance(scale, numbers.Real) or not 1 <= scale < math.inf:
+            raise InputError(f"scale={scale!r}: give a number of at least 1")
+        size = (round(source[0] * scale), round(source[1] * scale))
+    sides = tuple(size) if np.iterable(size) else (size,)
+    if len(sides) != 2 or not all(isinstance(s, numbers.Integral) for s in sides):
+        raise InputError(f"size={size!r}: give two whole numbers, (height, width)")
+    height, width = map(int, sides)
+    if height < source[0] or width < source[1]:
+        raise InputError(
+            f"target {height} x {width} is smaller than the photo's {source[0]} x "
+            f"{source[1]}; this model only keeps or enlarges, reduce the photo first"
+        )
+    return height, width
+
+
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Returns the photo as an array; InputError unless [H, W, 3] uint8 or [0, 1]."""
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise InputError(f"image has shape {image.shape}; give [H, W, 3], not empty")
+    if image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating):
+        return image
+    raise InputError(f"image is {image.dtype}; give uint8, or float in [0, 1]")
+
+
+def check_mask(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray:
+    """Returns the mask as bool [H, W]; InputError if it does not fit the photo."""
+    if mask is None:
+        mask = np.zeros(image.shape[:2], bool)
+    mask = np.asarray(mask)
+    if mask.shape != image.shape[:2]:
+        raise InputError(
+            f"mask has shape {mask.shape}, the image {image.shape}; give a mask [H, W] "
+            "of the image's size, non-zero where it is missing"
+        )
+    mask = mask != 0
+    known = image[~mask]
+    if np.issubdtype(image.dtype, np.floating) and known.size:
+        low, high = known.min(), known.max()
+        if not (-1e-6 <= low and high <= 1 + 1e-6):
+            raise InputError(
+                f"image has values from {low:.8g} to {high:.8g}; float images must lie "
+                "in [0, 1], divide by 255 or clip"
+            )
+    return mask

@@ -1,0 +1,93 @@
+"""Fixed-scale upscalers as a system: EDSR or ELAN, one set of weights per scale.
+
+An upscaler knows nothing of holes: they are black to it, and stay.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from dear_jax import resize
+from dear_jax.errors import NoWeights
+from dear_jax.registry import build
+from dear_jax.systems.restorer import Restorer, to_floats, to_kind_of
+from dear_jax.weights import Weights, freeze
+
+
+class Upscaler(Restorer):
+    """Enlarges photos by the whole numbers it has weights for.
+
+    Args:
+      choices: weights, of different scales.
+      name: what to call it.
+      trained: whether they are.
+    """
+
+    def __init__(self, choices: Sequence[Weights], name: str, trained: bool = True):
+        super().__init__(name, choices[0].provenance, trained)
+        self._choices = {weights.model["scale"]: weights for weights in choices}
+
+    @property
+    def variables(self):
+        """Of its only weights; may be replaced by others of the same shapes."""
+        (weights,) = self._choices.values()
+        return weights.variables
+
+    @variables.setter
+    def variables(self, variables):
+        ((scale, weights),) = self._choices.items()
+        self._choices = {scale: weights._replace(variables=variables)}
+
+    def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+        """Raises NoWeights unless it has weights for the scale."""
+        self._scale(source, target)
+
+    def remark(self, source: tuple[int, int], target: tuple[int, int]) -> str:
+        """Says when the scale is not whole because of rounded sizes (43 -> 256)."""
+        scale = self._scale(source, target)
+        height, width = (scale * side for side in source)
+        if (height, width) == target:
+            return ""
+        return (
+            f"{self.name}: its {width} x {height} brought to {target[1]} x {target[0]} "
+            "by bicubic"
+        )
+
+    def restore(
+        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+    ) -> np.ndarray:
+        """See `Restorer.restore`, and `remark`."""
+        weights = self._choices[self._scale(image.shape[:2], target)]
+        shown = np.where(mask[..., None], 0, to_floats(image))
+        colours = _apply(freeze(weights.model))(weights.variables, shown[None])
+        result = to_kind_of(image, np.asarray(colours[0]))
+        if result.shape[:2] == target:
+            return result
+        return resize.bicubic(result, target)
+
+    def _scale(self, source: tuple[int, int], target: tuple[int, int]) -> int:
+        for scale in self._choices:
+            # As sizes are rounded: the source is round(target / scale).
+            gaps = (abs(t - scale * s) for s, t in zip(source, target, strict=True))
+            if max(gaps) <= scale / 2:
+                return scale
+        known = ", ".join(f"x{scale}" for scale in sorted(self._choices))
+        raise NoWeights(
+            f"{self.name} has weights for {known} only, not for {source[1]} x "
+            f"{source[0]} to {target[1]} x {target[0]}; train or give others"
+        )
+
+
+@functools.lru_cache(maxsize=32)
+def _apply(model: tuple):
+    module = build(dict(model))
+    low, high = module.value_range
+
+    def apply(variables, image):
+        return (module.apply(variables, low + (high - low) * image) - low) / (
+            high - low
+        )
+
+    return jax.jit(apply)

@@ -1,0 +1,222 @@
+"""What MISF and LaMa are trained for: a generator's and a discriminator's loss.
+
+One step function serves both objectives:
+
+    output = generator(image, mask, train=True)           raw, not the composite
+    loss, (state, parts) = objective.generator_loss(
+        params, state, vgg, output, batch)                -> generator's gradient
+    output = stop_gradient(output), or, with the generator just updated, its output
+        again where `objective.generates_twice`
+    loss, (state, parts) = objective.discriminator_loss(
+        params, state, output, batch)                     -> gradient by params
+
+`params` and `state` are the discriminator's, as `init` makes them: nested dicts, the
+state with one collection ("spectral" or "batch_stats"), renewed by every pass.
+`vgg` holds the parameters of `VGG16`. Of a batch, "image" [B, H, W, 3] in [0, 1],
+the whole photo, and "mask" [B, H, W, 1], 1 = missing, are used. All is pure; `parts`
+are the unweighted terms.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dear_jax.errors import InputError
+from dear_jax.training import losses
+from dear_jax.training.discriminators import PatchGAN, SpectralPatchGAN
+from dear_jax.training.perceptual import VGG16, imagenet_normalised
+
+Batch = Mapping[str, jax.Array]
+Judged = tuple[jax.Array, tuple[dict[str, Any], dict[str, jax.Array]]]
+
+_LEAST_SIDE = 16  # VGG16 halves it four times.
+
+
+class _Objective:
+    """What the two have in common; their fields named like parts are weights."""
+
+    role: ClassVar[str] = "inpainter"
+    has_discriminator: ClassVar[bool] = True
+
+    def init(self, key: jax.Array, size: tuple[int, int]) -> tuple[dict, dict]:
+        """Returns (params, state) of the discriminator for H x W photos.
+
+        Raises:
+          InputError: if the photos are too small.
+        """
+        least = max(_LEAST_SIDE, self.discriminator.least_side)
+        if min(size) < least:
+            raise InputError(
+                f"config.data.side: photos of {size[0]} x {size[1]} pixels are too "
+                f"small for the discriminator; take at least {least}"
+            )
+        state = self.discriminator.init(key, jnp.zeros((1, *size, 3)))
+        return state.pop("params"), state
+
+    def _weighted(self, parts: dict[str, jax.Array]) -> jax.Array:
+        return sum(getattr(self, name) * part for name, part in parts.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class MISFObjective(_Objective):
+    """MISF's losses; the fields are their weights.
+
+    Attributes:
+      l1, adversarial, perceptual, style: weights of the generator's terms.
+      leak: also teach the discriminator the generator's adversarial term, as the
+        authors' code does by never clearing its gradient. Choice: off, it works
+        against the discriminator.
+      width: of the discriminator.
+    """
+
+    l1: float = 1.0
+    adversarial: float = 0.1
+    perceptual: float = 0.1
+    style: float = 250.0
+    leak: bool = False
+    width: int = 64
+
+    generates_twice: ClassVar[bool] = False
+
+    # Choice: of VGG19's 3_4 and 4_4, VGG16 has the counterparts 3_3 and 4_3.
+    perceptual_layers: ClassVar = (
+        "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1",
+    )  # fmt: skip
+    style_layers: ClassVar = ("relu2_2", "relu3_3", "relu4_3", "relu5_2")
+
+    @property
+    def discriminator(self) -> SpectralPatchGAN:
+        """The module behind `params` and `state`."""
+        return SpectralPatchGAN(self.width)
+
+    def generator_loss(self, params, state, vgg, output, batch: Batch) -> Judged:
+        """L1, adversarial, perceptual and style loss of `output` [B, H, W, 3].
+
+        Returns:
+          (loss, (state, parts)).
+        """
+        target, mask = batch["image"], batch["mask"]
+        logits, _, state = _judge(self.discriminator, params, state, output)
+
+        def features(image, layers):
+            # Choice: as the authors, without ImageNet's mean and deviation.
+            return list(VGG16().apply({"params": vgg}, image, layers).values())
+
+        parts = {
+            "l1": losses.l1_per_hole(output, target, mask),
+            "adversarial": losses.binary_cross_entropy(logits, 1),
+            "perceptual": losses.absolute_distance(
+                *(features(i, self.perceptual_layers) for i in (output, target))
+            ),
+            "style": losses.style(
+                *(features(i * mask, self.style_layers) for i in (output, target))
+            ),
+        }
+        return self._weighted(parts), (state, parts)
+
+    def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
+        """Half the BCE of the photo as real and of `output`, detached, as fake.
+
+        Returns:
+          (loss, (state, parts)).
+        """
+        judge, output = self.discriminator, jax.lax.stop_gradient(output)
+        real, _, state = _judge(judge, params, state, batch["image"])
+        fake, _, state = _judge(judge, params, state, output)
+        parts = {
+            "real": losses.binary_cross_entropy(real, 1),
+            "fake": losses.binary_cross_entropy(fake, 0),
+        }
+        loss = (parts["real"] + parts["fake"]) / 2
+        if self.leak:
+            loss += self.adversarial * losses.binary_cross_entropy(fake, 1)
+        return loss, (state, parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class LaMaObjective(_Objective):
+    """LaMa's losses; the fields are their weights.
+
+    Attributes:
+      l1: weight of known pixels; missing ones have none.
+      adversarial, feature_matching, perceptual: weights of the generator's other
+        terms.
+      r1: weight of the discriminator's gradient penalty.
+      width, layers: of the discriminator.
+    """
+
+    l1: float = 10.0
+    adversarial: float = 10.0
+    feature_matching: float = 100.0
+    perceptual: float = 30.0
+    r1: float = 0.001
+    width: int = 64
+    layers: int = 4
+
+    generates_twice: ClassVar[bool] = True
+
+    # Choice: the last layers of VGG16's blocks for the four stages of the ResNet-50.
+    perceptual_layers: ClassVar = (
+        "relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3",
+    )  # fmt: skip
+
+    @property
+    def discriminator(self) -> PatchGAN:
+        """The module behind `params` and `state`."""
+        return PatchGAN(self.width, self.layers)
+
+    def generator_loss(self, params, state, vgg, output, batch: Batch) -> Judged:
+        """L1 of known pixels, adversarial, feature-matching and perceptual loss.
+
+        Returns:
+          (loss, (state, parts)).
+        """
+        judge, target = self.discriminator, batch["image"]
+        _, real_maps, state = _judge(judge, params, state, target)
+        logits, maps, state = _judge(judge, params, state, output)
+
+        def features(image):
+            image = imagenet_normalised(image)
+            maps = VGG16().apply({"params": vgg}, image, self.perceptual_layers)
+            return list(maps.values())
+
+        parts = {
+            "l1": losses.weighted_l1(output, target, batch["mask"], 1.0, 0.0),
+            "adversarial": losses.binary_cross_entropy(logits, 1),
+            "feature_matching": losses.feature_matching(maps, real_maps),
+            "perceptual": losses.squared_distance(features(output), features(target)),
+        }
+        return self._weighted(parts), (state, parts)
+
+    def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
+        """BCE of the photo as real, of the missing patches of `output` as fake, and R1.
+
+        Returns:
+          (loss, (state, parts)).
+        """
+        judge, output = self.discriminator, jax.lax.stop_gradient(output)
+
+        def judge_real(photos):
+            logits, _, after = _judge(judge, params, state, photos)
+            return logits, after
+
+        penalty, (real, after) = losses.r1(judge_real, batch["image"])
+        fake, _, after = _judge(judge, params, after, output)
+        parts = {
+            "real": losses.binary_cross_entropy(real, 1),
+            "fake": losses.masked_fake(fake, batch["mask"]),
+            "r1": penalty,
+        }
+        return parts["real"] + parts["fake"] + self.r1 * penalty, (after, parts)
+
+
+def _judge(discriminator: nn.Module, params, state, image):
+    """Runs a training pass: (logits, activations, new state)."""
+    (logits, maps), state = discriminator.apply(
+        {"params": params, **state}, image, train=True, mutable=list(state)
+    )
+    return logits, maps, state

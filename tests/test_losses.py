@@ -1,0 +1,276 @@
+"""The terms of the inpainters' losses, and the two objectives made of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dear_jax.errors import InputError
+from dear_jax.training import losses, perceptual
+from dear_jax.training.adversarial import LaMaObjective, MISFObjective
+
+RNG = np.random.default_rng(0)
+
+
+def uniform(*shape):
+    return RNG.random(shape).astype(np.float32)
+
+
+OUTPUT, TARGET = uniform(2, 32, 24, 3), uniform(2, 32, 24, 3)
+MASK = (uniform(2, 32, 24, 1) < 0.3).astype(np.float32)
+BATCH = {"image": TARGET, "mask": MASK}
+
+
+# Terms
+
+
+def test_l1_per_hole_is_l1_over_the_hole_ratio():
+    expected = np.abs(OUTPUT - TARGET).mean() / MASK.mean()
+    got = losses.l1_per_hole(OUTPUT, TARGET, MASK)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_l1_per_hole_of_a_batch_without_holes_is_finite():
+    none = np.zeros_like(MASK)
+    got = losses.l1_per_hole(OUTPUT, TARGET, none)
+    expected = np.abs(OUTPUT - TARGET).mean() * none.size
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_weighted_l1_counts_known_pixels_only_where_holes_weigh_nothing():
+    difference = np.abs(OUTPUT - TARGET) * (1 - MASK)
+    got = losses.weighted_l1(OUTPUT, TARGET, MASK, 10.0, 0.0)
+    np.testing.assert_allclose(got, 10 * difference.mean(), rtol=1e-5)
+    other = np.where(MASK == 1, uniform(*OUTPUT.shape), OUTPUT)
+    assert losses.weighted_l1(other, TARGET, MASK, 10.0, 0.0) == got
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_cross_entropy_of_logits_equals_its_formula(label):
+    logits = np.float32(RNG.normal(0, 3, (2, 4, 5, 1)))
+    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    expected = -np.log(p if label else 1 - p).mean()
+    got = losses.binary_cross_entropy(logits, label)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_cross_entropy_and_its_gradient_stay_finite_for_a_sure_discriminator():
+    logits = jnp.array([-1e4, 1e4]).reshape(1, 1, 2, 1)
+    for label in (0, 1):
+        value, gradient = jax.value_and_grad(losses.binary_cross_entropy)(logits, label)
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+def test_known_patches_of_a_fake_count_as_real():
+    logits = np.float32(RNG.normal(0, 2, (2, 5, 4, 1)))
+    known, missing = np.zeros_like(MASK), np.ones_like(MASK)
+    real = losses.binary_cross_entropy(logits, 1)
+    fake = losses.binary_cross_entropy(logits, 0)
+    np.testing.assert_allclose(losses.masked_fake(logits, known), real, rtol=1e-6)
+    np.testing.assert_allclose(losses.masked_fake(logits, missing), fake, rtol=1e-6)
+    half = np.concatenate([known[:1], missing[:1]])
+    expected = (
+        losses.binary_cross_entropy(logits[:1], 1)
+        + losses.binary_cross_entropy(logits[1:], 0)
+    ) / 2
+    np.testing.assert_allclose(losses.masked_fake(logits, half), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("old", "new"), [(256, 19), (16, 5), (7, 7), (3, 7), (32, 4)])
+def test_nearest_mask_takes_the_pixel_at_the_scaled_index(old, new):
+    line = np.arange(old, dtype=np.float32)
+    expected = line[[i * old // new for i in range(new)]]
+    tall = np.broadcast_to(line[None, :, None, None], (1, old, 3, 1))
+    wide = np.broadcast_to(line[None, None, :, None], (1, 3, old, 1))
+    got = losses.nearest_mask(tall, (new, 3))
+    np.testing.assert_array_equal(got[0, :, 1, 0], expected)
+    got = losses.nearest_mask(wide, (3, new))
+    np.testing.assert_array_equal(got[0, 1, :, 0], expected)
+
+
+def test_r1_of_a_linear_discriminator_is_its_squared_weight_norm():
+    weight = uniform(32, 24, 3)
+
+    def judge(weight, photos):
+        logits = jnp.einsum("bhwc,hwc->b", photos, weight).reshape(-1, 1, 1, 1)
+        return logits, "rest"
+
+    penalty, (logits, rest) = losses.r1(lambda x: judge(weight, x), TARGET)
+    np.testing.assert_allclose(penalty, (weight**2).sum(), rtol=1e-5)
+    np.testing.assert_allclose(logits, judge(weight, TARGET)[0])
+    assert rest == "rest"
+    gradient = jax.grad(lambda w: losses.r1(lambda x: judge(w, x), TARGET)[0])(weight)
+    np.testing.assert_allclose(gradient, 2 * weight, rtol=1e-5)
+
+
+def test_r1_is_a_mean_over_the_batch_not_over_pixels():
+    def judge(photos):
+        return jnp.sum(photos**2, (1, 2, 3)).reshape(-1, 1, 1, 1) / 2, None
+
+    penalty, _ = losses.r1(judge, TARGET)
+    np.testing.assert_allclose(penalty, (TARGET**2).sum((1, 2, 3)).mean(), rtol=1e-5)
+
+
+def test_distances_of_feature_maps():
+    some = [uniform(2, 5, 4, 3), uniform(2, 2, 2, 7)]
+    others = [uniform(2, 5, 4, 3), uniform(2, 2, 2, 7)]
+    squared = [((a - b) ** 2).mean() for a, b in zip(some, others, strict=True)]
+    absolute = [np.abs(a - b).mean() for a, b in zip(some, others, strict=True)]
+    for loss, expected in [
+        (losses.feature_matching, np.mean(squared)),
+        (losses.squared_distance, np.sum(squared)),
+        (losses.absolute_distance, np.sum(absolute)),
+    ]:
+        np.testing.assert_allclose(loss(some, others), expected, rtol=1e-5)
+        assert loss(some, some) == 0
+
+
+def test_gram_equals_brute_force():
+    maps = uniform(2, 4, 3, 5)
+    expected = np.zeros((2, 5, 5))
+    for b, y, x, c, d in np.ndindex(2, 4, 3, 5, 5):
+        expected[b, c, d] += maps[b, y, x, c] * maps[b, y, x, d]
+    np.testing.assert_allclose(losses.gram(maps), expected / (5 * 4 * 3), rtol=1e-5)
+
+
+def test_style_ignores_where_features_lie():
+    maps = uniform(1, 6, 6, 4)
+    moved = maps.reshape(1, 36, 4)[:, RNG.permutation(36)].reshape(maps.shape)
+    np.testing.assert_allclose(losses.style([maps], [moved]), 0, atol=1e-6)
+    assert losses.style([maps], [2 * maps]) > 0.1
+
+
+# Objectives
+
+
+@pytest.fixture(autouse=True)
+def small_vgg(monkeypatch):
+    """VGG16 with few channels."""
+    blocks = tuple((n, 4) for n, _ in perceptual._BLOCKS)
+    monkeypatch.setattr(perceptual, "_BLOCKS", blocks)
+
+
+OBJECTIVES = [MISFObjective(width=4), LaMaObjective(width=4)]
+
+
+def opponent(objective, draw_params):
+    """(params, state, parameters of VGG16)."""
+    params, state = objective.init(jax.random.key(0), (32, 24))
+    return params, state, draw_params(perceptual.VGG16(), TARGET)["params"]
+
+
+def parts_of(objective, theirs, output, batch=BATCH):
+    _, (_, parts) = jax.jit(objective.generator_loss)(*theirs, output, batch)
+    return parts
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["misf", "lama"])
+def test_gradients_are_finite_and_reach_every_parameter(objective, draw_params):
+    params, state, vgg = opponent(objective, draw_params)
+
+    def generator_loss(output):
+        return objective.generator_loss(params, state, vgg, output, BATCH)[0]
+
+    gradient = jax.grad(generator_loss)(OUTPUT)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+    theirs, (after, _) = jax.jit(jax.grad(objective.discriminator_loss, has_aux=True))(
+        params, state, OUTPUT, BATCH
+    )
+    for leaf in jax.tree.leaves(theirs):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["misf", "lama"])
+def test_losses_are_the_weighted_sums_of_their_parts(objective, draw_params):
+    params, state, vgg = opponent(objective, draw_params)
+    loss, (_, parts) = objective.generator_loss(params, state, vgg, OUTPUT, BATCH)
+    expected = sum(getattr(objective, name) * parts[name] for name in parts)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    loss, (_, parts) = objective.discriminator_loss(params, state, OUTPUT, BATCH)
+    real, fake, r1 = parts["real"], parts["fake"], parts.get("r1", 0)
+    misf = isinstance(objective, MISFObjective)
+    expected = (real + fake) / 2 if misf else real + fake + 0.001 * r1
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    assert misf or r1 > 0
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["misf", "lama"])
+def test_a_perfect_output_leaves_only_the_adversarial_term(objective, draw_params):
+    parts = parts_of(objective, opponent(objective, draw_params), TARGET)
+    assert parts.pop("adversarial") > 0
+    for name, part in parts.items():
+        np.testing.assert_allclose(part, 0, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["misf", "lama"])
+def test_the_discriminators_loss_gives_the_output_no_gradient(objective, draw_params):
+    params, state, _ = opponent(objective, draw_params)
+    gradient = jax.grad(
+        lambda output: objective.discriminator_loss(params, state, output, BATCH)[0]
+    )(OUTPUT)
+    assert not gradient.any()
+
+
+def test_style_ignores_known_pixels_and_l1_does_not(draw_params):
+    objective = OBJECTIVES[0]
+    theirs = opponent(objective, draw_params)
+    repainted = np.where(MASK == 1, OUTPUT, uniform(*OUTPUT.shape))
+    before = parts_of(objective, theirs, OUTPUT)
+    after = parts_of(objective, theirs, repainted)
+    assert before["style"] == after["style"] > 0
+    assert before["l1"] != after["l1"]
+
+
+def test_lamas_l1_ignores_holes(draw_params):
+    objective = OBJECTIVES[1]
+    theirs = opponent(objective, draw_params)
+    repainted = np.where(MASK == 1, uniform(*OUTPUT.shape), OUTPUT)
+    before = parts_of(objective, theirs, OUTPUT)
+    after = parts_of(objective, theirs, repainted)
+    assert before["l1"] == after["l1"] > 0
+    assert before["perceptual"] != after["perceptual"]
+
+
+def test_the_leak_adds_the_generators_adversarial_term(draw_params):
+    plain = MISFObjective(width=4)
+    leaking = MISFObjective(width=4, leak=True)
+    params, state, _ = opponent(plain, draw_params)
+    loss, (after, _) = plain.discriminator_loss(params, state, OUTPUT, BATCH)
+    leaked, _ = leaking.discriminator_loss(params, state, OUTPUT, BATCH)
+    judge = plain.discriminator
+    logits, _ = judge.apply({"params": params, **after}, OUTPUT)
+    expected = 0.1 * losses.binary_cross_entropy(logits, 1)
+    np.testing.assert_allclose(leaked - loss, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["misf", "lama"])
+def test_a_discriminator_learns_to_tell_the_photo_from_the_output(
+    objective, draw_params
+):
+    params, state, _ = opponent(objective, draw_params)
+    batch = {"image": TARGET, "mask": np.ones_like(MASK)}
+    output = TARGET * 0.5
+    tx = optax.sgd(0.05)
+
+    @jax.jit
+    def step(params, state):
+        (loss, (state, _)), gradient = jax.value_and_grad(
+            objective.discriminator_loss, has_aux=True
+        )(params, state, output, batch)
+        updates, _ = tx.update(gradient, tx.init(params))
+        return optax.apply_updates(params, updates), state, loss
+
+    first = None
+    for _ in range(30):
+        params, state, loss = step(params, state)
+        first = loss if first is None else first
+    assert loss < 0.8 * first
+
+
+def test_photos_too_small_for_the_discriminator_are_named():
+    with pytest.raises(InputError, match=r"config\.data\.side.*at least 24"):
+        MISFObjective().init(jax.random.key(0), (23, 32))
+    with pytest.raises(InputError, match=r"config\.data\.side.*at least 16"):
+        LaMaObjective().init(jax.random.key(0), (32, 15))
