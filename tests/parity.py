@@ -23,7 +23,8 @@ import numpy as np
 # The package of this checkout, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from parity_kinds import Outcome, Skipped, compare  # noqa: E402
+from parity_kinds import compare  # noqa: E402
+from parity_outcome import Outcome, Skipped  # noqa: E402
 
 from dear_jax.errors import InputError  # noqa: E402
 
@@ -58,7 +59,7 @@ def report(outcome: Outcome) -> str:
     lines = [f"  {outcome.about}"]
     for name, error, tolerance in outcome.comparisons:
         verdict = "ok" if error <= tolerance else "DIFFERS"
-        lines.append(f"  {name:28} {error:8.1e} <= {tolerance:7.0e}  {verdict}")
+        lines.append(f"  {name:36} {error:8.1e} <= {tolerance:7.0e}  {verdict}")
     return "\n".join(lines)
 
 

@@ -60,92 +60,88 @@ def test_the_smallest_image_of_the_spectral_discriminator_has_one_patch():
     assert logits.size == 0
 
 
-def test_one_training_pass_is_one_power_iteration():
-    module = SpectralPatchGAN(4)
-    variables = module.init(jax.random.key(0), images())
-    _, after = module.apply(variables, images(), train=True, mutable=["spectral"])
-    for name, layer in variables["params"].items():
+class Judge:
+    """A small discriminator, compiled once."""
+
+    def __init__(self, module):
+        variables = jax.jit(module.init)(jax.random.key(0), images())
+        self.params = variables.pop("params")
+        self.state = variables
+        self.judge = jax.jit(
+            lambda params, state: module.apply({"params": params, **state}, images())
+        )
+        self.train = jax.jit(
+            lambda params, state: module.apply(
+                {"params": params, **state}, images(), train=True, mutable=list(state)
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def spectral():
+    return Judge(SpectralPatchGAN(4))
+
+
+@pytest.fixture(scope="module")
+def patch():
+    return Judge(PatchGAN(4))
+
+
+def test_one_training_pass_is_one_power_iteration(spectral):
+    _, after = spectral.train(spectral.params, spectral.state)
+    for name, layer in spectral.params.items():
         matrix = as_matrix(layer["kernel"])
-        v = unit(matrix.T @ np.asarray(variables["spectral"][name]["u"]))
+        v = unit(matrix.T @ np.asarray(spectral.state["spectral"][name]["u"]))
         u = unit(matrix @ v)
         np.testing.assert_allclose(after["spectral"][name]["v"], v, atol=1e-6)
         np.testing.assert_allclose(after["spectral"][name]["u"], u, atol=1e-6)
 
 
-def test_logits_are_those_of_kernels_divided_by_sigma():
-    module = SpectralPatchGAN(4)
-    variables = module.init(jax.random.key(0), images())
-    (_, maps), after = module.apply(
-        variables, images(), train=True, mutable=["spectral"]
-    )
-    kernel = variables["params"]["conv1"]["kernel"]
+def test_activations_are_those_of_kernels_divided_by_sigma(spectral):
+    (_, maps), after = spectral.train(spectral.params, spectral.state)
+    kernel = np.asarray(spectral.params["conv1"]["kernel"])
     u, v = (np.asarray(after["spectral"]["conv1"][k]) for k in "uv")
-    expected = jax.lax.conv_general_dilated(
-        images(),
-        kernel / (u @ as_matrix(kernel) @ v),
-        (2, 2),
-        ((1, 1), (1, 1)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    expected = np.where(expected > 0, expected, 0.2 * expected)
-    np.testing.assert_allclose(maps[0], expected, atol=1e-5)
+    window = np.asarray(images())[1, 9:13, 5:9]  # of the activation at (5, 3)
+    response = np.einsum("yxc,yxcd->d", window, kernel) / (u @ as_matrix(kernel) @ v)
+    expected = np.where(response > 0, response, 0.2 * response)
+    np.testing.assert_allclose(maps[0][1, 5, 3], expected, atol=1e-5)
 
 
-def test_sigma_becomes_the_largest_singular_value():
-    module = SpectralPatchGAN(4)
-    variables = module.init(jax.random.key(0), images())
-    params, state = variables["params"], {"spectral": variables["spectral"]}
-    renew = jax.jit(
-        lambda state: module.apply(
-            {"params": params, **state}, images(), train=True, mutable=["spectral"]
-        )[1]
-    )
+def test_sigma_becomes_the_largest_singular_value(spectral):
+    state = spectral.state
     for _ in range(200):
-        state = renew(state)
-    for name, layer in params.items():
+        _, state = spectral.train(spectral.params, state)
+    for name, layer in spectral.params.items():
         matrix, vectors = as_matrix(layer["kernel"]), state["spectral"][name]
         sigma = np.asarray(vectors["u"]) @ matrix @ np.asarray(vectors["v"])
         largest = np.linalg.svd(matrix, compute_uv=False)[0]
         np.testing.assert_allclose(largest / sigma, 1, atol=1e-3)
 
 
-def test_a_kernel_scaled_by_a_factor_judges_alike_and_gets_no_gradient_along_itself():
-    module = SpectralPatchGAN(4)
-    variables = module.init(jax.random.key(0), images())
-    state = {"spectral": variables["spectral"]}
-
-    def total(params):
-        return module.apply({"params": params, **state}, images())[0].sum()
-
-    value, gradient = jax.value_and_grad(total)(variables["params"])
-    scaled = jax.tree.map(lambda k: 7 * k, variables["params"])
-    np.testing.assert_allclose(total(scaled), value, rtol=1e-4)
-    for name, layer in variables["params"].items():
-        along = np.sum(layer["kernel"] * gradient[name]["kernel"])
-        length = np.linalg.norm(gradient[name]["kernel"])
-        assert abs(along) < 1e-4 * length * np.linalg.norm(layer["kernel"])
-        assert length > 0
-
-
-def test_evaluation_changes_no_state():
-    for module in (SpectralPatchGAN(4), PatchGAN(4)):
-        variables = module.init(jax.random.key(0), images())
-        state = [name for name in variables if name != "params"]
-        _, after = module.apply(variables, images(), mutable=state)
-        same = jax.tree.map(
-            lambda a, b: bool((a == b).all()), after, {k: variables[k] for k in state}
+def test_the_size_of_a_kernel_changes_no_logit_and_gets_no_gradient(spectral):
+    params, state = spectral.params, spectral.state
+    logits, _ = spectral.judge(params, state)
+    scaled, _ = spectral.judge(jax.tree.map(lambda k: 7 * k, params), state)
+    np.testing.assert_allclose(scaled, logits, rtol=1e-3)
+    gradient = jax.jit(jax.grad(lambda p: spectral.judge(p, state)[0].sum()))(params)
+    for name, layer in params.items():
+        kernel, slope = (
+            np.asarray(part[name]["kernel"]) for part in (params, gradient)
         )
-        assert all(jax.tree.leaves(same)) and jax.tree.leaves(same)
+        lengths = np.linalg.norm(kernel) * np.linalg.norm(slope)
+        assert lengths > 0 and abs(np.sum(kernel * slope)) < 1e-4 * lengths
 
 
-def test_training_of_the_patch_discriminator_normalises_by_the_batch():
-    module = PatchGAN(4)
-    variables = module.init(jax.random.key(0), images())
-    (_, maps), after = module.apply(
-        variables, images(), train=True, mutable=["batch_stats"]
-    )
+def test_training_of_the_patch_discriminator_normalises_by_the_batch(patch):
+    (_, maps), after = patch.train(patch.params, patch.state)
     before_slope = np.where(maps[1] > 0, maps[1], maps[1] / 0.2)
     np.testing.assert_allclose(before_slope.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(before_slope.std((0, 1, 2)), 1, atol=1e-2)
-    moved = after["batch_stats"]["norm1"]["mean"]
-    assert np.abs(moved - variables["batch_stats"]["norm1"]["mean"]).min() > 0
+    before, after = (s["batch_stats"]["norm1"]["mean"] for s in (patch.state, after))
+    assert np.abs(after - before).min() > 0
+
+
+def test_evaluation_of_the_patch_discriminator_judges_each_image_alone(patch):
+    logits, _ = patch.judge(patch.params, patch.state)
+    alone, _ = PatchGAN(4).apply({"params": patch.params, **patch.state}, images()[:1])
+    np.testing.assert_allclose(alone, logits[:1], atol=1e-5)

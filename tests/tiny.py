@@ -21,6 +21,17 @@ TINY = {
 }
 
 
+# The other systems: as small as their structure allows.
+SMALLEST = {
+    "edsr": {"width": 4, "blocks": 1},
+    "elan": {"channels": 6, "blocks": 2},
+    "liif": {"width": 4, "blocks": 1, "decoder_width": 8, "decoder_layers": 2},
+    "lte": {"width": 4, "blocks": 1, "hidden": 8, "layers": 1},
+    "misf": {"width": 4, "blocks": 1},
+    "lama": {"width": 8, "blocks": 1},
+}
+
+
 def tiny_fields(preset: str) -> dict:
     """Fields of a preset with tiny widths."""
     return {**fields_of(preset), **TINY[preset]}
@@ -42,12 +53,14 @@ def draw_like(shapes, gain: float = 2, seed: int = 0):
     """
     rng = np.random.default_rng(seed)
 
-    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+    def draw(path, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path and getattr(path[-1], "key", "") == "var":  # Of batch normalisation.
+            return rng.uniform(0.5, 2, leaf.shape).astype(np.float32)
         fan_in = np.prod(leaf.shape[:-1])
         scale = (gain / fan_in) ** 0.5 if leaf.ndim > 1 else 0.1
         return rng.normal(0, scale, leaf.shape).astype(np.float32)
 
-    return jax.tree.map(draw, shapes)
+    return jax.tree.map_with_path(draw, shapes)
 
 
 def example(size: tuple[int, int], ratio: float = 0.4, batch: int = 1):

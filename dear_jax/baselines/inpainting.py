@@ -23,9 +23,9 @@ def masked_photo(image: jax.Array, mask: jax.Array) -> jax.Array:
 class ColourHead(nn.Module):
     """Reflect-padded 7x7 convolution to 3 channels. [B, H, W, C] -> [B, H, W, 3].
 
-    It is computed as a 7x1 convolution to 7 x 3 channels, one triple for each column
-    of the kernel, whose shifted triples are then added up: three channels alone keep a
-    CPU's matrix products so narrow that they take four times as long.
+    It is computed as a 1x7 convolution to 7 x 3 channels, a triple for each row of the
+    kernel, and the shifted triples are added up: with three channels alone a CPU's
+    matrix products are so narrow that it takes four times as long.
 
     Attributes:
       kernel_init, bias_init: initialisers.
@@ -36,16 +36,16 @@ class ColourHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        width, channels = x.shape[2:]
+        height, channels = x.shape[1], x.shape[3]
         kernel = self.param("kernel", self.kernel_init, (7, 7, channels, 3))
         bias = self.param("bias", self.bias_init, (3,))
-        by_column = kernel.transpose(0, 2, 1, 3).reshape(7, 1, channels, 21)
+        by_row = kernel.transpose(1, 2, 0, 3).reshape(1, 7, channels, 21)
         triples = jax.lax.conv_general_dilated(
             reflect_pad(x, 3),
-            by_column,
+            by_row,
             window_strides=(1, 1),
             padding="VALID",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
-        shifted = (triples[:, :, i : i + width, 3 * i : 3 * i + 3] for i in range(7))
+        shifted = (triples[:, i : i + height, :, 3 * i : 3 * i + 3] for i in range(7))
         return sum(shifted) + bias.reshape(1, 1, 1, 3)

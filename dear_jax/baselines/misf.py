@@ -125,7 +125,8 @@ def stretch(raw: jax.Array) -> jax.Array:
 
 def halve(x: jax.Array) -> jax.Array:
     """Averages 2 x 2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]."""
-    return nn.avg_pool(x, (2, 2), (2, 2))
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def double(x: jax.Array) -> jax.Array:

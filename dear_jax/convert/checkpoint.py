@@ -143,7 +143,7 @@ def _read_zip(file: BinaryIO, where: str) -> Any:
         ):
             raise InputError(
                 f"{where}: a TorchScript program (such as big-lama.pt), not weights "
-                "alone; give the training checkpoint (such as big-lama/models/best.ckpt)"
+                "alone; give the training checkpoint (big-lama/models/best.ckpt)"
             )
         # PyTorch compresses nothing, so that no archive holds more than its size.
         if sum(entry.file_size for entry in entries) > file.seek(0, io.SEEK_END):
@@ -154,6 +154,8 @@ def _read_zip(file: BinaryIO, where: str) -> Any:
         order = "little"
         if f"{root}byteorder" in names:
             order = archive.read(f"{root}byteorder").decode().strip()
+            if order not in ("little", "big"):
+                raise ValueError(f"byte order {order}")
         content = unpickle(
             io.BytesIO(archive.read(pickles[0])), where, find, storage_of
         )

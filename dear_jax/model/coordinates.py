@@ -113,11 +113,12 @@ def _nearest(coordinates: jax.Array, size: jax.Array) -> jax.Array:
 def _liif_centre(index: jax.Array, size: jax.Array) -> jax.Array:
     """`to_liif_coordinates` of traced arrays, for indices below 4096.
 
-    The product is a sum of two exact ones, lest a compiler fuse it with the addition
-    and so leave out its rounding.
+    Compilers may fuse a product with the addition after it, which leaves out its
+    rounding, so this one is a sum of two exact ones. And they may turn a division into
+    a product where something else is divided by the same size; the barrier hides it.
     """
-    index, size = index.astype(jnp.float32), size.astype(jnp.float32)
-    step = 2 / size
+    size = jax.lax.optimization_barrier(size.astype(jnp.float32))
+    index, step = index.astype(jnp.float32), 2 / size
     high = jax.lax.reduce_precision(step, exponent_bits=8, mantissa_bits=11)
     return (1 - size) / size + (index * high + index * (step - high))
 
