@@ -43,7 +43,7 @@ def get_config(system: str = "dear-lite") -> ml_collections.ConfigDict:
     config.optimizer.learning_rate = RATES.get(name, 1e-3)
     config.train.update(steps=steps, batch_size=8, ema_decay=0.99)
     if "discriminator" in config:
-        config.objective.perceptual = 0.0
+        config.objective.perceptual = 0.0  # Else it needs VGG16's weights.
     if name == "misf":
         config.objective.style = 0.0
     return config

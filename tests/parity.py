@@ -15,6 +15,7 @@ compared; 2 wrong usage; 3 nothing was compared, every file lacked its weights.
 import argparse
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import jax
@@ -46,7 +47,7 @@ def check(path: Path, weights: Path | None) -> Outcome:
     """
     try:
         meta, arrays = read(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"no readable reference file ({error})") from None
     outcome = compare(meta, arrays, weights)
     if not outcome.comparisons:

@@ -39,11 +39,8 @@ def built(fields: dict, arrays: Arrays, what: str = "") -> tuple[Any, dict, str]
     fields = {**registry.fields_of(fields["architecture"]), **fields}
     _check_fields(fields, rules_of(fields["architecture"]).fields_from(state))
     variables, left = convert_state(state, fields)
-    return (
-        registry.build(fields),
-        variables,
-        described(fields["architecture"], state, left),
-    )
+    about = described(what or fields["architecture"], state, left)
+    return registry.build(fields), variables, about
 
 
 def _check_fields(fields: dict, told: dict) -> None:

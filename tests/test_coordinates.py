@@ -1,5 +1,7 @@
 """Laws of the frame of coordinates and of the four pixels around a query."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,13 @@ from dear_jax.model.coordinates import (
     gather_pixels,
     neighbours,
     pixel_centres,
+    to_liif_coordinates,
     to_position,
 )
 
 find = jax.jit(neighbours)
+find_as_liif = jax.jit(functools.partial(neighbours, rule="liif"))
+find_nearest = jax.jit(functools.partial(neighbours, rule="nearest"))
 SIZES = [(1, 1), (1, 5), (4, 7), (64, 48)]
 
 
@@ -21,7 +26,7 @@ def indices(size):
     return np.stack(np.indices(size), axis=-1).reshape(1, -1, 2)
 
 
-def weights_by_pixel(coordinates, size):
+def weights_by_pixel(coordinates, size, find=find):
     """The weight [Q, H, W] each query gives each pixel."""
     total = np.zeros((coordinates.shape[1], *size))
     for index, weight, _ in find(jnp.asarray(coordinates), jnp.asarray(size)):
@@ -46,12 +51,13 @@ def test_pixels_tile_the_frame_from_edge_to_edge():
     np.testing.assert_allclose(to_position(edges, jnp.asarray((4, 5))), [[[-0.5, 4.5]]])
 
 
+@pytest.mark.parametrize("find", [find, find_as_liif, find_nearest])
 @pytest.mark.parametrize("size", SIZES)
-def test_the_weights_of_a_query_sum_to_one(size):
+def test_the_weights_of_a_query_sum_to_one(size, find):
     rng = np.random.default_rng(0)
     coordinates = rng.uniform(-1, 1, (1, 200, 2)).astype(np.float32)
     coordinates[0, :2] = [[-1, -1], [1, 1]]
-    weights = weights_by_pixel(coordinates, size)
+    weights = weights_by_pixel(coordinates, size, find)
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-6)
 
@@ -101,6 +107,96 @@ def test_the_size_of_the_photo_may_be_traced():
         strict=True,
     ):
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def liif_grid(size):
+    """Centres [1, h w, 2] of a grid of targets, as LIIF's code rounds them."""
+    return to_liif_coordinates(indices(size), size)
+
+
+def liif_by_loops(coordinates, size, steps, epsilon):
+    """LIIF's local ensemble for one query: [(index, weight, relative)]."""
+    one, size = np.float32(1), np.float32(size)
+    picked = []
+    for step in steps:
+        moved = coordinates + (np.array(step) / size.astype(float) + epsilon).astype(
+            "f"
+        )
+        moved = np.clip(moved, np.float32(-1 + 1e-6), np.float32(1 - 1e-6))
+        index = np.rint(((moved + one) * size - one) / 2).astype(int)
+        centre = to_liif_coordinates(index, size.astype(int))
+        picked.append((index, (coordinates - centre) * size))
+    areas = [
+        abs(relative[0] * relative[1]) + np.float32(1e-9) for _, relative in picked
+    ]
+    # Diagonally opposite is the other end of the list.
+    weights = np.array(areas[::-1]) / sum(areas)
+    return [(i, w, r) for (i, r), w in zip(picked, weights, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "size, grid",
+    # As large as the photo, odd scales (targets on pixel centres), others.
+    [
+        ((7, 11), (7, 11)),
+        ((7, 11), (21, 33)),
+        ((13, 6), (65, 30)),
+        ((13, 6), (35, 16)),
+        ((1, 5), (4, 20)),
+        ((5, 4), None),
+    ],
+)
+@pytest.mark.parametrize("find", [find_as_liif, find_nearest])
+def test_liifs_rules_are_those_of_a_loop_over_queries(size, grid, find):
+    if grid is None:
+        rng = np.random.default_rng(3)
+        queries = rng.uniform(-1, 1, (1, 200, 2)).astype(np.float32)
+        queries[0, :4] = [[-1, -1], [-1, 1], [1, -1], [1, 1]]
+    else:
+        queries = liif_grid(grid)
+    steps = [(-1, -1), (-1, 1), (1, -1), (1, 1)] if find is find_as_liif else [(0, 0)]
+    epsilon = 1e-6 if find is find_as_liif else 0
+    found = jax.device_get(find(jnp.asarray(queries), jnp.asarray(size)))
+    for q, query in enumerate(queries[0]):
+        expected = liif_by_loops(query, size, steps, epsilon)
+        for mine, (index, weight, relative) in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(mine[0][0, q], index)
+            np.testing.assert_allclose(mine[1][0, q, 0], weight, atol=1e-6)
+            np.testing.assert_allclose(mine[2][0, q], relative, atol=1e-6)
+
+
+def test_liifs_rounding_moves_no_centre():
+    for size in SIZES:
+        centres = pixel_centres(size).reshape(1, -1, 2)
+        np.testing.assert_allclose(liif_grid(size), centres, atol=2e-7)
+
+
+def test_inside_liifs_weights_are_the_bilinear_ones():
+    size = (9, 12)
+    coordinates = np.random.default_rng(4).uniform(-0.8, 0.8, (1, 100, 2)).astype("f")
+    np.testing.assert_allclose(
+        weights_by_pixel(coordinates, size, find_as_liif),
+        weights_by_pixel(coordinates, size),
+        atol=1e-5,
+    )
+
+
+def test_liifs_rule_lets_gradients_through():
+    coordinates = jnp.asarray([[[0.3, -0.2]]])
+
+    @jax.jit
+    def weight(coordinates):
+        return neighbours(coordinates, (4, 5), "liif")[0][1].sum()
+
+    nudge = jnp.asarray([[[1e-2, 0.0]]])
+    slope = weight(coordinates + nudge) - weight(coordinates - nudge)
+    found = jax.grad(weight)(coordinates)[0, 0, 0] * 2e-2
+    np.testing.assert_allclose(found, slope, rtol=1e-2)
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match="'ceiling'"):
+        neighbours(jnp.zeros((1, 1, 2)), (4, 5), "ceiling")
 
 
 def test_gathering_is_indexing():

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dear_jax import photo
-from dear_jax.data import examples, pipeline
+from dear_jax.data import examples, lama_masks, pipeline
 from dear_jax.data.examples import MakeExample
 from dear_jax.data.masks import open_masks
 from dear_jax.data.photos import open_photos
@@ -222,6 +222,60 @@ def test_generated_masks_use_all_six_bins():
     assert 0.01 <= min(ratios) and max(ratios) <= 0.6
 
 
+def test_lama_masks_come_as_a_folder_of_masks_does():
+    masks = open_masks("lama")
+    rng, copy = np.random.default_rng(3), np.random.default_rng(3)
+    mask = masks.draw(rng, (24, 32))
+    assert mask.shape == (24, 32) and mask.dtype == bool
+    np.testing.assert_array_equal(lama_masks.draw_lama_mask(copy, (24, 32)), mask)
+    assert masks.names() != open_masks("generated").names()
+
+
+def test_boxes_keep_off_the_border_and_within_their_sizes():
+    smallest, largest = np.inf, 0
+    for seed in range(60):
+        mask = lama_masks.draw_boxes(np.random.default_rng(seed), (256, 256))
+        assert not mask[:10].any() and not mask[-10:].any()
+        assert not mask[:, :10].any() and not mask[:, -10:].any()
+        smallest = min(smallest, mask.any(0).sum(), mask.any(1).sum())
+        largest = max(largest, mask.sum())
+    assert 30 <= smallest < 60
+    assert 150**2 / 2 < largest <= 4 * 150**2
+
+
+def test_chains_are_thick_and_differ():
+    ratios = [
+        lama_masks.draw_chains(np.random.default_rng(s), (256, 256)).mean()
+        for s in range(60)
+    ]
+    assert min(ratios) > 0 and max(ratios) <= 1
+    assert len(set(ratios)) == 60
+    assert 0.1 < np.mean(ratios) < 0.5
+
+
+@pytest.mark.parametrize("draw", [lama_masks.draw_chains, lama_masks.draw_boxes])
+def test_lama_masks_miss_the_same_share_at_any_size(draw):
+    shares = [
+        np.mean(
+            [draw(np.random.default_rng(s), (side, side)).mean() for s in range(80)]
+        )
+        for side in (48, 256)
+    ]
+    np.testing.assert_allclose(*shares, rtol=0.15)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 200), (200, 5)])
+def test_lama_masks_of_any_size_miss_some_pixel(size):
+    for seed in range(20):
+        mask = lama_masks.draw_lama_mask(np.random.default_rng(seed), size)
+        assert mask.shape == size and mask.any()
+
+
+def test_lama_masks_of_no_size_are_refused():
+    with pytest.raises(InputError, match="at least 1"):
+        lama_masks.draw_lama_mask(np.random.default_rng(0), (0, 4))
+
+
 def test_masks_that_cannot_be_opened_name_the_configuration_key(tmp_path):
     with pytest.raises(InputError, match=r"nowhere.*config\.data\.masks"):
         open_masks("nowhere")
@@ -323,6 +377,50 @@ def test_clean_examples_have_an_empty_mask(picture):
     assert example(picture, clean=0.0)["mask"].any()
 
 
+def orientations(picture):
+    """The eight flips and turns of a square picture, by what they hold."""
+    turned = [np.rot90(p, k) for p in (picture, picture[::-1]) for k in range(4)]
+    return {t.tobytes(): n for n, t in enumerate(turned)}
+
+
+@pytest.mark.parametrize(("augment", "count"), [("flip", 2), ("dihedral", 8)])
+def test_augmentation_gives_each_of_its_orientations(picture, augment, count):
+    known, seen = orientations(picture), set()
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        seen.add(known[examples.augmented(picture, augment, rng).tobytes()])
+    assert len(seen) == count
+
+
+def test_flip_takes_one_random_number_as_it_always_did(picture):
+    used, fresh = np.random.default_rng(0), np.random.default_rng(0)
+    examples.augmented(picture, "flip", used)
+    fresh.random()
+    assert used.random() == fresh.random()
+
+
+def test_without_queries_the_whole_crop_is_the_target(picture):
+    made = example(picture, queries=0, augment="dihedral")
+    assert made.keys() == {"image", "mask", "target"}
+    target = np.rint(made["target"] * 255).astype(np.uint8)
+    assert target.tobytes() in orientations(picture)
+    assert made["target"].dtype == np.float32 and made["target"].max() <= 1
+    reduced = Image.fromarray(target).resize((8, 8), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(np.rint(made["image"] * 255), np.asarray(reduced))
+
+
+def test_the_target_is_what_queries_would_ask_about(picture):
+    queried, whole = example(picture), example(picture, queries=0)
+    np.testing.assert_array_equal(whole["image"], queried["image"])
+    np.testing.assert_array_equal(whole["mask"], queried["mask"])
+    np.testing.assert_array_equal(whole["target"], full_grid(queried, 16))
+
+
+def test_at_scale_one_the_target_is_the_image(picture):
+    made = example(picture, queries=0, scale=(1.0, 1.0), side=16)
+    np.testing.assert_array_equal(made["target"], made["image"])
+
+
 # Batches
 
 
@@ -378,11 +476,21 @@ def test_an_unreadable_photo_stops_the_iterator_by_name(folder, tmp_path):
         next(batches)
 
 
+def test_whole_crops_are_batched_at_their_one_scale(folder, mask_folder):
+    for scale, side in ((1.0, 8), (2.5, 20)):
+        data = settings(folder, mask_folder, queries=0, scale=(scale, scale))
+        (batch,) = first_batches(1, data, 3, 0)
+        assert batch["target"].shape == (3, side, side, 3)
+        assert batch["image"].shape == (3, 8, 8, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
         ({"side": 0}, r"config\.data\.side=0"),
-        ({"queries": 0}, r"config\.data\.queries=0"),
+        ({"queries": -1}, r"config\.data\.queries=-1"),
+        ({"queries": 0}, r"config\.data\.scale=\(1\.0, 3\.0\).*queries=0"),
+        ({"augment": "turn"}, r"config\.data\.augment='turn'.*'dihedral'"),
         ({"scale": (0.5, 2.0)}, r"config\.data\.scale"),
         ({"scale": (3.0, 2.0)}, r"config\.data\.scale"),
         ({"scale": (3.0,)}, r"config\.data\.scale"),
@@ -417,11 +525,13 @@ def test_fingerprint_changes_with_the_batches_and_only_then(
     for file in folder.iterdir():
         (moved / file.name).write_bytes(file.read_bytes())
     for same in ({"threads": 3}, {"workers": 1}, {"photos": (str(moved),)},
-                 {"skip_unreadable": True}, {"clean": 0.0}):  # fmt: skip
+                 {"skip_unreadable": True}, {"clean": 0.0},
+                 {"augment": "flip"}):  # fmt: skip
         changed = settings(folder, mask_folder, **same)
         assert pipeline.fingerprint(changed, 0, 4) == own, same
     for other in ({"side": 9}, {"scale": (1.0, 2.0)}, {"queries": 11}, {"clean": 0.5},
-                  {"masks": "generated"}, {"photos": (str(folder),) * 2}):  # fmt: skip
+                  {"masks": "generated"}, {"masks": "lama"}, {"augment": "dihedral"},
+                  {"photos": (str(folder),) * 2}):  # fmt: skip
         changed = settings(folder, mask_folder, **other)
         assert pipeline.fingerprint(changed, 0, 4) != own, other
     assert own not in {pipeline.fingerprint(data, *p) for p in [(1, 4), (0, 8)]}

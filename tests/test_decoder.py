@@ -132,8 +132,9 @@ def test_a_crop_of_the_grid_is_the_crop_of_the_output(queries, plain):
     np.testing.assert_allclose(found, whole[4:11, 7:18], atol=1e-6)
 
 
-def test_a_photo_in_a_larger_array_is_decoded_alike(features, queries, plain):
-    _, decode = plain
+@pytest.mark.parametrize("rule", ["floor", "liif", "nearest"])
+def test_a_photo_in_a_larger_array_is_decoded_alike(features, queries, decoder, rule):
+    _, decode = decoder(rule=rule)
     pads = ((0, 0), (0, 3), (0, 2), (0, 0))
     larger = np.pad(features, pads, constant_values=9)
     size = jnp.asarray((HEIGHT, WIDTH))
@@ -153,6 +154,58 @@ def test_feature_unfold_is_a_dense_layer_on_3x3_features(features, draw_params):
     expected = np.concatenate(windows, axis=-1) @ kernel + layer["bias"]
     found = module.apply(params, features, method="project")
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_unfolding_in_a_larger_array_of_zeros_is_the_same(features, draw_params):
+    module = ImplicitDecoder(width=16, feature_unfold=True)
+    params = draw_params(module, features, method="project")
+    larger = np.pad(features, ((0, 0), (0, 3), (0, 2), (0, 0)))
+    found = module.apply(params, larger, method="project")[:, :HEIGHT, :WIDTH]
+    expected = module.apply(params, features, method="project")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_nearest_rule_is_the_mlp_on_the_nearest_pixel(features, queries, decoder):
+    params, decode = decoder(rule="nearest")
+    size = np.array([HEIGHT, WIDTH])
+    position = ((queries[0] + 1) * size - 1) / 2
+    index = np.clip(np.rint(position), 0, size - 1).astype(int)
+    x = np.concatenate([features[0][tuple(index.T)], 2 * (position - index)], axis=-1)
+    np.testing.assert_allclose(decode(queries)[0], mlp(params, x), atol=2e-5)
+
+
+def test_liifs_and_our_rule_agree_inside_the_photo(queries, decoder):
+    _, ours = decoder()
+    _, liifs = decoder(rule="liif")
+    near = np.all(np.abs(queries) < 1 - 1 / HEIGHT, axis=-1)
+    np.testing.assert_allclose(ours(queries)[near], liifs(queries)[near], atol=1e-4)
+
+
+def test_torchs_initialisation_is_that_of_the_undivided_first_layer(queries):
+    module = ImplicitDecoder(
+        width=64, cell_decode=True, feature_unfold=True, torch_channels=CHANNELS
+    )
+
+    @jax.jit
+    def init(key):
+        features = jnp.zeros((1, HEIGHT, WIDTH, CHANNELS))
+        return module.init(key, features, queries, queries, method=run)
+
+    def run(module, features, coordinates, cell):
+        return module(module.project(features), coordinates, cell)
+
+    params = init(jax.random.key(0))["params"]
+    limits = {
+        "pixel_part": (9 * CHANNELS + 4) ** -0.5,
+        "relative_part": (9 * CHANNELS + 4) ** -0.5,
+        "hidden_0": 1 / 8,
+        "output": 1 / 8,
+    }
+    for name, limit in limits.items():
+        for leaf in jax.tree.leaves(params[name]):
+            largest = np.abs(leaf).max() / limit
+            # Of n draws the largest is short of the limit by 1 / n on average.
+            assert 1 - 10 / leaf.size < largest <= 1
 
 
 def test_three_hidden_layers_have_one_layer_less_than_four(decoder):

@@ -104,3 +104,46 @@ def test_differing_shapes_are_refused_not_broadcast(measure):
     noisy, truth = _pair()
     with pytest.raises(InputError, match="same size"):
         measure(noisy[:1], truth)
+
+
+@pytest.mark.skipif(not GOLDEN.exists(), reason="reference values are not here")
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_luma_and_borders_follow_the_conventions_of_the_sr_repositories(scale):
+    with np.load(GOLDEN) as stored:
+        truth = np.moveaxis(stored["input/hr"], 1, -1)
+        output = np.moveaxis(stored["input/sr_unclamped"], 1, -1).clip(0, 1)
+        expected = json.loads(str(stored["meta_json"]))["values"]
+    benchmark = {"channels": "luma", "border": scale}
+    for name, ours in {
+        "liif_benchmark": metrics.psnr(output, truth, **benchmark),
+        "liif_div2k": metrics.psnr(output, truth, border=scale + 6),
+        "elan_psnr": metrics.psnr(output, truth, **benchmark),
+        "elan_ssim": metrics.ssim(output, truth, **benchmark),
+    }.items():
+        np.testing.assert_allclose(ours, [expected[f"{name}_x{scale}"]], atol=1e-4)
+
+
+def test_luma_spans_16_to_235_and_of_grey_is_linear():
+    grey = jnp.linspace(0, 1, 5).reshape(1, 1, 5, 1) * jnp.ones((1, 1, 1, 3))
+    expected = np.linspace(16, 235, 5).reshape(1, 1, 5, 1)
+    np.testing.assert_allclose(255 * metrics.luma(grey), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim])
+def test_what_lies_in_the_border_does_not_count(measure):
+    noisy, truth = _pair()
+    changed = noisy.copy()
+    changed[:, :3], changed[:, :, -3:] = 0, 1
+    np.testing.assert_array_equal(
+        measure(changed, truth, border=3), measure(noisy, truth, border=3)
+    )
+    assert (measure(changed, truth) != measure(noisy, truth)).all()
+
+
+@pytest.mark.parametrize(
+    "options, says", [({"border": 12}, "nothing is left"), ({"channels": "y"}, "'y'")]
+)
+def test_borders_that_leave_nothing_and_unknown_channels_are_refused(options, says):
+    noisy, truth = _pair()
+    with pytest.raises(InputError, match=says):
+        metrics.psnr(noisy, truth, **options)

@@ -13,8 +13,9 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dear_jax.convert.tensors import Storage, find, resolved, storage_of
-from dear_jax.convert.unpickle import brief, unpickle
+from dear_jax.convert.names import find, storage_of
+from dear_jax.convert.tensors import Storage, resolved
+from dear_jax.convert.unpickle import brief, short, unpickle
 from dear_jax.errors import InputError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -26,6 +27,8 @@ _DAMAGE = (
     KeyError,
     EOFError,
     RuntimeError,
+    OverflowError,
+    TypeError,
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
@@ -171,7 +174,7 @@ def _read_pickles(file: BinaryIO, where: str) -> Any:
         return resolved(first, lambda storage: b"")
     protocol = unpickle(file, where, find)
     if protocol != _LEGACY_PROTOCOL:
-        raise ValueError(f"protocol {protocol}")
+        raise ValueError(f"protocol {short(protocol)}")
     unpickle(file, where, find)  # The sizes of numbers on the machine that wrote it.
     known: dict[str, Storage] = {}
 
@@ -185,7 +188,7 @@ def _read_pickles(file: BinaryIO, where: str) -> Any:
         # Little-endian, whatever machine wrote it.
         (count,) = struct.unpack("<q", file.read(8))
         if count != known[key].count:
-            raise ValueError(f"storage {key} has {count} numbers")
+            raise ValueError(f"storage {short(key)} has {count} numbers")
         data[known[key]] = file.read(known[key].size)
     return resolved(content, data.__getitem__)
 

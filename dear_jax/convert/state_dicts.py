@@ -8,6 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from dear_jax.convert.specs import spec_fields
 from dear_jax.errors import InputError
+from dear_jax.registry import VARIANTS
 
 # Where it lies: LIIF and LTE; ELAN; LaMa (Lightning); MISF. EDSR's is the file itself.
 _PLACES = (("model", "sd"), ("model_state_dict",), ("state_dict",), ("generator",))
@@ -56,7 +57,7 @@ def state_dict_of(content: Mapping[str, Any], family: str) -> Found:
         _, fields = spec_fields(spec)
     state, others = _stripped(_located(content))
     told = next((name for key, name in _TELLING.items() if key in state), None)
-    whole_edsr_in_liif = told == "edsr" and family == "liif"
+    whole_edsr_in_liif = family == "liif" and "encoder.tail.1.weight" in state
     if told is None:
         some = ", ".join(sorted(map(str, state))[:4]) or "none"
         raise InputError(
@@ -64,7 +65,10 @@ def state_dict_of(content: Mapping[str, Any], family: str) -> Found:
             "discriminators, optimizers and other networks are not converted"
         )
     if told != family and not whole_edsr_in_liif:
-        raise InputError(f"these are tensors of {told}, not {family}; name {told}")
+        names = [v for v, fields in VARIANTS.items() if fields["architecture"] == told]
+        raise InputError(
+            f"these are tensors of {told}, not {family}; name {' or '.join(names)}"
+        )
     if family == "edsr" and "encoder.tail.1.weight" in state:
         state = {key.removeprefix("encoder."): value for key, value in state.items()}
     if family != "liif":

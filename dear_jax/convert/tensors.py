@@ -1,54 +1,21 @@
-"""PyTorch tensors and NumPy arrays inside pickles: the names allowed, and the arrays.
+"""PyTorch tensors and NumPy arrays inside pickles, and making arrays of them.
 
 Reading a pickle gives records of what each tensor is (`Tensor`, `Array`), in any
 order and before its numbers are at hand; `resolved` then makes arrays of them.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from dear_jax.convert.unpickle import Inert, Name, Record, checked_key
-
-_STORAGES = {
-    "Half": np.float16,
-    "BFloat16": ml_dtypes.bfloat16,
-    "Float": np.float32,
-    "Double": np.float64,
-    "Char": np.int8,
-    "Short": np.int16,
-    "Int": np.int32,
-    "Long": np.int64,
-    "Byte": np.uint8,
-    "Bool": np.bool_,
-}
+from dear_jax.convert.unpickle import Record, short
 
 # NumPy's names; others can stand for structures of any size.
 _CODES = "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split()
-
-# Objects beside the tensors in checkpoints, e.g. Lightning's: nothing we need.
-_INERT_PACKAGES = (
-    "pytorch_lightning.",
-    "lightning.",
-    "lightning_fabric.",
-    "omegaconf.",
-    "typing.",
-    "pathlib.",
-)
-_INERT = {
-    "argparse.Namespace",
-    "collections.Counter",
-    "collections.defaultdict",
-    *(
-        f"{module}.{kind}"
-        for module in ("builtins", "__builtin__")
-        for kind in ("bool", "dict", "float", "int", "list", "set", "str", "tuple")
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -82,18 +49,19 @@ class Tensor(Record):
         """
         numbers = (self.offset, *self.shape, *self.strides)
         if not all(type(n) is int and n >= 0 for n in numbers):
-            raise ValueError(f"a tensor with the sizes and strides {numbers}")
+            raise ValueError(f"a tensor with the sizes and strides {short(numbers)}")
         if len(self.shape) != len(self.strides) or len(data) != self.storage.size:
             raise ValueError(f"storage {self.storage.key} of {len(data)} bytes")
         if math.prod(self.shape) > self.storage.count:
-            raise ValueError(f"a tensor {self.shape} of {self.storage.count} numbers")
+            raise ValueError(
+                f"a tensor {self.shape} of {self.storage.count} stored numbers"
+            )
         dtype = self.storage.dtype
-        # With a buffer NumPy itself refuses what does not lie within.
-        stored = dtype if byte_order == "little" else dtype.newbyteorder(">")
         steps = tuple(stride * dtype.itemsize for stride in self.strides)
         start = self.offset * dtype.itemsize
-        array = np.ndarray(self.shape, stored, data, start, steps)
-        return array.astype(dtype, copy=False)
+        # With a buffer NumPy itself refuses what does not lie within.
+        array = np.ndarray(self.shape, dtype, data, start, steps)
+        return array if byte_order == sys.byteorder else array.byteswap()
 
 
 class DType(Record):
@@ -101,7 +69,7 @@ class DType(Record):
 
     def __init__(self, code: str, *_: Any):
         if code not in _CODES:
-            raise ValueError(f"an array of dtype {code}")
+            raise ValueError(f"an array of dtype {short(code)}")
         self.dtype = np.dtype(code)
 
     def set_state(self, state: Any) -> None:
@@ -123,7 +91,7 @@ class Array(Record):
         data = data.encode("latin-1") if isinstance(data, str) else data
         flat = np.frombuffer(data, dtype.dtype)
         if any(side < 0 for side in shape):
-            raise ValueError(f"an array of shape {shape}")
+            raise ValueError(f"an array of shape {short(shape)}")
         self.made = flat.reshape(shape, order="F" if columns_first else "C")
 
     def array(self) -> np.ndarray:
@@ -135,28 +103,6 @@ class Array(Record):
         if self.made is None:
             raise ValueError("an array without numbers")
         return self.made.astype(self.made.dtype.newbyteorder("="), copy=False)
-
-
-def find(name: str) -> Name | None:
-    """The names that checkpoints may refer to; see `unpickle.Find`."""
-    # NumPy 2 moved its internals.
-    alias = name.replace("numpy._core.", "numpy.core.")
-    if alias in _MADE:
-        return Name(name, _MADE[alias])
-    if name in _INERT or name.startswith(_INERT_PACKAGES):
-        return Name(name, Inert)
-    return None
-
-
-def storage_of(identity: Any) -> Storage:
-    """Reads a persistent id, ("storage", its type, key, device, count, view)."""
-    kind, type_name, key, _, count, *view = identity
-    dtype = _DTYPES.get(getattr(type_name, "name", None))
-    if kind != "storage" or dtype is None or type(count) is not int or count < 0:
-        raise ValueError(f"a storage {identity}")
-    if view not in ([], [None]):
-        raise ValueError("a storage that is part of another")
-    return Storage(dtype, str(key), count)
 
 
 def resolved(
@@ -207,61 +153,3 @@ def resolved(
         return walk(content)
     except RecursionError:
         raise ValueError("nested too deep") from None
-
-
-def _tensor(storage, offset, shape, strides, *_) -> Tensor:
-    if not isinstance(storage, Storage):
-        raise TypeError("a tensor without a storage")
-    return Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _parameter(tensor, *_) -> Any:
-    return tensor
-
-
-def _array(data, dtype, shape, order="C") -> Array:
-    if not isinstance(data, bytes | bytearray):
-        raise TypeError(f"a {type(data).__name__} as the numbers of an array")
-    array = Array()
-    array.set_state((1, shape, dtype, order == "F", data))
-    return array
-
-
-def _scalar(dtype, data) -> Array:
-    return _array(data, dtype, ())
-
-
-def _mapping(pairs=()) -> dict:
-    return {checked_key(key): value for key, value in pairs}
-
-
-def _encoded(text: str, encoding: str) -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"text in {encoding}")
-    return text.encode("latin-1")
-
-
-def _device(*parts: Any) -> str:
-    return ":".join(map(str, parts))
-
-
-_DTYPES = {
-    "torch.storage.UntypedStorage": np.dtype(np.uint8),
-    **{f"torch.{kind}Storage": np.dtype(dtype) for kind, dtype in _STORAGES.items()},
-}
-_MADE: dict[str, Callable[..., Any]] = {
-    # As types these are only told apart by name.
-    **dict.fromkeys(_DTYPES, Inert),
-    "numpy.ndarray": Inert,
-    "collections.OrderedDict": _mapping,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch.Size": tuple,
-    "torch.device": _device,
-    "numpy.dtype": DType,
-    "numpy.core.multiarray._reconstruct": Array,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy.core.numeric._frombuffer": _array,
-    "_codecs.encode": _encoded,
-}

@@ -8,6 +8,7 @@ the table ends the reading.
 """
 
 import pickletools
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -40,10 +41,11 @@ class Inert(Record):
 # In the files' terms, "module.name" -> the Name, or None if it is not allowed.
 Find = Callable[[str], Name | None]
 
+# What Python has written since protocol 2; all else is refused.
 _LITERALS = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
-    "SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE "
-    "SHORT_BINUNICODE BINUNICODE BINUNICODE8".split()
+    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING SHORT_BINSTRING BINBYTES "
+    "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 BINUNICODE SHORT_BINUNICODE "
+    "BINUNICODE8".split()
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
@@ -93,6 +95,11 @@ def brief(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def short(value: Any) -> str:
+    """A value for a message; a nested one could be written out forever."""
+    return reprlib.repr(value)
+
+
 class _Machine:
     def __init__(self, where: str, find: Find, storage: Callable | None):
         self.where, self.find, self.storage = where, find, storage
@@ -114,8 +121,8 @@ class _Machine:
             elif name in _HANDLERS:
                 _HANDLERS[name](self, argument)
             elif name not in _IGNORED:
-                what = name if argument is None else f"{name} {argument!r}"
-                self.refuse(f"asks to run code ({what})")
+                what = name if argument is None else f"{name} {short(argument)}"
+                self.refuse(f"uses the opcode {what}, which plain data does not need")
         (result,) = self.stack
         return result
 
@@ -138,34 +145,14 @@ class _Machine:
     def mark(self, _):
         self.marks.append(len(self.stack))
 
-    def drop(self, _):
-        self.pop(1)
-
-    def drop_marked(self, _):
-        self.pop_marked()
-
-    def duplicate(self, _):
-        self.stack.append(self.stack[-1])
-
     def remember(self, index):
         self.memo[len(self.memo) if index is None else index] = self.stack[-1]
 
     def recall(self, index):
         self.stack.append(self.memo[index])
 
-    def make_list(self, _):
-        self.stack.append(self.pop_marked())
-
     def make_tuple(self, _):
         self.stack.append(tuple(self.pop_marked()))
-
-    def make_dict(self, _):
-        items = self.pop_marked()
-        self.stack.append({})
-        self.add_pairs(items)
-
-    def make_frozen_set(self, _):
-        self.stack.append({checked_key(item) for item in self.pop_marked()})
 
     def append(self, _):
         self.add_items(self.pop(1), list.extend, list)
@@ -200,39 +187,37 @@ class _Machine:
 
     def name_from_stack(self, _):
         module, name = self.pop(2)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise TypeError("a global whose name is no text")
         self.push_name(f"{module}.{name}")
 
     def push_name(self, name: str):
         found = self.find(name)
         if found is None:
-            self.refuse(f"refers to {name}, which is neither tensor nor plain data")
+            shown = ascii(name)[1:-1][:99]
+            self.refuse(f"refers to {shown}, which is neither tensor nor plain data")
         self.stack.append(found)
 
     def make(self, _):
         target, arguments = self.pop(2)
-        self.stack.append(self.made(target, arguments))
-
-    def make_with_keywords(self, _):
-        target, arguments, _ = self.pop(3)
-        self.stack.append(self.made(target, arguments))
-
-    def made(self, target: Any, arguments: Any) -> Any:
         if not isinstance(target, Name) or not isinstance(arguments, tuple):
             self.refuse(f"asks to run code (calls a {type(target).__name__})")
-        return target.make(*arguments)
+        self.stack.append(target.make(*arguments))
 
     def set_state(self, _):
         target, state = self.pop(2)
         if isinstance(target, Record):
             target.set_state(state)
         elif not isinstance(target, dict | list):
-            self.refuse(f"asks to run code (sets the state of a {target!r})")
+            self.refuse(
+                f"asks to run code (sets the state of a {type(target).__name__})"
+            )
         self.stack.append(target)
 
     def persistent(self, _):
         (identity,) = self.pop(1)
         if self.storage is None:
-            self.refuse(f"refers to an object outside the file ({identity!r})")
+            self.refuse(f"refers to an object outside the file ({short(identity)})")
         self.stack.append(self.storage(identity))
 
 
@@ -245,15 +230,9 @@ def checked_key(key: Any) -> Any:
 
 _HANDLERS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": _Machine.mark,
-    "POP": _Machine.drop,
-    "POP_MARK": _Machine.drop_marked,
-    "DUP": _Machine.duplicate,
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.remember),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.recall),
-    "LIST": _Machine.make_list,
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.remember),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
     "TUPLE": _Machine.make_tuple,
-    "DICT": _Machine.make_dict,
-    "FROZENSET": _Machine.make_frozen_set,
     "APPEND": _Machine.append,
     "APPENDS": _Machine.extend,
     "ADDITEMS": _Machine.unite,
@@ -263,7 +242,6 @@ _HANDLERS: dict[str, Callable[[_Machine, Any], None]] = {
     "STACK_GLOBAL": _Machine.name_from_stack,
     "REDUCE": _Machine.make,
     "NEWOBJ": _Machine.make,
-    "NEWOBJ_EX": _Machine.make_with_keywords,
     "BUILD": _Machine.set_state,
     "BINPERSID": _Machine.persistent,
 }

@@ -18,7 +18,7 @@ are the unweighted terms.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -57,8 +57,15 @@ class _Objective:
         state = self.discriminator.init(key, jnp.zeros((1, *size, 3)))
         return state.pop("params"), state
 
-    def _weighted(self, parts: dict[str, jax.Array]) -> jax.Array:
-        return sum(getattr(self, name) * part for name, part in parts.items())
+    @property
+    def needs_vgg16(self) -> bool:
+        """Whether a term with a weight looks at VGG16's features."""
+        return any(getattr(self, name, 0) for name in ("perceptual", "style"))
+
+    def _weighted(self, terms: dict[str, Callable[[], jax.Array]]):
+        """(sum, terms) of what has a weight; what has none is not computed."""
+        parts = {name: term() for name, term in terms.items() if getattr(self, name)}
+        return sum(getattr(self, name) * part for name, part in parts.items()), parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,17 +113,18 @@ class MISFObjective(_Objective):
             # Choice: as the authors, without ImageNet's mean and deviation.
             return list(VGG16().apply({"params": vgg}, image, layers).values())
 
-        parts = {
-            "l1": losses.l1_per_hole(output, target, mask),
-            "adversarial": losses.binary_cross_entropy(logits, 1),
-            "perceptual": losses.absolute_distance(
+        terms = {
+            "l1": lambda: losses.l1_per_hole(output, target, mask),
+            "adversarial": lambda: losses.binary_cross_entropy(logits, 1),
+            "perceptual": lambda: losses.absolute_distance(
                 *(features(i, self.perceptual_layers) for i in (output, target))
             ),
-            "style": losses.style(
+            "style": lambda: losses.style(
                 *(features(i * mask, self.style_layers) for i in (output, target))
             ),
         }
-        return self._weighted(parts), (state, parts)
+        loss, parts = self._weighted(terms)
+        return loss, (state, parts)
 
     def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
         """Half the BCE of the photo as real and of `output`, detached, as fake.
@@ -184,13 +192,16 @@ class LaMaObjective(_Objective):
             maps = VGG16().apply({"params": vgg}, image, self.perceptual_layers)
             return list(maps.values())
 
-        parts = {
-            "l1": losses.weighted_l1(output, target, batch["mask"], 1.0, 0.0),
-            "adversarial": losses.binary_cross_entropy(logits, 1),
-            "feature_matching": losses.feature_matching(maps, real_maps),
-            "perceptual": losses.squared_distance(features(output), features(target)),
+        terms = {
+            "l1": lambda: losses.weighted_l1(output, target, batch["mask"], 1.0, 0.0),
+            "adversarial": lambda: losses.binary_cross_entropy(logits, 1),
+            "feature_matching": lambda: losses.feature_matching(maps, real_maps),
+            "perceptual": lambda: losses.squared_distance(
+                features(output), features(target)
+            ),
         }
-        return self._weighted(parts), (state, parts)
+        loss, parts = self._weighted(terms)
+        return loss, (state, parts)
 
     def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
         """BCE of the photo as real, of the missing patches of `output` as fake, and R1.

@@ -110,6 +110,6 @@ def check_role(config: ml_collections.ConfigDict) -> None:
     objective, role = make_objective(config.objective), role_of(config.model)
     if objective.role != role:
         raise InputError(
-            f"config.objective.name={config.objective.name!r} trains a model of the role "
-            f"{objective.role}, but {config.model.architecture} is of the role {role}"
+            f"config.objective.name={config.objective.name!r} trains models of the "
+            f"role {objective.role}, but {config.model.architecture} is a {role}"
         )

@@ -72,7 +72,8 @@ def make_step(
     if objective.has_discriminator:
         their_tx = make_optimizer(config.discriminator, config.train.steps)
         update = _adversarial_update(model, tx, their_tx, objective)
-        frozen = jax.device_put(read_vgg16(config.objective.vgg16), replicated)
+        if objective.needs_vgg16:
+            frozen = jax.device_put(read_vgg16(config.objective.vgg16), replicated)
 
     def step(state: TrainState, frozen: Any, batch: Batch):
         new, metrics = update(state, frozen, batch)

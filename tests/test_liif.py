@@ -1,0 +1,245 @@
+"""Laws of LIIF: its switches, parameter count, parity with the official code."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import draw_like, example
+
+from dear_jax.baselines.edsr import EDSR
+from dear_jax.convert import liif, rules
+from dear_jax.errors import InputError
+from dear_jax.model.coordinates import pixel_centres, to_liif_coordinates
+from dear_jax.registry import build, fields_of, init_shapes
+
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
+TINY = {"width": 4, "blocks": 1, "decoder_width": 8, "decoder_layers": 2}
+SIZE = (5, 6)
+
+
+def tiny(**changes):
+    """Variables, encode(image, mask) and decode(features, queries, cell, size)."""
+    model = build({**fields_of("liif"), **TINY, **changes})
+    variables = draw_like(init_shapes(model))
+    methods = (
+        jax.jit(functools.partial(model.apply, method=name))
+        for name in ("encode", "decode")
+    )
+    return variables, *(functools.partial(method, variables) for method in methods)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return tiny()
+
+
+def official_state(fields, seed=0):
+    """A state_dict of random values, of the official shapes."""
+    rng = np.random.default_rng(seed)
+    shapes = init_shapes(build(fields))["params"]
+    state = {}
+    for key, targets in liif.mapping(fields).items():
+        leaf = shapes
+        for part in targets[0].path.split("/")[1:]:
+            leaf = leaf[part]
+        shape = leaf.shape[::-1]
+        if len(targets) == 2:
+            shape = (shape[0], liif._inputs(fields))
+        state[key] = rng.normal(size=shape).astype(np.float32)
+    return state
+
+
+def convert(state, fields):
+    return rules.convert(
+        state,
+        liif.mapping(fields),
+        liif.unused(fields),
+        liif.constants(fields),
+        init_shapes(build(fields)),
+    )
+
+
+def test_chunks_of_queries_are_the_whole(plain):
+    _, encode, decode = plain
+    image, mask, queries, cell = example(SIZE)
+    features = encode(image, mask)
+    whole = decode(features, queries, cell)
+    chunks = [
+        decode(features, queries[:, i : i + 10], cell[:, i : i + 10])
+        for i in range(0, queries.shape[1], 10)
+    ]
+    np.testing.assert_allclose(np.concatenate(chunks, axis=1), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"pixel_scale": 3}])
+def test_features_in_larger_arrays_answer_alike(changes):
+    _, encode, decode = tiny(**changes)
+    image, mask, queries, cell = example(SIZE)
+    queries[0, :2] = [[1, 1], [0.99, 0.99]]
+    features = encode(image, mask)
+    pads = ((0, 0), (0, 3), (0, 2), (0, 0))
+    larger = jax.tree.map(lambda x: jnp.pad(x, pads, constant_values=9.0), features)
+    found = decode(larger, queries, cell, jnp.asarray(SIZE))
+    np.testing.assert_allclose(found, decode(features, queries, cell), atol=1e-6)
+
+
+def test_what_lies_under_the_mask_is_black(plain):
+    _, encode, _ = plain
+    image, mask, _, _ = example(SIZE)
+    black = encode(image * (1 - mask), np.zeros_like(mask))
+    hidden = encode(np.where(mask > 0, np.nan, image), mask)
+    jax.tree.map(np.testing.assert_array_equal, hidden, black)
+
+
+def test_padding_does_not_reach_pixels_far_from_it():
+    _, encode, _ = tiny()
+    image, mask, _, _ = example((16, 16))
+    image[:, 12:] = mask[:, 12:] = 1
+    valid = np.ones_like(mask)
+    valid[:, 12:] = 0
+    padded = encode(image, mask, valid).projection
+    alone = encode(image[:, :12], mask[:, :12]).projection
+    reach = 2 * TINY["blocks"] + 2
+    np.testing.assert_allclose(
+        padded[:, : 12 - reach], alone[:, : 12 - reach], atol=1e-6
+    )
+
+
+def test_without_ensemble_the_colour_depends_on_one_pixel():
+    _, encode, decode = tiny(local_ensemble=False, feature_unfold=False)
+    image, mask, _, cell = example(SIZE)
+    features = encode(image, mask)
+    query = np.float32([[[0.31, 0.27]]])
+    row, column = np.rint(((query[0, 0] + 1) * SIZE - 1) / 2).astype(int)
+    others = np.full_like(features.projection, np.nan)
+    others[0, row, column] = features.projection[0, row, column]
+    alone = decode(features.replace(projection=others), query, cell[:, :1])
+    whole = decode(features, query, cell[:, :1])
+    np.testing.assert_array_equal(alone, whole)
+    assert np.isfinite(whole).all()
+
+
+def test_the_cell_matters_to_cell_decode_only(plain):
+    for changes, matters in (({}, True), ({"cell_decode": False}, False)):
+        _, encode, decode = tiny(**changes)
+        image, mask, queries, cell = example(SIZE)
+        features = encode(image, mask)
+        one, other = (decode(features, queries, cell * k) for k in (1, 2))
+        assert np.any(one != other) == matters
+
+
+def test_pixel_scale_reads_edsrs_pixels_and_0_outside():
+    variables, encode, decode = tiny(pixel_scale=2)
+    image, _, _, _ = example(SIZE)
+    features = encode(image, np.zeros_like(image[..., :1]))
+    edsr = EDSR(4, 1, scale=2)
+    expected = edsr.apply({"params": variables["params"]["encoder"]}, 2 * image - 1)
+    target = (2 * SIZE[0], 2 * SIZE[1])
+    found = decode(features, pixel_centres(target).reshape(1, -1, 2))
+    np.testing.assert_allclose(found.reshape(1, *target, 3), expected, atol=1e-5)
+    # Position n - 0.5 is rounded to even n, one beyond the last pixel.
+    edge = decode(features, jnp.asarray([[[1.0, 1.0]]]))
+    np.testing.assert_array_equal(edge, np.zeros((1, 1, 3)))
+
+
+def test_parameters_are_as_many_as_in_the_official_model():
+    shapes = init_shapes(build(fields_of("liif")))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 1_567_299
+
+
+@pytest.mark.parametrize("changes", [{}, {"cell_decode": False}, {"pixel_scale": 2}])
+def test_gradients_reach_every_parameter(changes):
+    model = build({**fields_of("liif"), **TINY, **changes})
+    variables = draw_like(init_shapes(model))
+    inputs = example(SIZE)
+    loss = lambda v: jnp.square(model.apply(v, *inputs)[0]).mean()  # noqa: E731
+    grads = jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(variables))
+    assert [path for path, grad in grads if not np.abs(grad).max() > 0] == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"feature_unfold": False},
+        {"cell_decode": False},
+        {"feature_unfold": False, "cell_decode": False, "decoder_layers": 1},
+        {"pixel_scale": 4},
+    ],
+)
+def test_fields_and_weights_come_back_from_a_state_dict(changes):
+    fields = {**fields_of("liif"), **TINY, **changes}
+    state = official_state(fields)
+    told = liif.fields_from(state)
+    assert told.items() <= fields.items()
+    made = convert(state, {**fields, **told})
+    jax.tree.map(
+        lambda x, y: np.testing.assert_equal(x.shape, y.shape),
+        made,
+        init_shapes(build(fields)),
+    )
+
+
+def test_the_first_layer_is_split_into_unfolded_features_and_the_rest():
+    fields = {**fields_of("liif"), **TINY}
+    state = official_state(fields)
+    made = convert(state, fields)["params"]["decoder"]
+    unfolded = np.random.default_rng(1).normal(size=(4, 3, 3))
+    rest = np.random.default_rng(2).normal(size=4)
+    x = np.concatenate([unfolded.reshape(-1), rest])  # Index c * 9 + ky * 3 + kx.
+    found = np.einsum("cyx,yxco->o", unfolded, made["pixel_part"]["kernel"])
+    found += rest @ made["relative_part"]["kernel"]
+    np.testing.assert_allclose(found, state["imnet.layers.0.weight"] @ x, atol=1e-5)
+
+
+def test_another_first_layer_is_refused():
+    fields = {**fields_of("liif"), **TINY}
+    state = official_state(fields)
+    with pytest.raises(InputError, match="40 inputs, should have 38"):
+        convert(state, {**fields, "cell_decode": False})
+    state["imnet.layers.0.weight"] = np.zeros((8, 41))
+    with pytest.raises(InputError, match="41 inputs; .* has 6, 8, 38, 40"):
+        liif.fields_from(state)
+    del state["imnet.layers.0.weight"]
+    with pytest.raises(InputError, match="imnet.layers.0.weight is missing"):
+        liif.fields_from(state)
+
+
+@pytest.mark.parametrize("name", ["edsr", "noensemble", "nounfold", "nocell"])
+def test_answers_are_those_of_the_official_code(name):
+    arrays, decode = golden(f"liif_{name}_0.npz", local_ensemble=name != "noensemble")
+    tied = (48, 48)
+    ties = to_liif_coordinates(np.stack(np.indices(tied), axis=-1), tied)
+    ties = ties.reshape(1, -1, 2)
+    for queries, cell, expected in (
+        (arrays["input/coord"], arrays["input/cell"], arrays["output"]),
+        (arrays["input/rand_coord"], arrays["input/rand_cell"], arrays["rand_output"]),
+        (ties, np.full_like(ties, 2 / 48), arrays["tie_output"]),
+    ):
+        np.testing.assert_allclose(decode(queries, cell), expected, atol=3e-5)
+
+
+def test_answers_without_an_mlp_are_those_of_the_official_code():
+    arrays, decode = golden("liif_pixelwrap_0.npz")
+    for kind, output in (("", "output"), ("rand_", "rand_output")):
+        found = decode(arrays[f"input/{kind}coord"], arrays[f"input/{kind}cell"])
+        np.testing.assert_allclose(found, arrays[output], atol=3e-5)
+
+
+def golden(name, **changes):
+    """Arrays of a reference file and decode(queries, cell) of its photo."""
+    path = GOLDEN / name
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    arrays = np.load(path, allow_pickle=False)
+    state = {k[6:]: arrays[k] for k in arrays.files if k.startswith("param/")}
+    fields = {**fields_of("liif"), **liif.fields_from(state), **changes}
+    variables, model = convert(state, fields), build(fields)
+    image = arrays["input/lr"].transpose(0, 2, 3, 1)
+    encode = jax.jit(functools.partial(model.apply, method="encode"))
+    features = encode(variables, image, np.zeros_like(image[..., :1]))
+    decode = jax.jit(functools.partial(model.apply, method="decode"))
+    return arrays, functools.partial(decode, variables, features)
