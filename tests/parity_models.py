@@ -29,6 +29,7 @@ from dear_jax.convert.conversion import family as rules_of
 from dear_jax.convert.edsr import trunk_fields_from, trunk_mapping, trunk_unused
 from dear_jax.convert.specs import edsr_fields, spec_fields
 from dear_jax.errors import InputError
+from dear_jax.model.coordinates import pixel_centres
 from dear_jax.systems.catalogue import from_weights
 from dear_jax.weights import read_weights
 
@@ -133,24 +134,12 @@ def query_file(meta: dict, arrays: Arrays, _) -> Outcome:
     if "tie_output" in arrays:
         batch, _, height, width = arrays["input/lr"].shape
         size = (3 * height, 3 * width)
-        grid = np.broadcast_to(official_grid(size), (batch, size[0] * size[1], 2))
+        grid = pixel_centres(size).reshape(1, -1, 2)
+        grid = np.broadcast_to(grid, (batch, size[0] * size[1], 2))
         cell = np.broadcast_to(np.float32(2) / np.float32(size), grid.shape)
         output = decode(grid, cell)
         found += [largest("tie queries", output, arrays["tie_output"], tolerance)]
     return Outcome(about, found)
-
-
-def official_grid(size: tuple[int, int]) -> np.ndarray:
-    """Pixel centres [1, h w, 2] as LIIF's code rounds them.
-
-    On the border, where the four pixels around a query are fewer, queries that meet
-    pixel centres weigh them by the last bits of their coordinates.
-    """
-    sides = [
-        np.float32(-1 + 1 / n) + np.float32(2 / n) * np.arange(n, dtype=np.float32)
-        for n in size
-    ]
-    return np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(1, -1, 2)
 
 
 def fast_query_file(meta: dict, arrays: Arrays, _) -> Outcome:

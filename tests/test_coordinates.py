@@ -11,7 +11,7 @@ from dear_jax.model.coordinates import (
     gather_pixels,
     neighbours,
     pixel_centres,
-    to_liif_coordinates,
+    to_coordinates,
     to_position,
 )
 
@@ -109,11 +109,6 @@ def test_the_size_of_the_photo_may_be_traced():
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def liif_grid(size):
-    """Centres [1, h w, 2] of a grid of targets, as LIIF's code rounds them."""
-    return to_liif_coordinates(indices(size), size)
-
-
 def liif_by_loops(coordinates, size, steps, epsilon):
     """LIIF's local ensemble for one query: [(index, weight, relative)]."""
     one, size = np.float32(1), np.float32(size)
@@ -124,7 +119,7 @@ def liif_by_loops(coordinates, size, steps, epsilon):
         )
         moved = np.clip(moved, np.float32(-1 + 1e-6), np.float32(1 - 1e-6))
         index = np.rint(((moved + one) * size - one) / 2).astype(int)
-        centre = to_liif_coordinates(index, size.astype(int))
+        centre = to_coordinates(index, size.astype(int))
         picked.append((index, (coordinates - centre) * size))
     areas = [
         abs(relative[0] * relative[1]) + np.float32(1e-9) for _, relative in picked
@@ -153,7 +148,7 @@ def test_liifs_rules_are_those_of_a_loop_over_queries(size, grid, find):
         queries = rng.uniform(-1, 1, (1, 200, 2)).astype(np.float32)
         queries[0, :4] = [[-1, -1], [-1, 1], [1, -1], [1, 1]]
     else:
-        queries = liif_grid(grid)
+        queries = pixel_centres(grid).reshape(1, -1, 2)
     steps = [(-1, -1), (-1, 1), (1, -1), (1, 1)] if find is find_as_liif else [(0, 0)]
     epsilon = 1e-6 if find is find_as_liif else 0
     found = jax.device_get(find(jnp.asarray(queries), jnp.asarray(size)))
@@ -165,10 +160,10 @@ def test_liifs_rules_are_those_of_a_loop_over_queries(size, grid, find):
             np.testing.assert_allclose(mine[2][0, q], relative, atol=1e-6)
 
 
-def test_liifs_rounding_moves_no_centre():
+def test_centres_are_rounded_by_at_most_a_bit():
     for size in SIZES:
-        centres = pixel_centres(size).reshape(1, -1, 2)
-        np.testing.assert_allclose(liif_grid(size), centres, atol=2e-7)
+        exact = (2 * np.stack(np.indices(size), axis=-1) + 1) / size - 1
+        np.testing.assert_allclose(pixel_centres(size), exact, atol=2e-7)
 
 
 def test_inside_liifs_weights_are_the_bilinear_ones():

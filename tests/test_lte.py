@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny import draw_like, example
 
-from dear_jax.baselines.lte import LTE
+from dear_jax.baselines.lte import LTE, cos_sin
 from dear_jax.convert import lte, rules
 from dear_jax.errors import InputError
 from dear_jax.model.base import sample_bilinear
-from dear_jax.model.coordinates import neighbours, to_liif_coordinates
+from dear_jax.model.coordinates import neighbours, pixel_centres
 from dear_jax.registry import build, fields_of, init_shapes
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
@@ -94,6 +94,21 @@ def test_decoding_is_ltes_formula(plain):
     expected = lte_by_loops(variables["params"], features, queries, cell)
     found = decode(features, queries, cell)
     np.testing.assert_allclose(found[0], expected, atol=1e-4)
+
+
+def test_cosine_and_sine_are_exact_and_so_are_their_slopes():
+    rng = np.random.default_rng(0)
+    near = np.arange(-9, 10) / 4
+    x = np.concatenate([near, rng.normal(0, 3, 500), rng.normal(0, 1000, 500)])
+    x = x.astype(np.float32)
+    angle = np.pi * x.astype(np.float64)
+    slopes = jax.jvp(cos_sin, (jnp.asarray(x),), (jnp.ones(x.shape),))[1]
+    for found, expected in zip(
+        (*cos_sin(jnp.asarray(x)), *slopes),
+        (np.cos(angle), np.sin(angle), -np.pi * np.sin(angle), np.pi * np.cos(angle)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_layouts_differ_in_the_order_of_frequencies_alone():
@@ -209,9 +224,7 @@ def test_a_state_dict_of_another_model_is_refused(key):
 
 def test_answers_are_those_of_the_official_code():
     arrays, features, decode = golden("lte_edsr_0.npz")
-    tied = (48, 48)
-    ties = to_liif_coordinates(np.stack(np.indices(tied), axis=-1), tied)
-    ties = ties.reshape(1, -1, 2)
+    ties = pixel_centres((48, 48)).reshape(1, -1, 2)
     for queries, cell, expected in (
         (arrays["input/coord"], arrays["input/cell"], arrays["output"]),
         (arrays["input/rand_coord"], arrays["input/rand_cell"], arrays["rand_output"]),

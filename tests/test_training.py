@@ -210,9 +210,9 @@ def test_evaluation_writes_sheet_and_best_weights(tmp_path):
     train(tiny_config(steps=4, **changes), tmp_path / "run")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     scores = [json.loads(line) for line in lines if '"evaluate"' in line]
-    assert [score["step"] for score in scores] == [2, 4]
+    assert [score["step"] for score in scores] == [0, 2, 4]
     best = dear_jax.load(tmp_path / "run", which="best")
-    assert best.provenance["psnr"] == max(score["psnr"] for score in scores)
+    assert best.provenance["psnr"] == max(score["psnr"] for score in scores[1:])
     assert (tmp_path / "run" / "sheets" / "00000004.png").exists()
 
 

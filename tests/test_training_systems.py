@@ -80,8 +80,8 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_reloads(
 def test_evaluations_write_scores_sheet_and_best(system, tmp_path):
     train(config_of(system, 2, **{"evaluate.every": 2}), tmp_path)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    (score,) = [json.loads(line) for line in lines if '"evaluate"' in line]
-    assert np.isfinite(score["psnr"])
+    start, score = [json.loads(line) for line in lines if '"evaluate"' in line]
+    assert start["step"] == 0 and np.isfinite(start["psnr"])
     assert (tmp_path / "sheets" / "00000002.png").exists()
     assert dear_jax.load(tmp_path, which="best").provenance["psnr"] == score["psnr"]
 

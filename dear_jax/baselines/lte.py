@@ -5,6 +5,8 @@ amplitudes of its cosine and sine; an MLP turns their values at a query into a
 colour, to which the bilinearly enlarged photo is added. Holes are black.
 """
 
+import math
+
 import flax.linen as nn
 import flax.struct
 import jax
@@ -142,10 +144,9 @@ class LTE(nn.Module):
             along_y, along_x = jnp.split(
                 gather_pixels(features.frequencies, index), 2, axis=-1
             )
-            turns = along_y * relative[..., :1] + along_x * relative[..., 1:] + phase
-            waves = [jnp.cos(jnp.pi * turns), jnp.sin(jnp.pi * turns)]
+            angle = along_y * relative[..., :1] + along_x * relative[..., 1:] + phase
             x = gather_pixels(features.amplitudes, index)
-            x = x * jnp.concatenate(waves, axis=-1)
+            x = x * jnp.concatenate(cos_sin(angle), axis=-1)
             for layer in self.dense:
                 x = nn.relu(layer(x))
             total += weight * self.output(x)
@@ -160,3 +161,27 @@ class LTE(nn.Module):
         """
         size = jnp.broadcast_to(jnp.asarray(size), cell.shape).astype(cell.dtype)
         return jnp.maximum(cell, 2 / self.largest_scale / size)
+
+
+def cos_sin(half_turns: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Cosine and sine of pi times an array, to 1e-7.
+
+    Many times faster on CPUs than `jnp.cos` and `jnp.sin` of the product, and closer:
+    the product loses as many digits as the array has before the point.
+    """
+    quarters = jnp.round(2 * half_turns)
+    rest = half_turns - quarters / 2  # Exact, and at most a quarter.
+    cos, sin = _series(rest * rest, 0, 6), rest * _series(rest * rest, 1, 5)
+    quarters = quarters.astype(jnp.int32)
+    swapped = (quarters & 1) == 1
+    cos, sin = jnp.where(swapped, sin, cos), jnp.where(swapped, cos, sin)
+    cos = jnp.where(((quarters + 1) & 2) == 2, -cos, cos)
+    return cos, jnp.where((quarters & 2) == 2, -sin, sin)
+
+
+def _series(square: jax.Array, first: int, terms: int) -> jax.Array:
+    """Taylor: the sum over i of pi^n / n! (-square)^i with n = 2 i + first."""
+    total = jnp.zeros_like(square)
+    for n in range(first + 2 * (terms - 1), -1, -2):
+        total = math.pi**n / math.factorial(n) - square * total
+    return total

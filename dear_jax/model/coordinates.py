@@ -11,20 +11,14 @@ import numpy as np
 
 
 def to_coordinates(index: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns the centres, float32 [..., 2], of pixels `index` [..., 2] of `size`."""
-    return ((2 * index + 1) / np.array(size) - 1).astype(np.float32)
+    """Returns the centres, float32 [..., 2], of pixels `index` [..., 2] of `size`.
 
-
-def to_liif_coordinates(index: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns the same centres as LIIF's code rounds them, the last bit included.
-
-    At odd scales the centres of target pixels are centres of the photo's pixels too.
-    In the photo's last row and column the four areas of the rule "liif" are then
-    nothing but rounding errors, and only with the same errors weigh the same.
+    Rounded as LIIF's code rounds them: where the centres of target and source pixels
+    coincide at the border, the last bit decides LIIF's weights.
     """
     size = np.array(size)
-    step = (2 / size).astype(np.float32)
-    return (1 / size - 1).astype(np.float32) + step * index.astype(np.float32)
+    first, step = np.float32(-1 + 1 / size), np.float32(2 / size)
+    return first + step * index.astype(np.float32)
 
 
 def pixel_centres(size: tuple[int, int]) -> np.ndarray:
@@ -111,7 +105,7 @@ def _nearest(coordinates: jax.Array, size: jax.Array) -> jax.Array:
 
 
 def _liif_centre(index: jax.Array, size: jax.Array) -> jax.Array:
-    """`to_liif_coordinates` of traced arrays, for indices below 4096.
+    """`to_coordinates` of traced arrays, for indices below 4096.
 
     Compilers may fuse a product with the addition after it, which leaves out its
     rounding, so this one is a sum of two exact ones. And they may turn a division into

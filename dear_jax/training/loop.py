@@ -109,6 +109,8 @@ class _Run:
         with Log(self._workdir, steps, start, size) as log:
             if start:
                 log.say(f"resumed at step {start}")
+            elif config.evaluate.every:
+                self._evaluate(state, 0, log)  # What there is to gain.
             pending = []
             for step in range(start + 1, steps + 1):
                 state, metrics = step_fn(state, put_batch(next(batches), mesh))
@@ -141,7 +143,7 @@ class _Run:
         values, sheet = self._validation(state.ema)
         log.evaluation(step, {**values, "seconds": time.monotonic() - began}, sheet)
         write_photo(self._workdir / "sheets" / f"{step:08d}.png", sheet)
-        if values["psnr"] > self._best:
+        if step and values["psnr"] > self._best:
             self._best = values["psnr"]
             model = self._config.model.to_dict()
             facts = provenance(self._config.to_dict(), step, psnr=self._best)

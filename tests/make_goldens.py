@@ -1,0 +1,303 @@
+"""Makes the reference files of tests/goldens with the authors' PyTorch code.
+
+    python tests/make_goldens.py --official FOLDER --out tests/goldens
+
+FOLDER holds checkouts of yinboc/liif, jaewon-lee-b/lte, xindongzhang/ELAN and
+advimman/lama under the names liif, lte, elan and lama. Python is one that has PyTorch
+and einops, not JAX. MISF's code has no licence and is not run: the laws of its tests
+hold it, and its authors' answers where reference data lie beside the checkout.
+
+A file holds `input/*`, `output` (with `rand_output` and `tie_output` for queries
+anywhere and for those that tie), the weights as `param/<official key>`, all in
+PyTorch's layouts, and `meta_json`, which says how the model was made. `parity.py` reads
+them. All weights are drawn here, none is anyone's trained one; they and the statistics
+of batch norms have few bits, so that the files are small.
+"""
+
+import argparse
+import importlib
+import json
+import math
+import sys
+import warnings
+import zlib
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import torch
+
+# Imported by the authors' files but not computed with.
+UNNEEDED = (
+    "imageio",
+    "kornia",
+    "kornia.geometry.transform",
+    "pytorch_lightning",
+    "skimage",
+    "tensorboardX",
+    "timm",
+    "timm.models.layers",
+)
+File = tuple[dict, dict[str, Any]]
+
+
+def module(checkout: Path, name: str) -> Any:
+    """A module of a checkout; several of them call theirs `models` and `utils`."""
+    for known in [n for n in sys.modules if n.split(".")[0] in ("models", "utils")]:
+        del sys.modules[known]
+    sys.path.insert(0, str(checkout))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(checkout))
+
+
+def coarse(values: np.ndarray) -> torch.Tensor:
+    """Rounds to few values, for small files: none is zero and no sign changes."""
+    size = math.sqrt(np.mean(np.square(values)))
+    step = 2.0 ** (round(math.log2(size)) - 2)
+    return torch.from_numpy((np.floor(values / step) + 0.5) * step)
+
+
+def draw(model: Any, rng: np.random.Generator, *example: Any, **gains: float) -> Any:
+    """Draws every trainable weight and gives batch norms statistics; then evaluates.
+
+    Args:
+      example: inputs to take the statistics from.
+      gains: "key" -> factor of that weight, where activations are not of size 1.
+    """
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    scales = {id(norm.weight) for norm in norms}
+    for key, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # Built in: ELAN's shifts, mean colours.
+            continue
+        if id(parameter) in scales:
+            drawn = rng.uniform(0.5, 1.5, parameter.shape)
+        elif parameter.ndim == 1:
+            drawn = rng.normal(0, 0.25, parameter.shape)
+        else:
+            drawn = rng.normal(0, 1, parameter.shape) * gains.get(key, 1)
+            drawn *= math.sqrt(2 / parameter[0].numel())
+        parameter.copy_(coarse(drawn))
+    for norm in norms:
+        norm.momentum = None  # Takes the statistics of the example as they are.
+    model.train()(*example)
+    for norm in norms:
+        mean, var = norm.running_mean.numpy(), norm.running_var.numpy()
+        moved = mean + rng.normal(0, 0.2, mean.shape) * np.sqrt(var)
+        norm.running_mean.copy_(coarse(moved))
+        norm.running_var.copy_(coarse(var * rng.uniform(0.5, 2, var.shape)))
+    return model.eval()
+
+
+def state(model: Any) -> dict[str, np.ndarray]:
+    return {f"param/{key}": value.numpy() for key, value in model.state_dict().items()}
+
+
+def photo(rng: np.random.Generator, *size: int, channels: int = 3) -> np.ndarray:
+    """Noise [1, C, H, W] of 256 levels in [0, 1)."""
+    return np.float32(rng.integers(0, 256, (1, channels, *size)) / 256)
+
+
+def edsr_file(
+    rng: np.random.Generator, checkout: Path, size: tuple, builder: str, **kwargs: Any
+) -> File:
+    """EDSR as LIIF builds it; "edsr" multiplies residuals with 0.1."""
+    x = torch.from_numpy(photo(rng, *size) * 2 - 1)
+    model = module(checkout, "models").make({"name": builder, "args": kwargs})
+    draw(model, rng, x)
+    meta = {"source": "yinboc/liif", "builder": builder, "kwargs": kwargs}
+    meta["res_scale"] = model.args.res_scale
+    return meta, {"input/x": x, "output": model(x), **state(model)}
+
+
+def query_file(
+    rng: np.random.Generator, checkout: Path, lr: tuple, hr: tuple, name: str, **args
+) -> File:
+    """LIIF or LTE: the target's grid, queries anywhere, the x3 grid."""
+    models, make_coord = (
+        module(checkout, "models"),
+        module(checkout, "utils").make_coord,
+    )
+    image = photo(rng, *lr)
+    x = torch.from_numpy((image - 0.5) / 0.5)
+
+    def grid(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        centres = make_coord(size)[None]
+        return centres, torch.ones_like(centres) * 2 / torch.tensor(size)
+
+    spec = {"name": name, "args": args}
+    model = draw(models.make(spec), rng, x, *grid(hr))
+    corners = [[y, x] for y in (-1, 1) for x in (-1, 1)]
+    centres = make_coord(model.gen_feat(x).shape[-2:]).numpy()
+    anywhere = np.float32([*corners, *centres, *rng.uniform(-1, 1, (60, 2))])[None]
+    cells = rng.uniform(0.05, 0.5, anywhere.shape).astype(np.float32)
+    arrays = {"input/lr": image, "input/coord": grid(hr)[0], "input/cell": grid(hr)[1]}
+    arrays |= {"input/rand_coord": anywhere, "input/rand_cell": cells}
+    arrays["output"] = model(x, *grid(hr))
+    arrays["rand_output"] = model(x, *map(torch.from_numpy, (anywhere, cells)))
+    if args.get("imnet_spec"):  # Else rounding decides which pixel is nearest.
+        arrays["tie_output"] = model(x, *grid((3 * lr[0], 3 * lr[1])))
+    source = {"liif": "yinboc/liif", "lte": "jaewon-lee-b/lte"}[name]
+    return {"source": source, "spec": spec}, {**arrays, **state(model)}
+
+
+def fast_query_file(
+    rng: np.random.Generator, checkout: Path, lr: tuple, hr: tuple, **args: Any
+) -> File:
+    """LTE+: queries [1, h, w, 2] and one cell [1, 2]; its output is NCHW."""
+    models, make_coord = (
+        module(checkout, "models"),
+        module(checkout, "utils").make_coord,
+    )
+    image = photo(rng, *lr)
+    x = torch.from_numpy((image - 0.5) / 0.5)
+    coord, cell = make_coord(hr, flatten=False)[None], 2 / torch.tensor(hr)[None]
+    spec = {"name": "lte-fast", "args": args}
+    model = draw(models.make(spec), rng, x, coord, cell)
+    arrays = {"input/lr": image, "input/coord": coord, "input/cell": cell}
+    arrays |= {"output": model(x, coord, cell), **state(model)}
+    return {"source": "jaewon-lee-b/lte", "spec": spec}, arrays
+
+
+def elan_file(
+    rng: np.random.Generator, checkout: Path, size: tuple, **args: Any
+) -> File:
+    """ELAN, values from 0 to 255; the gains keep those inside of size 1."""
+    args = {"colors": 3, "rgb_range": 255, "act_type": "relu", **args}
+    x = rng.integers(0, 256, (1, 3, *size), np.uint8)
+    values = torch.from_numpy(x).float()
+    model = module(checkout, "models.elan_network").create_model(Namespace(**args))
+    draw(model, rng, values, **{"head.0.weight": 1 / 64, "tail.0.weight": 4})
+    arrays = {"input/x": x, "output": model(values), **state(model)}
+    return {"source": "xindongzhang/ELAN", "args": args}, arrays
+
+
+def operator_file(
+    rng: np.random.Generator, checkout: Path, name: str, channels: tuple, **options: Any
+) -> File:
+    """A layer of LaMa's on odd sizes."""
+    feature = torch.from_numpy(photo(rng, 7, 9, channels=channels[0]) * 4 - 2)
+    layers = module(checkout, "saicinpainting.training.modules.ffc")
+    model = draw(getattr(layers, name)(*channels, **options), rng, feature)
+    meta = {"source": "advimman/lama", "op": name, **options}
+    meta |= {"in_channels": channels[0], "out_channels": channels[1]}
+    return meta, {"input/feature": feature, "output": model(feature), **state(model)}
+
+
+def lama_file(
+    rng: np.random.Generator, checkout: Path, size: tuple, **kwargs: Any
+) -> File:
+    """LaMa; what lies under the mask is not black in the file."""
+    local = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}
+    kwargs |= {"input_nc": 4, "output_nc": 3, "add_out_act": "sigmoid"}
+    kwargs |= {"init_conv_kwargs": local, "downsample_conv_kwargs": local}
+    kwargs["resnet_conv_kwargs"] = {**local, "ratio_gin": 0.75, "ratio_gout": 0.75}
+    image, mask = photo(rng, *size), rng.random((1, 1, *size)) < 0.4
+    seen = torch.from_numpy(np.concatenate([image * ~mask, mask], axis=1))
+    layers = module(checkout, "saicinpainting.training.modules.ffc")
+    model = draw(layers.FFCResNetGenerator(**kwargs), rng, seen)
+    arrays = {"input/image": image, "input/mask": mask.astype(np.uint8)}
+    meta = {"source": "advimman/lama", "model": "LaMa FFCResNetGenerator"}
+    return meta | {"kwargs": kwargs}, {**arrays, "output": model(seen), **state(model)}
+
+
+# At these sizes no query is as near to one pixel as to another, the x3 grid's ties
+# aside, and nearly no coordinate is a float32 number.
+_QUERIES = {"lr": (5, 7), "hr": (11, 18)}
+_EDSR = {"n_resblocks": 1, "n_feats": 4}
+_EDSR_FULL = {"n_resblocks": 2, "n_feats": 8}
+_ENCODER = {"name": "edsr-baseline", "args": {**_EDSR, "no_upsampling": True}}
+_DECODER = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [8, 8]}}
+_LIIF = {"encoder_spec": _ENCODER, "imnet_spec": _DECODER}
+_PIXELS = {"name": "edsr-baseline", "args": {**_EDSR, "scale": 2}}
+_LTE_FAST = {"encoder_spec": _ENCODER, "num_layer": 2, "hidden_dim": 8}
+_ELAN = {
+    "m_elan": 4,
+    "n_share": 1,
+    "c_elan": 6,
+    "r_expand": 2,
+    "window_sizes": [4, 8, 16],
+    "scale": 2,
+}
+_LAMA = {"ngf": 8, "n_downsampling": 3, "n_blocks": 1, "max_features": 16}
+
+# Name -> the checkout, and how to make the file from (generator, checkout).
+FILES: dict[str, tuple[str, Callable[..., File], dict]] = {
+    "edsr_x2": (
+        "liif",
+        edsr_file,
+        {"size": (5, 8), "builder": "edsr-baseline", **_EDSR, "scale": 2},
+    ),
+    "edsr_x3": (
+        "liif",
+        edsr_file,
+        {"size": (7, 4), "builder": "edsr", **_EDSR_FULL, "scale": 3},
+    ),
+    "edsr_x4": (
+        "liif",
+        edsr_file,
+        {"size": (5, 4), "builder": "edsr-baseline", **_EDSR, "scale": 4},
+    ),
+    "liif": ("liif", query_file, {**_QUERIES, "name": "liif", **_LIIF}),
+    "liif_nearest": (
+        "liif",
+        query_file,
+        {**_QUERIES, "name": "liif", **_LIIF, "local_ensemble": False},
+    ),
+    "liif_pixels": (
+        "liif",
+        query_file,
+        {"lr": (5, 7), "hr": (10, 14), "name": "liif", "encoder_spec": _PIXELS},
+    ),
+    "lte": ("lte", query_file, {**_QUERIES, "name": "lte", **_LIIF, "hidden_dim": 8}),
+    "lte_fast": ("lte", fast_query_file, {**_QUERIES, **_LTE_FAST}),
+    "elan": ("elan", elan_file, {"size": (9, 19), **_ELAN}),
+    "fourier_unit": (
+        "lama",
+        operator_file,
+        {"name": "FourierUnit", "channels": (5, 7)},
+    ),
+    "spectral_transform": (
+        "lama",
+        operator_file,
+        {"name": "SpectralTransform", "channels": (10, 14), "enable_lfu": False},
+    ),
+    "lama": ("lama", lama_file, {"size": (24, 32), **_LAMA}),
+}
+
+
+def write(path: Path, meta: dict, arrays: dict[str, Any]) -> None:
+    meta = {**meta, "torch": torch.__version__}
+    arrays = {key: np.asarray(value) for key, value in arrays.items()}
+    np.savez_compressed(path, allow_pickle=False, meta_json=json.dumps(meta), **arrays)
+    output = arrays["output"]
+    print(
+        f"{path.name:24} {path.stat().st_size / 1e3:6.1f} kB, output {output.shape}, "
+        f"{output.mean():.2f} +- {output.std():.2f}"
+    )
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--official", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    flags = parser.parse_args()
+    sys.modules.update({name: MagicMock() for name in UNNEEDED})
+    warnings.simplefilter("ignore")  # Of the authors' code.
+    torch.Tensor.cuda = lambda tensor, *_, **__: tensor
+    flags.out.mkdir(parents=True, exist_ok=True)
+    for name, (family, make, options) in FILES.items():
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        meta, arrays = make(rng, (flags.official / family).resolve(), **options)
+        write(flags.out / f"{name}.npz", meta, arrays)
+
+
+if __name__ == "__main__":
+    main()
