@@ -99,9 +99,9 @@ def report(rows: list[Row], notes: list[str], conditions: dict[str, Any]) -> str
     times = "official, s | ours, s | ratio | compilation, s | largest difference"
     memory = "official peak | ours | ratio | official warm | ours | ratio"
     lines = [
-        f"{cpu()}, {conditions['threads']} threads on both sides; {versions}; "
+        f"{cpu()}, threads a side: {conditions['threads']}; {versions}; "
         f"{conditions['rounds']} pairs of processes a row; other work kept at most "
-        f"{conditions['busy']:.1f} cores busy, looked at before each pair. Weights are "
+        f"{conditions['busy']:.1f} cores busy, looked at before each pair. Weights: "
         f"random, LIIF's {conditions['liif']}.",
         f"{NOTES} Resident after the imports: {imported}.",
         *notes,

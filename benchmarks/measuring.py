@@ -65,7 +65,7 @@ def measure(
     Args:
       function: blocks until its result is there.
       imported: memory in MiB once everything was imported.
-      job: at most "runs" timed calls, at least two, within "seconds" if they suffice.
+      job: at most "runs" timed calls, at least one, until "seconds" have gone by.
 
     Returns:
       A record, and the result of the second call. The record holds "times", seconds
@@ -84,7 +84,7 @@ def measure(
     result = function()
     warm = peak() - before if can_reset else None
     times: list[float] = []
-    while len(times) < 2 or (len(times) < job["runs"] and sum(times) < job["seconds"]):
+    while not times or (len(times) < job["runs"] and sum(times) < job["seconds"]):
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)

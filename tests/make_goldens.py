@@ -5,13 +5,13 @@
 FOLDER holds checkouts of yinboc/liif, jaewon-lee-b/lte, xindongzhang/ELAN and
 advimman/lama under the names liif, lte, elan and lama. Python is one that has PyTorch
 and einops, not JAX. MISF's code has no licence and is not run: the laws of its tests
-hold it, and its authors' answers where reference data lie beside the checkout.
+hold it, and its authors' answers where reference files lie beside the checkout.
 
 A file holds `input/*`, `output` (with `rand_output` and `tie_output` for queries
 anywhere and for those that tie), the weights as `param/<official key>`, all in
 PyTorch's layouts, and `meta_json`, which says how the model was made. `parity.py` reads
 them. All weights are drawn here, none is anyone's trained one; they and the statistics
-of batch norms have few bits, so that the files are small.
+of batch norms have few different values, so that the files are small.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import warnings
 import zlib
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -32,15 +33,11 @@ import torch
 
 # Imported by the authors' files but not computed with.
 UNNEEDED = (
-    "imageio",
-    "kornia",
-    "kornia.geometry.transform",
-    "pytorch_lightning",
-    "skimage",
-    "tensorboardX",
-    "timm",
-    "timm.models.layers",
-)
+    "imageio kornia kornia.geometry.transform pytorch_lightning skimage tensorboardX "
+    "timm timm.models.layers"
+).split()
+Rng = np.random.Generator
+# How the model was made, and the arrays.
 File = tuple[dict, dict[str, Any]]
 
 
@@ -62,12 +59,12 @@ def coarse(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy((np.floor(values / step) + 0.5) * step)
 
 
-def draw(model: Any, rng: np.random.Generator, *example: Any, **gains: float) -> Any:
-    """Draws every trainable weight and gives batch norms statistics; then evaluates.
+def draw(model: Any, rng: Rng, *example: Any, gains: dict | None = None) -> Any:
+    """Draws every trainable weight, gives batch norms statistics, for evaluation.
 
     Args:
       example: inputs to take the statistics from.
-      gains: "key" -> factor of that weight, where activations are not of size 1.
+      gains: key -> factor of that weight, where activations are not of size 1.
     """
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     scales = {id(norm.weight) for norm in norms}
@@ -79,7 +76,7 @@ def draw(model: Any, rng: np.random.Generator, *example: Any, **gains: float) ->
         elif parameter.ndim == 1:
             drawn = rng.normal(0, 0.25, parameter.shape)
         else:
-            drawn = rng.normal(0, 1, parameter.shape) * gains.get(key, 1)
+            drawn = rng.normal(0, 1, parameter.shape) * (gains or {}).get(key, 1)
             drawn *= math.sqrt(2 / parameter[0].numel())
         parameter.copy_(coarse(drawn))
     for norm in norms:
@@ -102,26 +99,21 @@ def photo(rng: np.random.Generator, *size: int, channels: int = 3) -> np.ndarray
     return np.float32(rng.integers(0, 256, (1, channels, *size)) / 256)
 
 
-def edsr_file(
-    rng: np.random.Generator, checkout: Path, size: tuple, builder: str, **kwargs: Any
-) -> File:
+def edsr_file(rng: Rng, official: Path, size: tuple, builder: str, **kwargs) -> File:
     """EDSR as LIIF builds it; "edsr" multiplies residuals with 0.1."""
     x = torch.from_numpy(photo(rng, *size) * 2 - 1)
-    model = module(checkout, "models").make({"name": builder, "args": kwargs})
-    draw(model, rng, x)
+    spec = {"name": builder, "args": kwargs}
+    model = draw(module(official / "liif", "models").make(spec), rng, x)
     meta = {"source": "yinboc/liif", "builder": builder, "kwargs": kwargs}
     meta["res_scale"] = model.args.res_scale
     return meta, {"input/x": x, "output": model(x), **state(model)}
 
 
-def query_file(
-    rng: np.random.Generator, checkout: Path, lr: tuple, hr: tuple, name: str, **args
-) -> File:
-    """LIIF or LTE: the target's grid, queries anywhere, the x3 grid."""
-    models, make_coord = (
-        module(checkout, "models"),
-        module(checkout, "utils").make_coord,
-    )
+def query_file(rng: Rng, official: Path, sizes: tuple, name: str, **args) -> File:
+    """LIIF or LTE, sizes (photo, target): its grid, queries anywhere, the x3 grid."""
+    models = module(official / name, "models")
+    make_coord = module(official / name, "utils").make_coord
+    lr, hr = sizes
     image = photo(rng, *lr)
     x = torch.from_numpy((image - 0.5) / 0.5)
 
@@ -145,52 +137,44 @@ def query_file(
     return {"source": source, "spec": spec}, {**arrays, **state(model)}
 
 
-def fast_query_file(
-    rng: np.random.Generator, checkout: Path, lr: tuple, hr: tuple, **args: Any
-) -> File:
+def fast_query_file(rng: Rng, official: Path, sizes: tuple, **args) -> File:
     """LTE+: queries [1, h, w, 2] and one cell [1, 2]; its output is NCHW."""
-    models, make_coord = (
-        module(checkout, "models"),
-        module(checkout, "utils").make_coord,
-    )
+    lr, hr = sizes
+    models = module(official / "lte", "models")
+    grid = module(official / "lte", "utils").make_coord(hr, flatten=False)[None]
+    cell = 2 / torch.tensor(hr)[None]
     image = photo(rng, *lr)
     x = torch.from_numpy((image - 0.5) / 0.5)
-    coord, cell = make_coord(hr, flatten=False)[None], 2 / torch.tensor(hr)[None]
     spec = {"name": "lte-fast", "args": args}
-    model = draw(models.make(spec), rng, x, coord, cell)
-    arrays = {"input/lr": image, "input/coord": coord, "input/cell": cell}
-    arrays |= {"output": model(x, coord, cell), **state(model)}
+    model = draw(models.make(spec), rng, x, grid, cell)
+    arrays = {"input/lr": image, "input/coord": grid, "input/cell": cell}
+    arrays |= {"output": model(x, grid, cell), **state(model)}
     return {"source": "jaewon-lee-b/lte", "spec": spec}, arrays
 
 
-def elan_file(
-    rng: np.random.Generator, checkout: Path, size: tuple, **args: Any
-) -> File:
+def elan_file(rng: Rng, official: Path, size: tuple, **args) -> File:
     """ELAN, values from 0 to 255; the gains keep those inside of size 1."""
     args = {"colors": 3, "rgb_range": 255, "act_type": "relu", **args}
     x = rng.integers(0, 256, (1, 3, *size), np.uint8)
     values = torch.from_numpy(x).float()
-    model = module(checkout, "models.elan_network").create_model(Namespace(**args))
-    draw(model, rng, values, **{"head.0.weight": 1 / 64, "tail.0.weight": 4})
+    network = module(official / "elan", "models.elan_network")
+    gains = {"head.0.weight": 1 / 64, "tail.0.weight": 4}
+    model = draw(network.create_model(Namespace(**args)), rng, values, gains=gains)
     arrays = {"input/x": x, "output": model(values), **state(model)}
     return {"source": "xindongzhang/ELAN", "args": args}, arrays
 
 
-def operator_file(
-    rng: np.random.Generator, checkout: Path, name: str, channels: tuple, **options: Any
-) -> File:
+def layer_file(rng: Rng, official: Path, name: str, channels: tuple, **args) -> File:
     """A layer of LaMa's on odd sizes."""
     feature = torch.from_numpy(photo(rng, 7, 9, channels=channels[0]) * 4 - 2)
-    layers = module(checkout, "saicinpainting.training.modules.ffc")
-    model = draw(getattr(layers, name)(*channels, **options), rng, feature)
-    meta = {"source": "advimman/lama", "op": name, **options}
+    layers = module(official / "lama", "saicinpainting.training.modules.ffc")
+    model = draw(getattr(layers, name)(*channels, **args), rng, feature)
+    meta = {"source": "advimman/lama", "op": name, **args}
     meta |= {"in_channels": channels[0], "out_channels": channels[1]}
     return meta, {"input/feature": feature, "output": model(feature), **state(model)}
 
 
-def lama_file(
-    rng: np.random.Generator, checkout: Path, size: tuple, **kwargs: Any
-) -> File:
+def lama_file(rng: Rng, official: Path, size: tuple, **kwargs) -> File:
     """LaMa; what lies under the mask is not black in the file."""
     local = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}
     kwargs |= {"input_nc": 4, "output_nc": 3, "add_out_act": "sigmoid"}
@@ -198,75 +182,45 @@ def lama_file(
     kwargs["resnet_conv_kwargs"] = {**local, "ratio_gin": 0.75, "ratio_gout": 0.75}
     image, mask = photo(rng, *size), rng.random((1, 1, *size)) < 0.4
     seen = torch.from_numpy(np.concatenate([image * ~mask, mask], axis=1))
-    layers = module(checkout, "saicinpainting.training.modules.ffc")
+    layers = module(official / "lama", "saicinpainting.training.modules.ffc")
     model = draw(layers.FFCResNetGenerator(**kwargs), rng, seen)
     arrays = {"input/image": image, "input/mask": mask.astype(np.uint8)}
     meta = {"source": "advimman/lama", "model": "LaMa FFCResNetGenerator"}
-    return meta | {"kwargs": kwargs}, {**arrays, "output": model(seen), **state(model)}
+    return {**meta, "kwargs": kwargs}, {**arrays, "output": model(seen), **state(model)}
 
 
-# At these sizes no query is as near to one pixel as to another, the x3 grid's ties
-# aside, and nearly no coordinate is a float32 number.
-_QUERIES = {"lr": (5, 7), "hr": (11, 18)}
+# No query of the target's grid is as near to one pixel as to another. Few centres of
+# pixels are float32 numbers, so that last bits matter where queries do tie.
+_SIZES = ((5, 7), (11, 18))
 _EDSR = {"n_resblocks": 1, "n_feats": 4}
-_EDSR_FULL = {"n_resblocks": 2, "n_feats": 8}
 _ENCODER = {"name": "edsr-baseline", "args": {**_EDSR, "no_upsampling": True}}
 _DECODER = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [8, 8]}}
 _LIIF = {"encoder_spec": _ENCODER, "imnet_spec": _DECODER}
 _PIXELS = {"name": "edsr-baseline", "args": {**_EDSR, "scale": 2}}
 _LTE_FAST = {"encoder_spec": _ENCODER, "num_layer": 2, "hidden_dim": 8}
-_ELAN = {
-    "m_elan": 4,
-    "n_share": 1,
-    "c_elan": 6,
-    "r_expand": 2,
-    "window_sizes": [4, 8, 16],
-    "scale": 2,
-}
+_ELAN = {"m_elan": 4, "n_share": 1, "c_elan": 6, "r_expand": 2}
+_WINDOWS = {"window_sizes": [4, 8, 16]}
 _LAMA = {"ngf": 8, "n_downsampling": 3, "n_blocks": 1, "max_features": 16}
 
-# Name -> the checkout, and how to make the file from (generator, checkout).
-FILES: dict[str, tuple[str, Callable[..., File], dict]] = {
-    "edsr_x2": (
-        "liif",
-        edsr_file,
-        {"size": (5, 8), "builder": "edsr-baseline", **_EDSR, "scale": 2},
-    ),
-    "edsr_x3": (
-        "liif",
-        edsr_file,
-        {"size": (7, 4), "builder": "edsr", **_EDSR_FULL, "scale": 3},
-    ),
-    "edsr_x4": (
-        "liif",
-        edsr_file,
-        {"size": (5, 4), "builder": "edsr-baseline", **_EDSR, "scale": 4},
-    ),
-    "liif": ("liif", query_file, {**_QUERIES, "name": "liif", **_LIIF}),
-    "liif_nearest": (
-        "liif",
-        query_file,
-        {**_QUERIES, "name": "liif", **_LIIF, "local_ensemble": False},
-    ),
-    "liif_pixels": (
-        "liif",
-        query_file,
-        {"lr": (5, 7), "hr": (10, 14), "name": "liif", "encoder_spec": _PIXELS},
-    ),
-    "lte": ("lte", query_file, {**_QUERIES, "name": "lte", **_LIIF, "hidden_dim": 8}),
-    "lte_fast": ("lte", fast_query_file, {**_QUERIES, **_LTE_FAST}),
-    "elan": ("elan", elan_file, {"size": (9, 19), **_ELAN}),
-    "fourier_unit": (
-        "lama",
-        operator_file,
-        {"name": "FourierUnit", "channels": (5, 7)},
-    ),
-    "spectral_transform": (
-        "lama",
-        operator_file,
-        {"name": "SpectralTransform", "channels": (10, 14), "enable_lfu": False},
-    ),
-    "lama": ("lama", lama_file, {"size": (24, 32), **_LAMA}),
+edsr = partial(edsr_file, builder="edsr-baseline", **_EDSR)
+edsr_full = partial(edsr_file, builder="edsr", n_resblocks=2, n_feats=8)
+liif = partial(query_file, name="liif")
+spectral = partial(layer_file, name="SpectralTransform", enable_lfu=False)
+
+# Name -> what makes the file from a generator and FOLDER.
+FILES: dict[str, Callable[[Rng, Path], File]] = {
+    "edsr_x2": partial(edsr, size=(5, 8), scale=2),
+    "edsr_x3": partial(edsr_full, size=(7, 4), scale=3),
+    "edsr_x4": partial(edsr, size=(5, 4), scale=4),
+    "liif": partial(liif, sizes=_SIZES, **_LIIF),
+    "liif_nearest": partial(liif, sizes=_SIZES, **_LIIF, local_ensemble=False),
+    "liif_pixels": partial(liif, sizes=((5, 7), (10, 14)), encoder_spec=_PIXELS),
+    "lte": partial(query_file, name="lte", sizes=_SIZES, **_LIIF, hidden_dim=8),
+    "lte_fast": partial(fast_query_file, sizes=_SIZES, **_LTE_FAST),
+    "elan": partial(elan_file, size=(9, 19), **_ELAN, **_WINDOWS, scale=2),
+    "fourier_unit": partial(layer_file, name="FourierUnit", channels=(5, 7)),
+    "spectral_transform": partial(spectral, channels=(10, 14)),
+    "lama": partial(lama_file, size=(24, 32), **_LAMA),
 }
 
 
@@ -293,10 +247,9 @@ def main() -> None:
     warnings.simplefilter("ignore")  # Of the authors' code.
     torch.Tensor.cuda = lambda tensor, *_, **__: tensor
     flags.out.mkdir(parents=True, exist_ok=True)
-    for name, (family, make, options) in FILES.items():
+    for name, make in FILES.items():
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        meta, arrays = make(rng, (flags.official / family).resolve(), **options)
-        write(flags.out / f"{name}.npz", meta, arrays)
+        write(flags.out / f"{name}.npz", *make(rng, flags.official.resolve()))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import SMALLEST, TINY
 
-from dear_jax import photo, pretrained, resize, sheet
+from dear_jax import photo, pretrained, registry, resize, sheet
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol, report
 from dear_jax.evaluation.evaluate import Score, evaluate
+from dear_jax.registry import VARIANTS
+from dear_jax.systems import catalogue
 from dear_jax.systems.catalogue import open_system
 from dear_jax.systems.classical import Interpolation
 
@@ -134,6 +137,24 @@ def test_generated_masks_are_always_the_same_and_lie_in_their_bins():
         mask = masks[1].load()
         assert protocol.nearest_bin(mask.mean()) == name
         np.testing.assert_array_equal(mask, again[name][1].load())
+
+
+def test_without_masks_nothing_is_missing(folders):
+    (case, *rest) = protocol.cases(folders[0], "none", 2)
+    assert len(rest) == 2 and case.bin == "none"
+    assert case.mask.shape == (12, 12) and not case.mask.any()
+    np.testing.assert_array_equal(case.image, resize.bicubic(case.truth, (12, 12)))
+
+
+def test_reduced_photos_are_the_truth(folders):
+    whole, reduced = (
+        next(iter(protocol.cases(*folders, 1, reduce=r))) for r in (1, 1.5)
+    )
+    expected = resize.bicubic(whole.truth, (16, 16))
+    np.testing.assert_array_equal(reduced.truth, expected)
+    assert reduced.image.shape == (16, 16, 3)
+    with pytest.raises(InputError, match="SSIM needs at least"):
+        protocol.cases(*folders, 1, reduce=4)
 
 
 def test_classical_row_ignores_what_stands_in_the_holes():
@@ -300,6 +321,54 @@ def test_showcase_shows_each_photo_once_with_the_bins_in_turn(folders, monkeypat
     for (_, output, truth), case in zip(rows, (cases[0], cases[3]), strict=True):
         np.testing.assert_array_equal(truth, case.truth)
         np.testing.assert_array_equal(output, 255 - case.truth)
+
+
+def test_a_system_without_scores_has_a_row_of_dashes_and_the_reason():
+    scores = [_score(), _score("misf+elan"), _score("elan" + report.UNTRAINED)]
+    notes = {4.0: {"edsr": "has weights for x2 only", "misf+elan": "trained at 64"}}
+    table = report.format_table(scores, notes=notes)
+    rows = [line.split() for line in table.splitlines() if line.startswith("edsr ")]
+    assert rows == [["edsr", "-", "|", "-"]] * 3
+    assert "edsr: has weights for x2 only" in table
+    assert "misf+elan: trained at 64" in table
+    assert "it is no result" in table
+    # Only trained systems are compared with the classical row.
+    assert table.count("vs classical") == 3
+
+
+def test_many_systems_stand_below_each_other(folders):
+    cases = list(protocol.cases(*folders, 2))
+    names = [f"system {i}" for i in range(report.WIDEST)]
+    showcase = report.Showcase(["01-10", "20-30"], names, rows=2)
+    for case in cases:
+        for _ in names:
+            showcase.add(case, case.truth)
+    height, width, _ = showcase.draw().shape
+    assert height > 2 * width
+
+
+def test_all_are_the_papers_baselines_beside_ours(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "BASELINES", ("telea+edsr", "bilinear+misf"))
+    small = {**VARIANTS, "edsr-baseline": {"architecture": "edsr", **SMALLEST["edsr"]}}
+    small["misf"] = {"architecture": "misf", **SMALLEST["misf"]}
+    small["dear"] = {"architecture": "dear", **TINY["dear"]}
+    monkeypatch.setattr(registry, "VARIANTS", small)
+    monkeypatch.setattr(catalogue, "VARIANTS", small)
+    assert command("--model", "all", "--limit", "1") == 0
+    rows = report.read_json(tmp_path / "out" / "scale-4.json")
+    assert list(dict.fromkeys(row.system for row in rows)) == [
+        "classical",
+        "dear-lite",
+        "telea+edsr (untrained)",
+        "bilinear+misf (untrained)",
+        "dear (untrained)",
+    ]
+
+
+def test_a_named_system_is_never_run_untrained(command, capsys, tmp_path):
+    flags = ["--weights", str(tmp_path / "none"), "--limit", "1"]
+    assert command("--model", "misf+bicubic", *flags) == 2
+    assert "no weights of misf" in capsys.readouterr().err
 
 
 def test_command_writes_table_json_and_sheet(folders, tmp_path):

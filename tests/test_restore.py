@@ -75,7 +75,7 @@ def test_hidden_pixels_cannot_matter(restorer):
 def test_chunked_decoding_is_whole_decoding(restorer, monkeypatch):
     photo, mask = photo_of(8, 6) / np.float32(255), mask_of(8, 6)
     whole = restorer(photo, mask, scale=3)
-    monkeypatch.setattr(query, "CHUNK", 64)
+    monkeypatch.setattr(query, "CHUNK", {"cpu": 64})
     np.testing.assert_allclose(restorer(photo, mask, scale=3), whole, atol=1e-6)
 
 

@@ -4,7 +4,14 @@ import numpy as np
 
 from dear_jax.baselines.elan import OFFSETS
 from dear_jax.convert.edsr import shift_constants, shuffle_factor
-from dear_jax.convert.rules import State, Target, batch_norm, conv, dense, layer
+from dear_jax.convert.rules import (
+    State,
+    Target,
+    batch_norm,
+    conv,
+    layer,
+    pointwise,
+)
 from dear_jax.errors import InputError
 
 
@@ -69,11 +76,6 @@ def fields_from(state: State) -> dict:
         "expansion": state[expand].shape[0] // channels,
         "scale": shuffle_factor(state, "tail.0.weight", 3),
     }
-
-
-def pointwise(array: np.ndarray) -> np.ndarray:
-    """Kernel of a 1x1 convolution: [O, I, 1, 1] -> [I, O]."""
-    return dense(array[:, :, 0, 0])
 
 
 def shift_kernels(channels: int) -> np.ndarray:

@@ -8,8 +8,7 @@ of 1x1 convolutions. The order of the frequency channels is left as it is: see
 import numpy as np
 
 from dear_jax.convert import edsr
-from dear_jax.convert.elan import pointwise
-from dear_jax.convert.rules import State, Target, conv, dense, layer
+from dear_jax.convert.rules import State, Target, conv, dense, layer, pointwise
 from dear_jax.errors import InputError
 
 

@@ -42,6 +42,11 @@ def dense(array: np.ndarray) -> np.ndarray:
     return array.transpose(1, 0)
 
 
+def pointwise(array: np.ndarray) -> np.ndarray:
+    """Kernel of a 1x1 convolution: [O, I, 1, 1] -> [I, O]."""
+    return dense(array[:, :, 0, 0])
+
+
 def transposed_conv(array: np.ndarray) -> np.ndarray:
     """Kernel [I, O, H, W] -> [H, W, I, O] of the plain convolution over the
     zero-interleaved input that a transposed convolution is."""

@@ -25,8 +25,10 @@ from dear_jax.systems.restorer import (
 )
 from dear_jax.weights import Weights, freeze
 
-# Target pixels decoded at once.
-CHUNK = 2**15
+# Target pixels decoded at once, on a CPU (where more is slower: it leaves the cache)
+# and on accelerators; see benchmarks/results/baselines.md.
+CHUNK = {"cpu": 2**11}
+CHUNK_ELSEWHERE = 2**15
 # Attention weights held at once; beyond it, queries are taken in chunks.
 ATTENTION_BUDGET = 2**24
 
@@ -85,7 +87,8 @@ class QueryRestorer(Restorer):
         decode = _decoder(freeze(self.model))
         features = jax.tree.map(_pad_to_bucket, features.for_decoding())
         total = math.prod(target)
-        chunk = min(CHUNK, 2 ** math.ceil(math.log2(total)))
+        most = CHUNK.get(jax.default_backend(), CHUNK_ELSEWHERE)
+        chunk = min(most, 2 ** math.ceil(math.log2(total)))
         size = np.array(source, np.int32)
         colours = np.empty((total, 3), np.float32)
         for start in range(0, total, chunk):
