@@ -88,6 +88,11 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return json.loads(header["model"]), json.loads(header["provenance"])
 
 
+def on_device(weights: Weights) -> Weights:
+    """The weights where the work is done, so that not every call copies them there."""
+    return weights._replace(variables=jax.device_put(weights.variables))
+
+
 def freeze(model: Mapping[str, Any]) -> tuple:
     """A model's fields as something hashable; dict() of it gives them back."""
     pairs = ((k, tuple(v) if isinstance(v, list) else v) for k, v in model.items())

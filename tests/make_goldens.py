@@ -2,10 +2,9 @@
 
     python tests/make_goldens.py --official FOLDER --out tests/goldens
 
-FOLDER holds checkouts of yinboc/liif, jaewon-lee-b/lte, xindongzhang/ELAN and
-advimman/lama under the names liif, lte, elan and lama. Python is one that has PyTorch
-and einops, not JAX. MISF's code has no licence and is not run: the laws of its tests
-hold it, and its authors' answers where reference files lie beside the checkout.
+FOLDER holds the checkouts named in `SOURCES`. Python is one that has PyTorch and
+einops, not JAX. MISF's code has no licence and is not run: the laws of its tests hold
+it, and its authors' answers where reference files lie beside the checkout.
 
 A file holds `input/*`, `output` (with `rand_output` and `tie_output` for queries
 anywhere and for those that tie), the weights as `param/<official key>`, all in
@@ -31,6 +30,13 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 
+# Folder -> GitHub repository and commit that the files were made with.
+SOURCES = {
+    "liif": "yinboc/liif@4c833f8f9d5d038df3ee2b50ebe649c30e628c0f",
+    "lte": "jaewon-lee-b/lte@a8815d6ac8a643cd0463a092fa0f58e03935b343",
+    "elan": "xindongzhang/ELAN@97ab3fa00dc5657cf06ae2fbdcd618d22026790f",
+    "lama": "advimman/lama@786f5936b27fb3dacd2b1ad799e4de968ea697e7",
+}
 # Imported by the authors' files but not computed with.
 UNNEEDED = (
     "imageio kornia kornia.geometry.transform pytorch_lightning skimage tensorboardX "
@@ -91,10 +97,11 @@ def draw(model: Any, rng: Rng, *example: Any, gains: dict | None = None) -> Any:
 
 
 def state(model: Any) -> dict[str, np.ndarray]:
+    """The weights as a file names them."""
     return {f"param/{key}": value.numpy() for key, value in model.state_dict().items()}
 
 
-def photo(rng: np.random.Generator, *size: int, channels: int = 3) -> np.ndarray:
+def photo(rng: Rng, *size: int, channels: int = 3) -> np.ndarray:
     """Noise [1, C, H, W] of 256 levels in [0, 1)."""
     return np.float32(rng.integers(0, 256, (1, channels, *size)) / 256)
 
@@ -104,7 +111,7 @@ def edsr_file(rng: Rng, official: Path, size: tuple, builder: str, **kwargs) -> 
     x = torch.from_numpy(photo(rng, *size) * 2 - 1)
     spec = {"name": builder, "args": kwargs}
     model = draw(module(official / "liif", "models").make(spec), rng, x)
-    meta = {"source": "yinboc/liif", "builder": builder, "kwargs": kwargs}
+    meta = {"source": SOURCES["liif"], "builder": builder, "kwargs": kwargs}
     meta["res_scale"] = model.args.res_scale
     return meta, {"input/x": x, "output": model(x), **state(model)}
 
@@ -133,8 +140,7 @@ def query_file(rng: Rng, official: Path, sizes: tuple, name: str, **args) -> Fil
     arrays["rand_output"] = model(x, *map(torch.from_numpy, (anywhere, cells)))
     if args.get("imnet_spec"):  # Else rounding decides which pixel is nearest.
         arrays["tie_output"] = model(x, *grid((3 * lr[0], 3 * lr[1])))
-    source = {"liif": "yinboc/liif", "lte": "jaewon-lee-b/lte"}[name]
-    return {"source": source, "spec": spec}, {**arrays, **state(model)}
+    return {"source": SOURCES[name], "spec": spec}, {**arrays, **state(model)}
 
 
 def fast_query_file(rng: Rng, official: Path, sizes: tuple, **args) -> File:
@@ -149,7 +155,7 @@ def fast_query_file(rng: Rng, official: Path, sizes: tuple, **args) -> File:
     model = draw(models.make(spec), rng, x, grid, cell)
     arrays = {"input/lr": image, "input/coord": grid, "input/cell": cell}
     arrays |= {"output": model(x, grid, cell), **state(model)}
-    return {"source": "jaewon-lee-b/lte", "spec": spec}, arrays
+    return {"source": SOURCES["lte"], "spec": spec}, arrays
 
 
 def elan_file(rng: Rng, official: Path, size: tuple, **args) -> File:
@@ -161,7 +167,7 @@ def elan_file(rng: Rng, official: Path, size: tuple, **args) -> File:
     gains = {"head.0.weight": 1 / 64, "tail.0.weight": 4}
     model = draw(network.create_model(Namespace(**args)), rng, values, gains=gains)
     arrays = {"input/x": x, "output": model(values), **state(model)}
-    return {"source": "xindongzhang/ELAN", "args": args}, arrays
+    return {"source": SOURCES["elan"], "args": args}, arrays
 
 
 def layer_file(rng: Rng, official: Path, name: str, channels: tuple, **args) -> File:
@@ -169,7 +175,7 @@ def layer_file(rng: Rng, official: Path, name: str, channels: tuple, **args) -> 
     feature = torch.from_numpy(photo(rng, 7, 9, channels=channels[0]) * 4 - 2)
     layers = module(official / "lama", "saicinpainting.training.modules.ffc")
     model = draw(getattr(layers, name)(*channels, **args), rng, feature)
-    meta = {"source": "advimman/lama", "op": name, **args}
+    meta = {"source": SOURCES["lama"], "op": name, **args}
     meta |= {"in_channels": channels[0], "out_channels": channels[1]}
     return meta, {"input/feature": feature, "output": model(feature), **state(model)}
 
@@ -185,7 +191,7 @@ def lama_file(rng: Rng, official: Path, size: tuple, **kwargs) -> File:
     layers = module(official / "lama", "saicinpainting.training.modules.ffc")
     model = draw(layers.FFCResNetGenerator(**kwargs), rng, seen)
     arrays = {"input/image": image, "input/mask": mask.astype(np.uint8)}
-    meta = {"source": "advimman/lama", "model": "LaMa FFCResNetGenerator"}
+    meta = {"source": SOURCES["lama"], "model": "LaMa FFCResNetGenerator"}
     return {**meta, "kwargs": kwargs}, {**arrays, "output": model(seen), **state(model)}
 
 
@@ -196,10 +202,9 @@ _EDSR = {"n_resblocks": 1, "n_feats": 4}
 _ENCODER = {"name": "edsr-baseline", "args": {**_EDSR, "no_upsampling": True}}
 _DECODER = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [8, 8]}}
 _LIIF = {"encoder_spec": _ENCODER, "imnet_spec": _DECODER}
-_PIXELS = {"name": "edsr-baseline", "args": {**_EDSR, "scale": 2}}
+_PIXELS = {"name": "edsr-baseline", "args": {**_EDSR, "scale": 3}}
 _LTE_FAST = {"encoder_spec": _ENCODER, "num_layer": 2, "hidden_dim": 8}
-_ELAN = {"m_elan": 4, "n_share": 1, "c_elan": 6, "r_expand": 2}
-_WINDOWS = {"window_sizes": [4, 8, 16]}
+_ELAN = {"m_elan": 4, "n_share": 1, "c_elan": 6, "r_expand": 2, "scale": 2}
 _LAMA = {"ngf": 8, "n_downsampling": 3, "n_blocks": 1, "max_features": 16}
 
 edsr = partial(edsr_file, builder="edsr-baseline", **_EDSR)
@@ -214,10 +219,10 @@ FILES: dict[str, Callable[[Rng, Path], File]] = {
     "edsr_x4": partial(edsr, size=(5, 4), scale=4),
     "liif": partial(liif, sizes=_SIZES, **_LIIF),
     "liif_nearest": partial(liif, sizes=_SIZES, **_LIIF, local_ensemble=False),
-    "liif_pixels": partial(liif, sizes=((5, 7), (10, 14)), encoder_spec=_PIXELS),
+    "liif_pixels": partial(liif, sizes=((5, 6), (15, 18)), encoder_spec=_PIXELS),
     "lte": partial(query_file, name="lte", sizes=_SIZES, **_LIIF, hidden_dim=8),
     "lte_fast": partial(fast_query_file, sizes=_SIZES, **_LTE_FAST),
-    "elan": partial(elan_file, size=(9, 19), **_ELAN, **_WINDOWS, scale=2),
+    "elan": partial(elan_file, size=(9, 19), window_sizes=[4, 8, 16], **_ELAN),
     "fourier_unit": partial(layer_file, name="FourierUnit", channels=(5, 7)),
     "spectral_transform": partial(spectral, channels=(10, 14)),
     "lama": partial(lama_file, size=(24, 32), **_LAMA),
@@ -225,14 +230,12 @@ FILES: dict[str, Callable[[Rng, Path], File]] = {
 
 
 def write(path: Path, meta: dict, arrays: dict[str, Any]) -> None:
+    """Writes a file; says its size, and mean and deviation of its output."""
     meta = {**meta, "torch": torch.__version__}
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
     np.savez_compressed(path, allow_pickle=False, meta_json=json.dumps(meta), **arrays)
-    output = arrays["output"]
-    print(
-        f"{path.name:24} {path.stat().st_size / 1e3:6.1f} kB, output {output.shape}, "
-        f"{output.mean():.2f} +- {output.std():.2f}"
-    )
+    size, output = path.stat().st_size, arrays["output"]
+    print(f"{path.stem:20} {size:6} bytes, {output.mean():.2f} +- {output.std():.2f}")
 
 
 @torch.no_grad()

@@ -44,7 +44,7 @@ class ColourHead(nn.Module):
             reflect_pad(x, 3),
             by_row,
             window_strides=(1, 1),
-            padding="VALID",
+            padding=((0, 1), (0, 0)),  # As in `reflect_conv`.
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         shifted = (triples[:, i : i + height, :, 3 * i : 3 * i + 3] for i in range(7))

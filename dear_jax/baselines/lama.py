@@ -15,7 +15,6 @@ from dear_jax.baselines.fourier import SpectralTransform
 from dear_jax.baselines.inpainting import ColourHead, masked_photo
 from dear_jax.baselines.layers import TORCH_KERNEL, batch_norm, conv, torch_bias
 from dear_jax.errors import InputError
-from dear_jax.model.layers import reflect_pad
 
 
 class LaMa(nn.Module):
@@ -101,11 +100,11 @@ class Unit(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         x = conv(
-            reflect_pad(x, self.size // 2),
+            x,
             self.features,
             self.size,
+            reflect=True,
             strides=self.stride,
-            padding="VALID",
             use_bias=False,
             name="conv",
         )
@@ -162,16 +161,13 @@ class FourierConv(nn.Module):
         Returns:
           [B, H', W', local_width] and [B, H', W', global_width], H' = H / stride.
         """
-        padded = reflect_pad(x, 1)
         window = functools.partial(
-            conv, strides=self.stride, padding="VALID", use_bias=False
+            conv, reflect=True, strides=self.stride, use_bias=False
         )
-        new_x = window(padded, self.local_width, name="local_to_local")
-        new_y = window(padded, self.global_width, name="local_to_global")
+        new_x = window(x, self.local_width, name="local_to_local")
+        new_y = window(x, self.global_width, name="local_to_global")
         if y is not None:
-            new_x += window(
-                reflect_pad(y, 1), self.local_width, name="global_to_local"
-            )
+            new_x += window(y, self.local_width, name="global_to_local")
             new_y += SpectralTransform(self.global_width, name="spectral")(y, train)
         return (
             nn.relu(batch_norm(new_x, train, name="norm_local")),

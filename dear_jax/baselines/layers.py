@@ -1,8 +1,12 @@
 """What the baselines have in common: PyTorch's initialisation and pixel shuffle."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from dear_jax.model.layers import reflect_conv
 
 # Kernels U(+-1 / sqrt(fan_in)), PyTorch's default for convolutions and dense layers.
 TORCH_KERNEL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -18,20 +22,30 @@ def torch_bias(fan_in: int) -> nn.initializers.Initializer:
     return init
 
 
-def conv(x: jax.Array, features: int, size: int = 3, *, name: str, **options):
+def conv(
+    x: jax.Array,
+    features: int,
+    size: int = 3,
+    *,
+    name: str,
+    reflect: bool = False,
+    **options,
+) -> jax.Array:
     """Applies a size x size convolution, initialised as PyTorch does, to [B, H, W, C].
 
-    Call it inside a compact method. `options` are those of `nn.Conv`; the padding is
-    zero and keeps the size unless they say otherwise.
+    Call it inside a compact method. `options` are those of `nn.Conv`; beyond the edges
+    x is zero, or mirrored with `reflect`.
     """
-    return nn.Conv(
+    layer = functools.partial(
+        nn.Conv,
         features,
         (size, size),
         kernel_init=TORCH_KERNEL,
         bias_init=torch_bias(x.shape[-1] * size * size),
         name=name,
         **options,
-    )(x)
+    )
+    return reflect_conv(layer, x, size) if reflect else layer()(x)
 
 
 def batch_norm(x: jax.Array, train: bool, *, name: str) -> jax.Array:

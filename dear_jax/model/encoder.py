@@ -15,7 +15,7 @@ from dear_jax.model.layers import (
     Normalisation,
     ResidualBlock,
     Upsample,
-    reflect_pad,
+    reflect_conv,
 )
 
 
@@ -33,7 +33,7 @@ def downward(
       [B, H, W, width], [B, H/2, W/2, 2 width] and [B, H/4, W/4, 4 width].
     """
     conv = functools.partial(nn.Conv, kernel_init=kernel_init)
-    x = conv(width, (7, 7), padding="VALID", name="stem")(reflect_pad(x, 3))
+    x = reflect_conv(functools.partial(conv, width, (7, 7), name="stem"), x, 7)
     levels = [nn.relu(Normalisation(norm)(x))]
     for i in (1, 2):
         x = conv(width * 2**i, (4, 4), strides=2, padding=1, name=f"down_{i}")(

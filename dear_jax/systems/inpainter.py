@@ -16,7 +16,7 @@ import numpy as np
 from dear_jax.errors import InputError
 from dear_jax.registry import build
 from dear_jax.systems.restorer import Restorer, to_floats, to_kind_of
-from dear_jax.weights import Weights, freeze
+from dear_jax.weights import Weights, freeze, on_device
 
 # Authors train at this side; so do weights that do not say otherwise.
 USUAL_SIDE = 256
@@ -33,7 +33,7 @@ class Inpainter(Restorer):
 
     def __init__(self, choices: Sequence[Weights], name: str, trained: bool = True):
         super().__init__(name, choices[0].provenance, trained)
-        self._choices = {trained_side(weights): weights for weights in choices}
+        self._choices = {trained_side(w): on_device(w) for w in choices}
 
     @property
     def variables(self):

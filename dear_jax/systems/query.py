@@ -23,7 +23,7 @@ from dear_jax.systems.restorer import (
     to_floats,
     to_kind_of,
 )
-from dear_jax.weights import Weights, freeze
+from dear_jax.weights import Weights, freeze, on_device
 
 # Target pixels decoded at once, on a CPU (where more is slower: it leaves the cache)
 # and on accelerators; see benchmarks/results/baselines.md.
@@ -44,7 +44,7 @@ class QueryRestorer(Restorer):
     def __init__(self, weights: Weights, name: str, trained: bool = True):
         super().__init__(name, weights.provenance, trained)
         self.model = weights.model
-        self.variables = weights.variables
+        self.variables = on_device(weights).variables
 
     def restore(
         self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]

@@ -13,7 +13,7 @@ from dear_jax import resize
 from dear_jax.errors import NoWeights
 from dear_jax.registry import build
 from dear_jax.systems.restorer import Restorer, to_floats, to_kind_of
-from dear_jax.weights import Weights, freeze
+from dear_jax.weights import Weights, freeze, on_device
 
 
 class Upscaler(Restorer):
@@ -27,7 +27,7 @@ class Upscaler(Restorer):
 
     def __init__(self, choices: Sequence[Weights], name: str, trained: bool = True):
         super().__init__(name, choices[0].provenance, trained)
-        self._choices = {weights.model["scale"]: weights for weights in choices}
+        self._choices = {w.model["scale"]: on_device(w) for w in choices}
 
     @property
     def variables(self):
