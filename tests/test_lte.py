@@ -1,7 +1,6 @@
-"""Laws of LTE and LTE+: its formula by loops, parameter count, official parity."""
+"""Laws of LTE and LTE+: its formula by loops, parameter count."""
 
 import functools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +12,9 @@ from dear_jax.baselines.lte import LTE, cos_sin
 from dear_jax.convert import lte, rules
 from dear_jax.errors import InputError
 from dear_jax.model.base import sample_bilinear
-from dear_jax.model.coordinates import neighbours, pixel_centres
+from dear_jax.model.coordinates import neighbours
 from dear_jax.registry import build, fields_of, init_shapes
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 TINY = {"width": 4, "blocks": 1, "hidden": 8, "layers": 2}
 SIZE = (5, 6)
 
@@ -220,42 +218,3 @@ def test_a_state_dict_of_another_model_is_refused(key):
     del state[f"{key}.weight"]
     with pytest.raises(InputError, match=f"{key}.weight is missing"):
         lte.fields_from(state)
-
-
-def test_answers_are_those_of_the_official_code():
-    arrays, features, decode = golden("lte_edsr_0.npz")
-    ties = pixel_centres((48, 48)).reshape(1, -1, 2)
-    for queries, cell, expected in (
-        (arrays["input/coord"], arrays["input/cell"], arrays["output"]),
-        (arrays["input/rand_coord"], arrays["input/rand_cell"], arrays["rand_output"]),
-        (ties, np.full_like(ties, 2 / 48), arrays["tie_output"]),
-    ):
-        found = decode(features, queries, cell)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
-    skip = sample_bilinear(features.image, jnp.asarray(arrays["input/rand_coord"]))
-    np.testing.assert_allclose(skip, arrays["mid/rand_skip"], atol=1e-5)
-
-
-def test_answers_of_lte_plus_are_those_of_the_official_code():
-    arrays, features, decode = golden("ltefast_edsr_0.npz")
-    queries = arrays["input/coord"].reshape(1, -1, 2)
-    cell = np.broadcast_to(arrays["input/cell"].reshape(1, 1, 2), queries.shape)
-    found = decode(features, queries, cell).reshape(1, 64, 64, 3)
-    expected = arrays["output"].transpose(0, 2, 3, 1)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def golden(name):
-    """Arrays of a reference file, features of its photo, decode."""
-    path = GOLDEN / name
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    arrays = np.load(path, allow_pickle=False)
-    state = {k[6:]: arrays[k] for k in arrays.files if k.startswith("param/")}
-    fields = {**fields_of("lte"), **lte.fields_from(state)}
-    variables, model = convert(state, fields), build(fields)
-    image = arrays["input/lr"].transpose(0, 2, 3, 1)
-    encode = jax.jit(functools.partial(model.apply, method="encode"))
-    features = encode(variables, image, np.zeros_like(image[..., :1]))
-    decode = jax.jit(functools.partial(model.apply, method="decode"))
-    return arrays, features, functools.partial(decode, variables)

@@ -148,9 +148,7 @@ def test_wrong_arguments_are_refused_with_the_remedy(system, message):
 def test_an_objective_of_another_role_is_refused(tmp_path):
     config = config_of("edsr,scale=2")
     config.objective = quickstart.get_config("liif").objective
-    with pytest.raises(
-        InputError, match="role query, but edsr is a"
-    ):
+    with pytest.raises(InputError, match="role query, but edsr is a"):
         train(config, tmp_path / "run")
 
 
