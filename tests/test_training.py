@@ -13,15 +13,17 @@ import pytest
 from tiny import tiny_config
 
 import dear_jax
+from dear_jax import sheet
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
-from dear_jax.registry import build
+from dear_jax.registry import build, init_variables
 from dear_jax.training import log as log_module
 from dear_jax.training.loop import train
 from dear_jax.training.objectives import QueryObjective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.state import create_state
 from dear_jax.training.step import make_mesh, make_step, put_batch
+from dear_jax.training.validation import Validation
 from dear_jax.training.workdir import claim_workdir, read_run
 
 
@@ -214,6 +216,14 @@ def test_evaluation_writes_sheet_and_best_weights(tmp_path):
     best = dear_jax.load(tmp_path / "run", which="best")
     assert best.provenance["psnr"] == max(score["psnr"] for score in scores[1:])
     assert (tmp_path / "run" / "sheets" / "00000004.png").exists()
+
+
+def test_sheets_show_the_bins_in_turn(monkeypatch):
+    config = tiny_config(**{"evaluate.limit": 3, "evaluate.scale": 16.0})
+    monkeypatch.setattr(sheet, "contact_sheet", lambda rows, titles, captions: captions)
+    shown = Validation(config)
+    _, captions = shown(init_variables(build(config.model.to_dict()), 0))
+    assert [c.split()[-2] for c in captions] == ["01-10", "10-20", "20-30"]
 
 
 # One device and several.

@@ -50,10 +50,15 @@ class Validation:
         return means, self._draw(restored)
 
     def _draw(self, restored: list[np.ndarray], rows: int = 6) -> np.ndarray:
-        """Masked input | reconstruction | truth | importance map."""
-        step = max(1, len(self._cases) // rows)
+        """Masked input | reconstruction | truth | importance map.
+
+        One row a photo, with the bins of hole ratios in turn.
+        """
+        bins = len({case.bin for case in self._cases})
+        turns = [i for i, c in enumerate(self._cases) if i % bins == c.index % bins]
         pictures, captions = [], []
-        for case, output in zip(self._cases[::step], restored[::step], strict=True):
+        for i in turns[:rows]:
+            case, output = self._cases[i], restored[i]
             row = [sheet.show_mask(case.image, case.mask), output, case.truth]
             importance = self._restorer.importance(case.image, case.mask)
             if importance is not None:
@@ -62,4 +67,4 @@ class Validation:
             captions.append(f"{Path(case.photo).stem}\n{case.bin} %")
         titles = [f"input, x{case.scale:g}", "reconstruction", "truth", "importance"]
         titles = titles[: len(pictures[0])]
-        return sheet.contact_sheet(pictures[:rows], titles, captions[:rows])
+        return sheet.contact_sheet(pictures, titles, captions)
