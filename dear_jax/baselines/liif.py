@@ -4,7 +4,6 @@ DEAR's decoder descends from it, so it is DEAR's decoder with LIIF's rule for th
 four pixels around a query, its 3 x 3 unfolding and its cell. Holes are black.
 """
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from dear_jax.baselines.edsr import EDSR, EDSRTrunk
 from dear_jax.model.coordinates import gather_pixels, to_position
 from dear_jax.model.decoder import ImplicitDecoder
+from dear_jax.model.query import QueryModel
 
 
 @flax.struct.dataclass
@@ -31,7 +31,7 @@ class LIIFFeatures:
         return self
 
 
-class LIIF(nn.Module):
+class LIIF(QueryModel):
     """Local implicit image function on an EDSR trunk.
 
     The defaults are EDSR-baseline-LIIF.
@@ -71,28 +71,13 @@ class LIIF(nn.Module):
             torch_channels=self.width,
         )
 
-    def __call__(
-        self,
-        image: jax.Array,
-        mask: jax.Array,
-        coordinates: jax.Array,
-        cell: jax.Array | None = None,
-    ) -> tuple[jax.Array, LIIFFeatures]:
-        """Encodes and decodes: colours [B, Q, 3] in [-1, 1], and the features."""
-        features = self.encode(image, mask)
-        return self.decode(features, coordinates, cell), features
-
     def encode(
         self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
     ) -> LIIFFeatures:
-        """Computes everything that depends on the photo alone.
+        """See `QueryModel.encode`.
 
-        Args:
-          image: [B, H, W, 3] in [0, 1]; what lies under the mask has no effect.
-          mask: [B, H, W, 1], 1 = missing.
-          valid: [B, H, W, 1], 1 inside the photo, when the arrays are padded at the
-            bottom and right. Choice: the trunk knows nothing of it, so features
-            within `2 blocks + 2` pixels of the padding differ a little.
+        Choice: the trunk knows nothing of `valid`, so features within `2 blocks + 2`
+        pixels of padding differ a little.
         """
         features = self.encoder(blacken(image, mask, valid))
         if self.pixel_scale:
@@ -108,17 +93,7 @@ class LIIF(nn.Module):
         cell: jax.Array | None = None,
         size: jax.Array | None = None,
     ) -> jax.Array:
-        """Answers queries.
-
-        Args:
-          features: from `encode`, perhaps padded at the bottom and right.
-          coordinates: [B, Q, 2] (y, x) in [-1, 1].
-          cell: [B, Q, 2] size of a target pixel, needed with `cell_decode` only.
-          size: (H, W) of the photo when the features are larger than it.
-
-        Returns:
-          Colours [B, Q, 3], nominally in [-1, 1], not clipped.
-        """
+        """See `QueryModel.decode`; the cell is needed with `cell_decode` only."""
         if not self.pixel_scale:
             return self.decoder(features.projection, coordinates, cell, size)
         if size is None:

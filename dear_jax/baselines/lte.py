@@ -18,6 +18,7 @@ from dear_jax.baselines.liif import blacken
 from dear_jax.errors import InputError
 from dear_jax.model.base import sample_bilinear
 from dear_jax.model.coordinates import gather_pixels, neighbours
+from dear_jax.model.query import QueryModel
 
 
 @flax.struct.dataclass
@@ -40,7 +41,7 @@ class LTEFeatures:
         return self
 
 
-class LTE(nn.Module):
+class LTE(QueryModel):
     """Local texture estimator on an EDSR trunk.
 
     The defaults are EDSR-baseline-LTE. LTE+ ("lte-fast") is the same function of
@@ -86,28 +87,13 @@ class LTE(nn.Module):
         self.dense = [nn.Dense(self.hidden, **dense) for _ in range(self.layers)]
         self.output = nn.Dense(3, **dense)
 
-    def __call__(
-        self,
-        image: jax.Array,
-        mask: jax.Array,
-        coordinates: jax.Array,
-        cell: jax.Array,
-    ) -> tuple[jax.Array, LTEFeatures]:
-        """Encodes and decodes: colours [B, Q, 3] in [-1, 1], and the features."""
-        features = self.encode(image, mask)
-        return self.decode(features, coordinates, cell), features
-
     def encode(
         self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
     ) -> LTEFeatures:
-        """Computes everything that depends on the photo alone.
+        """See `QueryModel.encode`.
 
-        Args:
-          image: [B, H, W, 3] in [0, 1]; what lies under the mask has no effect.
-          mask: [B, H, W, 1], 1 = missing.
-          valid: [B, H, W, 1], 1 inside the photo, when the arrays are padded at the
-            bottom and right. Choice: the trunk knows nothing of it, so features
-            within `2 blocks + 2` pixels of the padding differ a little.
+        Choice: the trunk knows nothing of `valid`, so features within `2 blocks + 2`
+        pixels of padding differ a little.
         """
         centred = blacken(image, mask, valid)
         x = self.encoder(centred)
@@ -126,17 +112,7 @@ class LTE(nn.Module):
         cell: jax.Array,
         size: jax.Array | None = None,
     ) -> jax.Array:
-        """Answers queries.
-
-        Args:
-          features: from `encode`, perhaps padded at the bottom and right.
-          coordinates: [B, Q, 2] (y, x) in [-1, 1].
-          cell: [B, Q, 2] size of a target pixel; in evaluation first `clip_cell` it.
-          size: (H, W) of the photo when the features are larger than it.
-
-        Returns:
-          Colours [B, Q, 3], nominally in [-1, 1], not clipped.
-        """
+        """See `QueryModel.decode`; in evaluation first `clip_cell` the cell."""
         size = jnp.asarray(features.image.shape[1:3] if size is None else size)
         phase = self.phase(cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype))
         total = sample_bilinear(features.image, coordinates, size)

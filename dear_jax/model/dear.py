@@ -6,7 +6,6 @@ The assembly of Fig. 2. `encode` does all that depends on the photo alone;
 Images go in as [0, 1]; inside and at the decoder's end colours are in [-1, 1].
 """
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,7 @@ from dear_jax.model.lite import (
     LiteUpsampler,
     validity_pyramid,
 )
+from dear_jax.model.query import QueryModel
 
 
 @flax.struct.dataclass
@@ -53,7 +53,7 @@ class Features:
         return Features(None, None, None, None, self.projection, self.base)
 
 
-class DEAR(nn.Module):
+class DEAR(QueryModel):
     """Detail-enhanced attentional implicit representation.
 
     The defaults are the paper's widths (the variant `dear`); `dear_jax.registry`
@@ -140,29 +140,10 @@ class DEAR(nn.Module):
             zero_output=self.residual != "none",
         )
 
-    def __call__(
-        self,
-        image: jax.Array,
-        mask: jax.Array,
-        coordinates: jax.Array,
-        cell: jax.Array | None = None,
-    ) -> tuple[jax.Array, Features]:
-        """Encodes and decodes: colours [B, Q, 3] in [-1, 1], and the features."""
-        features = self.encode(image, mask)
-        return self.decode(features, coordinates, cell), features
-
     def encode(
         self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
     ) -> Features:
-        """Computes everything that depends on the photo alone.
-
-        Args:
-          image: [B, H, W, 3] in [0, 1]; what lies under the mask has no effect,
-            be it NaN.
-          mask: [B, H, W, 1], 1 = missing.
-          valid: [B, H, W, 1], 1 inside the photo, when the arrays are padded at
-            the bottom and right; the padding must be masked. None: all inside.
-        """
+        """See `QueryModel.encode`."""
         inside = jnp.ones_like(mask) if valid is None else valid
         # A hole is mid-grey, 0 in [-1, 1].
         centred = jnp.where(mask > 0, 0.0, 2 * image - 1)
@@ -198,17 +179,7 @@ class DEAR(nn.Module):
         cell: jax.Array | None = None,
         size: jax.Array | None = None,
     ) -> jax.Array:
-        """Answers queries.
-
-        Args:
-          features: from `encode`.
-          coordinates: [B, Q, 2] (y, x) in [-1, 1].
-          cell: [B, Q, 2] size of a target pixel, needed with `cell_decode` only.
-          size: (H, W) of the photo when the features are larger than it.
-
-        Returns:
-          Colours [B, Q, 3], nominally in [-1, 1], not clipped.
-        """
+        """See `QueryModel.decode`; the cell is needed with `cell_decode` only."""
         colours = self.decoder(features.projection, coordinates, cell, size)
         if self.residual == "fill":
             colours += sample_bicubic(features.base, coordinates, size)

@@ -15,14 +15,15 @@ import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.registry import build
-from dear_jax.systems.restorer import Restorer, to_floats, to_kind_of
-from dear_jax.weights import Weights, freeze, on_device
+from dear_jax.systems.choices import RestorerOfChoices
+from dear_jax.systems.restorer import to_floats, to_kind_of
+from dear_jax.weights import Weights, freeze
 
 # Authors train at this side; so do weights that do not say otherwise.
 USUAL_SIDE = 256
 
 
-class Inpainter(Restorer):
+class Inpainter(RestorerOfChoices):
     """Fills the holes of photos, with the weights that were trained nearest in size.
 
     Args:
@@ -32,19 +33,7 @@ class Inpainter(Restorer):
     """
 
     def __init__(self, choices: Sequence[Weights], name: str, trained: bool = True):
-        super().__init__(name, choices[0].provenance, trained)
-        self._choices = {trained_side(w): on_device(w) for w in choices}
-
-    @property
-    def variables(self):
-        """Of its only weights; may be replaced by others of the same shapes."""
-        (weights,) = self._choices.values()
-        return weights.variables
-
-    @variables.setter
-    def variables(self, variables):
-        ((side, weights),) = self._choices.items()
-        self._choices = {side: weights._replace(variables=variables)}
+        super().__init__(choices, trained_side, name, trained)
 
     def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         """Raises InputError unless the size stays the same."""

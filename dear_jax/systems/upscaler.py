@@ -12,11 +12,12 @@ import numpy as np
 from dear_jax import resize
 from dear_jax.errors import NoWeights
 from dear_jax.registry import build
-from dear_jax.systems.restorer import Restorer, to_floats, to_kind_of
-from dear_jax.weights import Weights, freeze, on_device
+from dear_jax.systems.choices import RestorerOfChoices
+from dear_jax.systems.restorer import to_floats, to_kind_of
+from dear_jax.weights import Weights, freeze
 
 
-class Upscaler(Restorer):
+class Upscaler(RestorerOfChoices):
     """Enlarges photos by the whole numbers it has weights for.
 
     Args:
@@ -26,19 +27,7 @@ class Upscaler(Restorer):
     """
 
     def __init__(self, choices: Sequence[Weights], name: str, trained: bool = True):
-        super().__init__(name, choices[0].provenance, trained)
-        self._choices = {w.model["scale"]: on_device(w) for w in choices}
-
-    @property
-    def variables(self):
-        """Of its only weights; may be replaced by others of the same shapes."""
-        (weights,) = self._choices.values()
-        return weights.variables
-
-    @variables.setter
-    def variables(self, variables):
-        ((scale, weights),) = self._choices.items()
-        self._choices = {scale: weights._replace(variables=variables)}
+        super().__init__(choices, lambda w: w.model["scale"], name, trained)
 
     def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         """Raises NoWeights unless it has weights for the scale."""
