@@ -9,13 +9,13 @@ import functools
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.registry import build
 from dear_jax.systems.choices import RestorerOfChoices
+from dear_jax.systems.compiling import compiled
 from dear_jax.systems.restorer import to_floats, to_kind_of
 from dear_jax.weights import Weights, freeze
 
@@ -89,4 +89,4 @@ def _apply(model: tuple):
     def apply(variables, image, mask):
         return jnp.clip(module.apply(variables, image, mask), 0, 1)
 
-    return jax.jit(apply), module.multiple
+    return compiled(apply), module.multiple

@@ -6,13 +6,13 @@ An upscaler knows nothing of holes: they are black to it, and stay.
 import functools
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from dear_jax import resize
 from dear_jax.errors import NoWeights
 from dear_jax.registry import build
 from dear_jax.systems.choices import RestorerOfChoices
+from dear_jax.systems.compiling import compiled
 from dear_jax.systems.restorer import to_floats, to_kind_of
 from dear_jax.weights import Weights, freeze
 
@@ -79,4 +79,4 @@ def _apply(model: tuple):
             high - low
         )
 
-    return jax.jit(apply)
+    return compiled(apply)
