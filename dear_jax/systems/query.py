@@ -8,6 +8,7 @@ features are, so few sizes are compiled.
 
 import functools
 import math
+from collections import deque
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ from dear_jax.weights import Weights, freeze, on_device
 # and on accelerators; see benchmarks/results/baselines.md.
 CHUNK = {"cpu": 2**11}
 CHUNK_ELSEWHERE = 2**15
+CHUNKS_AT_ONCE = 4
 # Attention weights held at once; beyond it, queries are taken in chunks.
 ATTENTION_BUDGET = 2**24
 
@@ -91,15 +93,26 @@ class QueryRestorer(Restorer):
         chunk = min(most, 2 ** math.ceil(math.log2(total)))
         size = np.array(source, np.int32)
         colours = np.empty((total, 3), np.float32)
-        for start in range(0, total, chunk):
+        # A few chunks are under way at once, so that none waits for another's end.
+        under_way: deque[tuple[int, jax.Array]] = deque()
+
+        def finish_one() -> None:
+            start, answer = under_way.popleft()
             stop = min(start + chunk, total)
+            colours[start:stop] = np.asarray(answer)[0, : stop - start]
+
+        for start in range(0, total, chunk):
             # The last chunk runs over the end; its spare queries repeat the last one.
             flat = np.minimum(np.arange(start, start + chunk), total - 1)
             index = np.stack(np.divmod(flat, target[1]), axis=-1)
             queries = to_coordinates(index, target)
             cell = np.broadcast_to(np.float32(2) / np.float32(target), queries.shape)
             answer = decode(self.variables, features, queries[None], cell[None], size)
-            colours[start:stop] = answer[0, : stop - start]
+            under_way.append((start, answer))
+            if len(under_way) == CHUNKS_AT_ONCE:
+                finish_one()
+        while under_way:
+            finish_one()
         return colours.reshape(*target, 3)
 
 
