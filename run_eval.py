@@ -45,13 +45,13 @@ def parse_scales(text: str) -> list[float]:
         raise errors.InputError(f"--scale {text}: give numbers, as in 1.5,2") from None
 
 
-def names_of(models: list[str] | None) -> list[str]:
+def names_of(models: str | None) -> list[str]:
     """The names of --model, the classical row first; "all" is the paper's systems."""
     from dear_jax.pretrained import DEFAULT
     from dear_jax.systems.catalogue import BASELINES
 
     names = ["classical"]
-    for name in ",".join(models).split(",") if models else [DEFAULT]:
+    for name in filter(None, (models or DEFAULT).split(",")):
         names += [DEFAULT, *BASELINES, "dear"] if name == "all" else [name]
     return list(dict.fromkeys(names))
 
@@ -62,31 +62,30 @@ def load_systems(flags: argparse.Namespace, cases) -> tuple[dict, dict]:
     A system that "all" names is run with random weights where it has none.
     """
     from dear_jax.evaluation.report import UNTRAINED
-    from dear_jax.pretrained import load
+    from dear_jax.pretrained import DEFAULT, load
     from dear_jax.systems.catalogue import is_system, open_system
 
-    every = "all" in ",".join(flags.model or []).split(",")
+    every = "all" in (flags.model or "").split(",")
+    folder = Path(flags.weights).expanduser()
     case = next(iter(cases))
     sizes = case.image.shape[:2], case.truth.shape[:2]
     systems, remarks = {}, {}
     for name in names_of(flags.model):
         try:
-            if every and is_system(name):
-                system = open_system(name, flags.weights, cases.scale)
+            if every and is_system(name) and name != DEFAULT:
+                system = open_system(name, folder, cases.scale)
             else:
-                system = load(name, weights=flags.weights)
+                system = load(name, weights=folder)
             system.check(*sizes)
         except errors.NoWeights as error:
-            if not every and len(names_of(flags.model)) == 2:
-                raise
             remarks[name] = str(error)
             continue
         label = name if system.name in systems else system.name
         label += "" if system.trained else UNTRAINED
         systems[label] = system
-        if system.remark(*sizes):
-            remarks[label] = system.remark(*sizes)
-    return systems, remarks
+        used = f"weights {', '.join(system.files)}" if system.files else ""
+        remarks[label] = "; ".join(filter(None, (system.remark(*sizes), used)))
+    return systems, {name: text for name, text in remarks.items() if text}
 
 
 def evaluate_scale(systems: dict, cases, out: Path, about: dict) -> list:
@@ -112,6 +111,7 @@ def evaluate_scale(systems: dict, cases, out: Path, about: dict) -> list:
 def main(argv=None) -> int:
     """Runs the command; returns its exit status."""
     flags = parse_flags(argv)
+    flags.model = ",".join(flags.model) if flags.model else None
     try:
         from dear_jax.evaluation import protocol, report
 
@@ -120,6 +120,8 @@ def main(argv=None) -> int:
         out = files.make_folder(flags.out)
         about = {"photos": f"{data} ({len(runs[0].photos)})", "masks": masks}
         loaded = [load_systems(flags, run) for run in runs]
+        if loaded[0][1] and not any(set(found) - {"classical"} for found, _ in loaded):
+            raise errors.NoWeights(next(iter(loaded[0][1].values())))
         scores, notes = [], {}
         for run, (systems, remarks) in zip(runs, loaded, strict=True):
             scores += evaluate_scale(systems, run, out, about)

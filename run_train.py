@@ -72,12 +72,13 @@ def read_config(where: str) -> ConfigDict:
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file; see configs/ for those there are")
     try:
-        return runpy.run_path(file)["get_config"](*system)
+        get_config = runpy.run_path(file)["get_config"]
     except (SyntaxError, KeyError) as error:
         raise InputError(
             f"{file}: not a configuration, which is Python with a function get_config "
             f"({error})"
         ) from None
+    return get_config(*system)
 
 
 def main(_) -> None:

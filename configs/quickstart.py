@@ -35,11 +35,12 @@ def get_config(system: str = "dear-lite") -> ml_collections.ConfigDict:
     config = base()
     if system == "dear-lite":
         return config
-    steps, optimizer = config.train.steps, config.optimizer.to_dict()
+    steps, usual = config.train.steps, config.optimizer.to_dict()
     systems.choose(config, system)
     name = config.model.architecture
     config.model.update(SMALL[name])
-    config.optimizer.update(optimizer)
+    usual["betas"] = config.optimizer.betas
+    config.optimizer.update(usual)
     config.optimizer.learning_rate = RATES.get(name, 1e-3)
     config.train.update(steps=steps, batch_size=8, ema_decay=0.99)
     if "discriminator" in config:

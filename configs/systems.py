@@ -8,7 +8,8 @@
 
 The name is a variant of `dear_jax.registry`; `edsr`, `elan` and `lama` mean
 edsr-baseline, elan-light and lama-fourier. Loss, optimizer and schedule are those
-of each model's authors; the data are the configuration's.
+of each model's authors; the data are the configuration's, so LIIF and LTE train at
+its one scale (their authors': side 48, scales 1 to 4).
 """
 
 import ml_collections
@@ -37,6 +38,8 @@ def choose(
     """
     name, *rest = argument.split(",")
     fields = fields_of(name)
+    if role_of(fields) == "features":
+        raise InputError(f"{name} restores no photos; it is converted, not trained")
     options = _parse(name, role_of(fields), rest)
     config.model = ml_collections.ConfigDict(fields)
     if fields["architecture"] == "dear":
@@ -115,11 +118,13 @@ def _lama(config: ml_collections.ConfigDict, options: dict) -> None:
 
 def _pairs(config: ml_collections.ConfigDict, scale: int) -> None:
     """Whole low-resolution and high-resolution pairs at one scale."""
-    if scale < 2:
-        raise InputError(f"scale={scale}: an upscaler needs at least 2")
-    config.model.scale = scale
     target = round(config.data.side * config.data.scale[1])
-    config.data.side = max(1, target // scale)
+    if not 2 <= scale <= target // 8:
+        raise InputError(
+            f"scale={scale}: from 2 to {target // 8}, which leaves 8 of {target} pixels"
+        )
+    config.model.scale = scale
+    config.data.side = target // scale
     config.data.scale = (float(scale), float(scale))
     config.data.queries = 0
     config.data.augment = "dihedral"
@@ -143,7 +148,7 @@ def _inpainting(config: ml_collections.ConfigDict, side: int | None) -> None:
 
 def _clean(config: ml_collections.ConfigDict) -> None:
     config.data.clean = 1.0
-    config.evaluate.masks = "none"
+    config.data.masks = config.evaluate.masks = "none"
 
 
 def _follow(config, rate: float, batch: int, steps: int, halve_at: tuple) -> None:

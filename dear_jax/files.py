@@ -1,6 +1,7 @@
 """Writing files so that nobody ever meets half of one."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from dear_jax.errors import InputError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Gives a file to write to, which then takes the place of `path` whole.
 
-    If anything goes wrong meanwhile, `path` stays as it was.
+    If anything goes wrong meanwhile, `path` stays as it was. The file gets the mode
+    that new files have here, whatever it was written with.
 
     Raises:
       InputError: if the file cannot be written.
@@ -22,7 +24,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _usual_mode(partial)
         yield partial
+        partial.chmod(mode)
         os.replace(partial, path)
     except OSError as error:
         raise InputError(
@@ -34,6 +38,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
         except OSError:
             pass  # Its folder cannot be read either; the error above says so.
+
+
+def _usual_mode(path: Path) -> int:
+    """The mode of a new file at `path`; leaves none there."""
+    # Asking the umask itself would change it for other threads for a moment.
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 def make_folder(where: str | Path) -> Path:

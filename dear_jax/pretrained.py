@@ -38,7 +38,7 @@ def load(
     if name in shipped:
         return from_weights(read_weights(shipped[name]), name)
     if is_system(name):
-        return open_system(name, Path(weights) if weights else None)
+        return open_system(name, Path(weights).expanduser() if weights else None)
     if path.is_dir():
         from dear_jax.training.workdir import read_run
 

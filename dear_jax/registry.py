@@ -87,6 +87,33 @@ _CHOICES = {
 _MAY_BE_ZERO = ("blocks", "detail_groups", "attention_chunk", "pixel_scale", "shared")
 
 
+# What tells the variants of an architecture apart, whatever their widths.
+_TELLING = {
+    "dear": "network",
+    "lte": "layout",
+    "edsr": "residual_scale",
+    "elan": "shared",
+    "lama": "blocks",
+}
+
+
+def is_model(name: str) -> bool:
+    """Whether it is the name of a variant or an architecture."""
+    return name in VARIANTS or name in ARCHITECTURES
+
+
+def is_a(fields: Mapping[str, Any], name: str) -> bool:
+    """Whether a model is of this architecture, or of this variant of one.
+
+    Widths do not matter, only what tells the variants apart.
+    """
+    wanted = fields_of(name)
+    if fields.get("architecture") != wanted["architecture"]:
+        return False
+    telling = _TELLING.get(wanted["architecture"]) if name in VARIANTS else None
+    return telling is None or fields.get(telling) == wanted[telling]
+
+
 def variant_of(name: str) -> str:
     """The variant that a name means: itself, or an architecture's first.
 
@@ -191,7 +218,9 @@ def _check(field: str, value: Any, example: Any) -> None:
         complaint = "too small"
     elif field in ("detail_kernel", "importance_kernel") and value % 2 == 0:
         complaint = "must be odd"
-    elif isinstance(example, tuple) and len(value) != len(example):
+    elif isinstance(example, tuple) and not isinstance(value, tuple | list):
+        complaint = "give several numbers"
+    elif field in ("widths", "depths") and len(value) != len(example):
         complaint = f"give {len(example)} numbers"
     if complaint:
         raise InputError(f"model field {field} = {value!r}; {complaint}")

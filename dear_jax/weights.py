@@ -72,7 +72,7 @@ def read_weights(path: str | Path) -> Weights:
     header, tensors = _read(path)
     if _digest(tensors, header) != header.get("sha256"):
         raise InputError(f"{path}: damaged (its hash differs); fetch it again")
-    model, provenance = (json.loads(header[k]) for k in ("model", "provenance"))
+    model, provenance = _facts(path, header)
     _check_fit(path, model, {key: value.shape for key, value in tensors.items()})
     floats = {key: value.astype(np.float32) for key, value in tensors.items()}
     return Weights(unflatten_dict(floats, sep="/"), model, provenance)
@@ -85,7 +85,20 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
       InputError: as `read_weights`, but for damage to the tensors.
     """
     header, _ = _read(path, tensors=False)
-    return json.loads(header["model"]), json.loads(header["provenance"])
+    return _facts(path, header)
+
+
+def _facts(path: str | Path, header: Mapping[str, str]) -> tuple[dict, dict]:
+    """The model's fields and the provenance; InputError if a file has none."""
+    facts = []
+    for key in ("model", "provenance"):
+        try:
+            facts.append(json.loads(header[key]))
+        except (KeyError, ValueError):
+            facts.append(None)
+        if not isinstance(facts[-1], dict):
+            raise InputError(f"{path}: damaged (no {key} in it); fetch it again")
+    return tuple(facts)
 
 
 def on_device(weights: Weights) -> Weights:

@@ -27,7 +27,7 @@ from dear_jax.convert import rules
 from dear_jax.convert.conversion import convert_checkpoint, convert_state
 from dear_jax.convert.conversion import family as rules_of
 from dear_jax.convert.edsr import trunk_fields_from, trunk_mapping, trunk_unused
-from dear_jax.convert.specs import edsr_fields, spec_fields
+from dear_jax.convert.specs import edsr_fields, part, spec_fields
 from dear_jax.errors import InputError
 from dear_jax.model.coordinates import pixel_centres
 from dear_jax.systems.catalogue import from_weights
@@ -45,10 +45,19 @@ def built(fields: dict, arrays: Arrays, what: str = "") -> tuple[Any, dict, str]
 
 
 def _check_fields(fields: dict, told: dict) -> None:
+    if fields["architecture"] == "lama":
+        told = {**told, "largest_width": _largest_width(fields, told)}
     for key, value in told.items():
         # Of a share, tensors tell what is left after rounding.
         if fields[key] != value and not isinstance(value, float):
             raise InputError(f"{key} is {fields[key]}, its tensors say {value}")
+
+
+def _largest_width(fields: dict, told: dict) -> int:
+    """The one that tensors tell, or any if neither it nor the file's limits a width."""
+    widest = fields["width"] * 2 ** fields["downsamplings"]
+    limits = min(told["largest_width"], fields["largest_width"]) < widest
+    return told["largest_width"] if limits else fields["largest_width"]
 
 
 def edsr_file(meta: dict, arrays: Arrays, _) -> Outcome:
@@ -97,11 +106,12 @@ def _query_model(meta: dict, arrays: Arrays) -> tuple[Callable, str]:
     spec = meta["spec"]
     variant, fields = spec_fields(spec)
     arguments, encoder = spec["args"], spec["args"]["encoder_spec"]
-    fields |= _edsr_sizes(encoder["name"], encoder.get("args", {}))
+    fields |= _edsr_sizes(encoder["name"], part(encoder, "args"))
     fields |= {"architecture": registry.fields_of(variant)["architecture"]}
-    hidden = arguments.get("imnet_spec", {}).get("args", {}).get("hidden_list", [])
+    mlp = part(part(arguments, "imnet_spec"), "args")
+    hidden = mlp.get("hidden_list") or []
     if variant == "liif" and not hidden:
-        fields["pixel_scale"] = encoder.get("args", {}).get("scale", 2)
+        fields["pixel_scale"] = part(encoder, "args").get("scale", 2)
     elif variant == "liif":
         fields |= {"decoder_width": hidden[0], "decoder_layers": len(hidden)}
     else:

@@ -7,8 +7,10 @@ import tarfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from torch_files import pickled, state_file
 
+from dear_jax.convert import lte
 from dear_jax.convert.__main__ import main
 from dear_jax.convert.conversion import MEMBERS, convert_checkpoint, convert_state
 from dear_jax.convert.specs import spec_fields
@@ -126,6 +128,79 @@ def test_specifications_of_other_models_are_refused(change, says):
     content = {"model": {**SPEC, **change, "sd": {TELLING["liif"]: np.ones(1)}}}
     with pytest.raises(InputError, match=says):
         state_dict_of(content, "liif")
+
+
+@pytest.mark.parametrize("empty", [None, {}])
+def test_what_a_specification_leaves_empty_is_as_absent(empty):
+    encoder = {"name": "edsr-baseline", "args": empty}
+    found = spec_fields({"name": "liif", "args": {"encoder_spec": encoder}})
+    assert found == ("liif", {"residual_scale": 1.0})
+
+
+def _shared_tuples():
+    value = ()
+    for _ in range(100):
+        value = (value, value)
+    return value
+
+
+@pytest.mark.parametrize("nonsense", [_shared_tuples(), 10**5000, [], 5])
+@pytest.mark.parametrize("place", ["name", "args", "encoder", "scale", "switch"])
+def test_nonsense_in_a_specification_is_refused_quickly(nonsense, place):
+    encoder = {"name": "edsr-baseline", "args": {}}
+    spec = {"name": "liif", "args": {"encoder_spec": encoder}}
+    if place in ("name", "args"):
+        spec[place] = nonsense
+    elif place == "encoder":
+        encoder["name"] = nonsense
+    elif place == "scale":
+        encoder["args"]["res_scale"] = "5" if nonsense == 5 else nonsense
+    else:
+        spec["args"]["local_ensemble"] = nonsense
+    with pytest.raises(InputError):
+        spec_fields(spec)
+
+
+def test_dicts_that_hold_one_another_over_and_over_are_refused_quickly():
+    shared, own = {}, {}
+    for _ in range(100):
+        shared = {"a": shared, "b": shared}
+    own["a"] = own
+    for content in (shared, own, {10**5000: 1}):
+        with pytest.raises(InputError):
+            state_dict_of(content, "vgg16")
+
+
+@pytest.mark.parametrize("out", ["model.pth", "x/../model.pth", "none", "out.npz"])
+def test_only_a_safetensors_file_is_written(out, tmp_path, capsys):
+    (tmp_path / "x").mkdir()
+    path = tmp_path / "model.pth"
+    path.write_bytes(data := state_file(edsr_state()))
+    assert main(["edsr-baseline", str(path), str(tmp_path / out)]) == 2
+    error = capsys.readouterr().err
+    assert out in error and ".safetensors" in error and error.count("\n") == 1
+    assert path.read_bytes() == data and len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_checkpoint_is_never_overwritten(tmp_path, capsys):
+    path, link = tmp_path / "model.safetensors", tmp_path / "link.safetensors"
+    path.write_bytes(data := save(edsr_state()))
+    link.symlink_to(path)
+    for given, out in ((path, path), (link, path), (path, link)):
+        assert main(["edsr-baseline", str(given), str(out)]) == 2
+        assert "is the checkpoint itself" in capsys.readouterr().err
+        assert path.read_bytes() == data
+
+
+def test_an_mlp_of_ltes_with_a_width_of_its_own_is_refused_and_why():
+    state = {
+        "encoder.head.0.weight": np.zeros((4, 3, 3, 3)),
+        "coef.weight": np.zeros((8, 4, 3, 3)),
+        "imnet.layers.0.weight": np.zeros((6, 8)),
+        "imnet.layers.2.weight": np.zeros((3, 6)),
+    }
+    with pytest.raises(InputError, match="imnet.layers.0.weight has 6 outputs.*8"):
+        lte.fields_from(state)
 
 
 def test_the_command_writes_weights_that_say_where_they_come_from(tmp_path, capsys):

@@ -17,6 +17,7 @@ from dear_jax.registry import VARIANTS
 from dear_jax.systems import catalogue
 from dear_jax.systems.catalogue import open_system
 from dear_jax.systems.classical import Interpolation
+from dear_jax.weights import Weights, write_weights
 
 ROOT = Path(__file__).parents[1]
 classical = open_system("classical")
@@ -353,7 +354,6 @@ def test_all_are_the_papers_baselines_beside_ours(command, tmp_path, monkeypatch
     small["misf"] = {"architecture": "misf", **SMALLEST["misf"]}
     small["dear"] = {"architecture": "dear", **TINY["dear"]}
     monkeypatch.setattr(registry, "VARIANTS", small)
-    monkeypatch.setattr(catalogue, "VARIANTS", small)
     assert command("--model", "all", "--limit", "1") == 0
     rows = report.read_json(tmp_path / "out" / "scale-4.json")
     assert list(dict.fromkeys(row.system for row in rows)) == [
@@ -369,6 +369,22 @@ def test_a_named_system_is_never_run_untrained(command, capsys, tmp_path):
     flags = ["--weights", str(tmp_path / "none"), "--limit", "1"]
     assert command("--model", "misf+bicubic", *flags) == 2
     assert "no weights of misf" in capsys.readouterr().err
+
+
+def test_a_scale_without_weights_is_dashes_if_another_has_them(
+    command, tmp_path, capsys
+):
+    fields = {**registry.fields_of("edsr"), **SMALLEST["edsr"], "scale": 3}
+    variables = registry.init_variables(registry.build(fields), 0)
+    weights = Weights(variables, fields, {})
+    write_weights(tmp_path / "w" / "mine.safetensors", weights)
+    flags = ["--model", "edsr", "--weights", str(tmp_path / "w"), "--limit", "1"]
+    assert command(*flags, "--scale", "2,3") == 0
+    table = capsys.readouterr().out
+    assert "edsr: edsr has weights for x3 only" in table
+    assert "edsr: weights mine.safetensors" in table
+    assert command(*flags, "--scale", "2") == 2
+    assert "edsr has weights for x3 only" in capsys.readouterr().err
 
 
 def test_command_writes_table_json_and_sheet(folders, tmp_path):

@@ -3,14 +3,16 @@
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tiny import SMALLEST, draw_like
 
 import dear_jax
+from configs import celebahq
 from dear_jax import resize
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.registry import build, fields_of, init_shapes
 from dear_jax.systems.catalogue import BASELINES, is_system, open_system
-from dear_jax.weights import Weights, write_weights
+from dear_jax.weights import FORMAT, Weights, write_weights
 
 
 def weights_of(name: str, seed: int = 0, data: dict | None = None, **changes):
@@ -66,6 +68,15 @@ def test_every_system_restores_any_photo(name, folder):
     floats = system(photo / np.float32(255), mask, scale=2)
     assert floats.dtype == np.float32 and np.isfinite(floats).all()
     assert floats.min() >= 0 and floats.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["misf", "telea", "bilinear", "edsr", "lte"])
+def test_what_goes_out_is_new_and_uint8_or_float32(name, folder):
+    system, photo = open_system(name, folder), photo_of(8, 8)
+    scale = 2 if name in ("edsr", "lte") else 1
+    for given, kind in ((photo, np.uint8), (photo / 255, np.float32)):
+        result = system(given, scale=scale)
+        assert result.dtype == kind and not np.shares_memory(result, given)
 
 
 @pytest.mark.parametrize("name", ["misf+edsr", "elan+lama", "lte", "liif", "misf"])
@@ -128,6 +139,12 @@ def test_an_upscaler_refuses_scales_it_has_no_weights_for(folder):
         open_system("elan+misf", folder)(photo_of(5, 4), mask_of(5, 4), scale=3)
 
 
+def test_an_upscaler_takes_the_scale_that_fits_best(folder):
+    """One pixel to three: two would do as well, within the rounding of sizes."""
+    edsr = open_system("edsr", folder)
+    assert edsr.remark((1, 1), (3, 3)) == edsr.remark((1, 1), (2, 2)) == ""
+
+
 def test_rounded_sizes_are_met_and_said(folder):
     edsr = open_system("edsr", folder)
     assert edsr(photo_of(43, 43), size=(128, 128)).shape == (128, 128, 3)
@@ -165,8 +182,65 @@ def test_lte_is_told_no_scale_beyond_its_largest(folder):
 def test_without_weights_the_way_to_them_is_named(tmp_path):
     with pytest.raises(NoWeights, match="run_train.py.*:misf.*dear_jax.convert"):
         dear_jax.load("misf+bicubic", weights=tmp_path)
-    with pytest.raises(NoWeights, match="lte trained on damaged photos"):
+    with pytest.raises(NoWeights, match="lte trained on damaged photos.*:lte$"):
         dear_jax.load("lte", weights=tmp_path)
+    with pytest.raises(NoWeights, match="lte trained on clean.*:lte,input=clean, or"):
+        dear_jax.load("telea+lte", weights=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "argument, system", [("lte", "lte"), ("lte,input=clean", "telea+lte")]
+)
+def test_what_is_trained_as_advised_is_found(argument, system, tmp_path):
+    data = celebahq.get_config(argument).data.to_dict()
+    write_weights(tmp_path / "w.safetensors", weights_of("lte", data=data))
+    assert open_system(system, tmp_path).trained
+
+
+def test_two_files_that_could_be_meant_are_refused_by_name(tmp_path):
+    for name in ("a", "b"):
+        write_weights(tmp_path / f"{name}.safetensors", weights_of("edsr", scale=2))
+    with pytest.raises(InputError, match="a.safetensors and b.safetensors.*for x2"):
+        open_system("edsr", tmp_path)
+
+
+def test_variants_are_told_apart_whatever_their_widths(tmp_path):
+    write_weights(tmp_path / "a.safetensors", weights_of("edsr", scale=2))
+    full = {"residual_scale": 0.1, "scale": 3}
+    write_weights(tmp_path / "b.safetensors", weights_of("edsr", **full))
+    assert open_system("edsr-baseline", tmp_path).files == ("a.safetensors",)
+    assert open_system("edsr-full", tmp_path).files == ("b.safetensors",)
+    assert open_system("edsr", tmp_path).files == ("a.safetensors", "b.safetensors")
+
+
+def test_other_files_in_the_folder_do_not_matter(tmp_path):
+    write_weights(tmp_path / "edsr.safetensors", weights_of("edsr", scale=2))
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    save_file({"x": np.zeros(1)}, tmp_path / "foreign.safetensors")
+    header = {"format": FORMAT, "model": "[]", "provenance": "{}", "sha256": ""}
+    save_file({"x": np.zeros(1)}, tmp_path / "odd.safetensors", metadata=header)
+    assert open_system("edsr", tmp_path).files == ("edsr.safetensors",)
+    with pytest.raises(InputError, match="odd.safetensors: damaged"):
+        dear_jax.load(tmp_path / "odd.safetensors")
+
+
+def test_a_perceptual_network_is_no_system(tmp_path):
+    assert not is_system("vgg16")
+    with pytest.raises(InputError, match="neither a bundled model"):
+        dear_jax.load("vgg16", weights=tmp_path)
+
+
+def test_weights_are_in_memory_once(folder):
+    first, second = (open_system(n, folder) for n in ("misf+bilinear", "bilinear+misf"))
+    places = [
+        [
+            leaf.unsafe_buffer_pointer()
+            for weights in system._choices.values()
+            for leaf in jax.tree.leaves(weights.variables)
+        ]
+        for system in (first.first, second.second)
+    ]
+    assert places[0] == places[1]
 
 
 def test_random_weights_are_marked(tmp_path):

@@ -125,6 +125,7 @@ def test_options_pick_scale_side_and_input():
     assert (large.data.side, large.data.scale[0], large.evaluate.reduce) == (256, 1, 1)
     assert celebahq.get_config("lte").data.clean == 0
     assert celebahq.get_config("lte,input=clean").data.clean == 1
+    assert celebahq.get_config("elan").data.masks == "none"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,9 @@ def test_options_pick_scale_side_and_input():
         ("lte,input=dirty", "input must be masked or clean"),
         ("misf,side=0", "side=0"),
         ("misf,side=512", "photos here have 256 pixels"),
-        ("edsr,scale=1", "needs at least 2"),
+        ("edsr,scale=1", "scale=1: from 2 to 32"),
+        ("elan,scale=99", "scale=99: from 2 to 32"),
+        ("vgg16", "converted, not trained"),
         ("dear,scale=2", "dear has no option 'scale=2'; it has none"),
     ],
 )
@@ -150,6 +153,24 @@ def test_an_objective_of_another_role_is_refused(tmp_path):
     config.objective = quickstart.get_config("liif").objective
     with pytest.raises(InputError, match="role query, but edsr is a"):
         train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "system, changes, message",
+    [
+        ("misf,side=16", {"data.side": 30}, "side=30: misf takes multiples of 4"),
+        ("lama,side=16", {"data.side": 20}, "side=20: lama takes multiples of 8"),
+        ("edsr,scale=2", {"model.scale": 3}, "edsr of scale 3 learns from whole pairs"),
+        ("elan,scale=2", {"data.queries": 16}, "queries=16: elan of scale 2"),
+        ("liif", {"data.queries": 0}, "queries=0: liif learns from some"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_the_workdir_is_claimed(
+    system, changes, message, tmp_path
+):
+    with pytest.raises(InputError, match=message):
+        train(config_of(system, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_perceptual_network_is_named_with_the_remedy(tmp_path):

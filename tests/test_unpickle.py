@@ -5,10 +5,21 @@ import os
 import pickle
 import struct
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
-from torch_files import Code, call, code, legacy_file, name, pickled, tensor, zip_file
+from torch_files import (
+    Code,
+    call,
+    code,
+    legacy_file,
+    name,
+    pickled,
+    storage,
+    tensor,
+    zip_file,
+)
 
 from dear_jax.convert.checkpoint import read_checkpoint
 from dear_jax.convert.unpickle import Inert
@@ -178,6 +189,8 @@ def _nested(depth: int, doubled: bool) -> Code:
 
 
 BOMB = _nested(100, doubled=True)
+FLOATS = name("torch.FloatStorage")
+A = storage("0", NUMBERS)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +218,12 @@ BOMB = _nested(100, doubled=True)
         call("numpy.core.multiarray.scalar", call("numpy.dtype", "f4"), 2**50),
         call("numpy.dtype", "(99999,99999)f4"),
         call("_codecs.encode", "x", "punycode"),
+        Code(call("numpy.dtype", "f4") + code((3, BOMB, None)) + b"b"),
+        Code(code(("storage", FLOATS, BOMB, "cpu", 1)) + b"Q"),
+        call("torch.device", call("torch._utils._rebuild_tensor_v2", A, 0, BOMB, ())),
+        call("torch.device", "cpu", *["x" * 99] * 9),
+        {"x": tensor("0", NUMBERS, 0, (1,) * 65, (1,) * 65)},
+        {"x": tensor("0", NUMBERS, 0, (2**70, 0), (1, 1))},
     ],
 )
 @pytest.mark.parametrize("write", [pickled, zip_file])
@@ -212,6 +231,43 @@ def test_bombs_and_nonsense_are_refused_quickly(content, write, tmp_path):
     start = time.monotonic()
     refused(write(content), tmp_path / "file.pth")
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("keys", [(BOMB,), (1,), ("x",), Code(b"}")])
+def test_nonsense_as_the_keys_of_a_legacy_file_is_refused_quickly(keys, tmp_path):
+    start = time.monotonic()
+    content = {"x": tensor("0", NUMBERS, 0, (4,), (1,))}
+    data = legacy_file(content, keys=keys) + struct.pack("<q", 4) + bytes(16)
+    refused(data, tmp_path / "file.pth")
+    assert time.monotonic() - start < 5
+
+
+def test_a_message_repeats_no_long_text_of_the_file(tmp_path):
+    long = legacy_file({}, keys=("x" * 10_000,)) + bytes(8)
+    assert len(refused(long, tmp_path / "file.pth")) < 1000
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("coded", [True, False])
+def test_numbers_that_arrays_share_are_made_once(coded, order, tmp_path):
+    count, shares = 250_000, 400
+    text = Code(code("1234" * count) + b"q\x01")
+    dtype = Code(call("numpy.dtype", "f4") + code((3, order)) + b"bq\x02")
+    shared, its_dtype = Code(b"h\x01"), Code(b"h\x02")
+    numbers = call("_codecs.encode", shared, "latin1") if coded else shared
+    state = code((1, (count,), its_dtype, False, numbers)) + b"b"
+    array = Code(call("numpy.core.multiarray._reconstruct") + state)
+    arrays = {str(i): array for i in range(shares)}
+    content = {"text": text, "dtype": dtype, **arrays}
+    (tmp_path / "file.pth").write_bytes(pickled(content))
+    tracemalloc.start()
+    try:
+        found = read_checkpoint(tmp_path / "file.pth")
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    expected = np.frombuffer(b"1234", f"{order}f4")[0]
+    assert len(found) == shares + 2 and found["7"][5] == expected
 
 
 def test_what_is_shared_a_hundred_times_over_is_walked_once(tmp_path):

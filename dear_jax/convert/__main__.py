@@ -21,6 +21,7 @@ Where the checkpoints are found (their authors' terms apply; see their repositor
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def summary(weights: Weights, left: dict[str, str], verbose: bool) -> str:
     return "\n".join(lines)
 
 
+def check_out(checkpoint: Path, out: Path) -> None:
+    """Refuses to write over the checkpoint, or a file that nothing would load.
+
+    Raises:
+      InputError: if `out` is the checkpoint or has another suffix than .safetensors.
+    """
+    if out.suffix != ".safetensors":
+        raise InputError(f"{out}: is to be a weights file; end it with .safetensors")
+    if os.path.realpath(out) == os.path.realpath(checkpoint):
+        raise InputError(f"{out}: is the checkpoint itself; name another file to write")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(
@@ -79,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     flags = parser.parse_args(argv)
     try:
+        check_out(flags.checkpoint, flags.out)
         weights, left = convert_checkpoint(flags.checkpoint, flags.model, flags.terms)
         write_weights(flags.out, weights)
     except InputError as error:

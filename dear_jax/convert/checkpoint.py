@@ -185,10 +185,12 @@ def _read_pickles(file: BinaryIO, where: str) -> Any:
     content = unpickle(file, where, find, storage)
     data = {}
     for key in unpickle(file, where, find):
+        if not isinstance(key, str) or key not in known:
+            raise ValueError(f"no storage {short(key)}")
         # Little-endian, whatever machine wrote it.
         (count,) = struct.unpack("<q", file.read(8))
         if count != known[key].count:
-            raise ValueError(f"storage {short(key)} has {count} numbers")
+            raise ValueError(f"storage {key[:99]!r} has {count} numbers")
         data[known[key]] = file.read(known[key].size)
     return resolved(content, data.__getitem__)
 

@@ -41,7 +41,8 @@ def fields_from(state: State) -> dict:
     """Reads the widths, depths and layout; residual_scale leaves no trace.
 
     Raises:
-      InputError: if the trunk, the amplitudes or the MLP are missing.
+      InputError: if the trunk, the amplitudes or the MLP are missing, or the MLP is
+        not as wide as the amplitudes.
     """
     fields = edsr.trunk_fields_from(state, "encoder.")
     plus = "layers.0.weight" in state
@@ -50,9 +51,17 @@ def fields_from(state: State) -> dict:
         if key not in state:
             raise InputError(f"{key} is missing, so this is not LTE")
     layers = sum(key.startswith(prefix) and key.endswith(".weight") for key in state)
+    hidden = state["coef.weight"].shape[0]
+    for i in range(layers - 1):
+        key = f"{prefix}{2 * i}.weight"
+        if key in state and state[key].shape[0] != hidden:
+            raise InputError(
+                f"{key} has {state[key].shape[0]} outputs, coef.weight {hidden}; "
+                "known here are only MLPs whose hidden_list repeats hidden_dim"
+            )
     return {
         **fields,
-        "hidden": state["coef.weight"].shape[0],
+        "hidden": hidden,
         "layers": layers - 1,
         "layout": "halves" if plus else "interleaved",
     }

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from dear_jax.convert.tensors import Array, DType, Storage, Tensor
+from dear_jax.convert.tensors import Array, DType, Storage, Tensor, Text
 from dear_jax.convert.unpickle import Inert, Name, checked_key, short
 
 _STORAGES = {
@@ -66,13 +66,21 @@ def storage_of(identity: Any) -> Storage:
         raise ValueError(f"a storage {short(identity)}")
     if view not in ([], [None]):
         raise ValueError("a storage that is part of another")
-    return Storage(dtype, str(key), count)
+    if not isinstance(key, str):
+        raise ValueError(f"a storage under {short(key)}")
+    return Storage(dtype, key, count)
 
 
 def _tensor(storage, offset, shape, strides, *_) -> Tensor:
     if not isinstance(storage, Storage):
         raise TypeError("a tensor without a storage")
-    return Tensor(storage, offset, tuple(shape), tuple(strides))
+    return Tensor(storage, offset, _size(shape), _size(strides))
+
+
+def _size(sides=()) -> tuple:
+    if not isinstance(sides, tuple):
+        raise TypeError(f"a {type(sides).__name__} as a size")
+    return sides
 
 
 def _parameter(tensor, *_) -> Any:
@@ -80,7 +88,7 @@ def _parameter(tensor, *_) -> Any:
 
 
 def _array(data, dtype, shape, order="C") -> Array:
-    if not isinstance(data, bytes | bytearray):
+    if not isinstance(data, bytes | bytearray | Text):
         raise TypeError(f"a {type(data).__name__} as the numbers of an array")
     array = Array()
     array.set_state((1, shape, dtype, order == "F", data))
@@ -95,16 +103,20 @@ def _mapping(pairs=()) -> dict:
     return {checked_key(key): value for key, value in pairs}
 
 
-def _encoded(text: str, encoding: str) -> bytes:
+def _encoded(text: str, encoding: str) -> Text:
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"text in {short(encoding)}")
-    return text.encode("latin-1")
+    return Text(text)
 
 
-def _device(*parts: Any) -> str:
-    if not all(isinstance(part, str | int) for part in parts):
-        raise TypeError(f"a device {short(parts)}")
-    return ":".join(map(str, parts))
+def _device(kind: str, index: int | None = None) -> str:
+    if not isinstance(kind, str) or len(kind) > 99:
+        raise TypeError(f"a device {short(kind)}")
+    if index is None:
+        return kind
+    if not isinstance(index, int) or not 0 <= index < 2**15:
+        raise TypeError(f"a device with the index {short(index)}")
+    return f"{kind}:{index}"
 
 
 _DTYPES = {
@@ -119,7 +131,7 @@ _MADE: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    "torch.Size": tuple,
+    "torch.Size": _size,
     "torch.device": _device,
     "numpy.dtype": DType,
     "numpy.core.multiarray._reconstruct": Array,

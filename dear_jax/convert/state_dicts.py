@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from dear_jax.convert.specs import spec_fields
+from dear_jax.convert.unpickle import short
 from dear_jax.errors import InputError
 from dear_jax.registry import VARIANTS
 
 # Where it lies: LIIF and LTE; ELAN; LaMa (Lightning); MISF. EDSR's is the file itself.
 _PLACES = (("model", "sd"), ("model_state_dict",), ("state_dict",), ("generator",))
+
+# No tensor's name is longer.
+_LONGEST = 999
 
 # A tensor that only this family has; the first that is there tells.
 _TELLING = {
@@ -59,7 +62,7 @@ def state_dict_of(content: Mapping[str, Any], family: str) -> Found:
     told = next((name for key, name in _TELLING.items() if key in state), None)
     whole_edsr_in_liif = family == "liif" and "encoder.tail.1.weight" in state
     if told is None:
-        some = ", ".join(sorted(map(str, state))[:4]) or "none"
+        some = ", ".join(sorted(key[:99] for key in state)[:4]) or "none"
         raise InputError(
             f"no state_dict of a known model inside (its tensors: {some}, ...); "
             "discriminators, optimizers and other networks are not converted"
@@ -84,7 +87,7 @@ def _located(content: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     # NumPy pickles of Flax parameters are nested dicts.
-    return flatten_dict(content, sep="/") if _nested(content) else dict(content)
+    return _flat(content) if _nested(content) else dict(content)
 
 
 def _nested(content: Mapping[str, Any]) -> bool:
@@ -94,14 +97,36 @@ def _nested(content: Mapping[str, Any]) -> bool:
     )
 
 
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts as one, its keys joined by slashes."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    todo: list[tuple[str, Any]] = list(content.items())
+    while todo:
+        path, value = todo.pop()
+        if not isinstance(value, dict):
+            found[path] = value
+            continue
+        # Each dict once: they could hold one another over and over.
+        if id(value) in seen or len(path) > _LONGEST:
+            raise InputError(f"dicts within dicts without end at {path[:99]}")
+        seen.add(id(value))
+        todo += [(f"{path}/{_text(key)}", item) for key, item in value.items()]
+    return found
+
+
+def _text(key: Any) -> str:
+    return key if isinstance(key, str) else short(key)
+
+
 def _stripped(state: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Removes the prefixes of wrappers; tells apart what is not the model's."""
     others = {
-        str(key): "no tensor"
+        _text(key): "no tensor"
         for key, value in state.items()
         if not isinstance(value, np.ndarray)
     }
-    state = {str(key): value for key, value in state.items() if str(key) not in others}
+    state = {_text(k): v for k, v in state.items() if _text(k) not in others}
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     generator = {

@@ -91,13 +91,19 @@ def unpickle(
 
 
 def brief(error: Exception) -> str:
-    """An error's message on one line; its kind if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error's message on one line of at most 200 characters, or its kind."""
+    # What is no text may be of the file and take forever to write out.
+    plain = all(isinstance(part, str) for part in error.args)
+    message = " ".join(str(error)[:200].split()) if plain else ""
+    return message or type(error).__name__
 
 
 def short(value: Any) -> str:
     """A value for a message; a nested one could be written out forever."""
-    return reprlib.repr(value)
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python does not write out integers of thousands of digits.
+        return f"a long {type(value).__name__}"
 
 
 class _Machine:

@@ -122,14 +122,29 @@ class LaMaMasks:
         return lama_masks.draw_lama_mask(rng, size)
 
 
-Masks = MaskFiles | Generated | LaMaMasks
+class NoMasks:
+    """Nothing is missing, for what learns from clean photos."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def names(self) -> list[str]:
+        """Returns what the fingerprint of a run's data holds of them."""
+        return ["none"]
+
+    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+        """Returns an empty mask, bool [h, w]; draws nothing."""
+        return np.zeros(size, bool)
+
+
+Masks = MaskFiles | Generated | LaMaMasks | NoMasks
 
 
 def open_masks(where: str) -> Masks:
-    """Opens a folder of masks, or "generated" or "lama" for masks drawn by rule.
+    """Opens a folder of masks, "generated" or "lama" for masks drawn by rule, "none".
 
     Raises:
       InputError: if the folder does not exist or no image lies below it.
     """
-    drawn = {"generated": Generated, "lama": LaMaMasks}.get(str(where))
+    drawn = {"generated": Generated, "lama": LaMaMasks, "none": NoMasks}.get(str(where))
     return drawn() if drawn else MaskFiles(where)

@@ -57,7 +57,7 @@ class Inpainter(RestorerOfChoices):
     ) -> np.ndarray:
         """See `Restorer.restore`."""
         if not mask.any():
-            return image
+            return image.copy()
         weights = self._nearest(image.shape[:2])
         shown = np.where(mask[..., None], 0, to_floats(image))
         apply, multiple = _apply(freeze(weights.model))

@@ -20,6 +20,7 @@ class Restorer:
       name: what to call it in tables.
       provenance: how its weights were made, from what and under which terms.
       trained: False if its weights, or some of them, are random.
+      files: names of the weights files that were found for it by name.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Restorer:
         self.name = name
         self.provenance = provenance or {}
         self.trained = trained
+        self.files: tuple[str, ...] = ()
 
     def __call__(
         self,
@@ -54,6 +56,8 @@ class Restorer:
           InputError: for a photo, mask, scale or size that cannot be used.
         """
         image, mask = check_image(image), check_mask(mask, image)
+        if image.dtype != np.uint8:
+            image = image.astype(np.float32)
         target = target_size(image.shape[:2], scale, size)
         self.check(image.shape[:2], target)
         return self.restore(image, mask, target)

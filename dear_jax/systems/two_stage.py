@@ -21,6 +21,7 @@ class TwoStage(Restorer):
     def __init__(self, name: str, first: Restorer, second: Restorer, inpaint_first):
         provenance = {first.name: first.provenance, second.name: second.provenance}
         super().__init__(name, provenance, first.trained and second.trained)
+        self.files = first.files + second.files
         self.first, self.second = first, second
         self.inpaint_first = inpaint_first
 

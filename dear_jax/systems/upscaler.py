@@ -57,11 +57,14 @@ class Upscaler(RestorerOfChoices):
         return resize.bicubic(result, target)
 
     def _scale(self, source: tuple[int, int], target: tuple[int, int]) -> int:
-        for scale in self._choices:
-            # As sizes are rounded: the source is round(target / scale).
+        def gap(scale: int) -> float:
             gaps = (abs(t - scale * s) for s, t in zip(source, target, strict=True))
-            if max(gaps) <= scale / 2:
-                return scale
+            return max(gaps) / scale
+
+        scale = min(sorted(self._choices), key=gap)
+        # As sizes are rounded: the source is round(target / scale).
+        if gap(scale) <= 1 / 2:
+            return scale
         known = ", ".join(f"x{scale}" for scale in sorted(self._choices))
         raise NoWeights(
             f"{self.name} has weights for {known} only, not for {source[1]} x "

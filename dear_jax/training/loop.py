@@ -16,7 +16,7 @@ from dear_jax.photo import write_photo
 from dear_jax.registry import build, init_shapes
 from dear_jax.training.checkpoints import Checkpoints
 from dear_jax.training.log import Log
-from dear_jax.training.objectives import check_role
+from dear_jax.training.objectives import check_fit
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import TrainState, create_state
 from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
@@ -44,8 +44,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> TrainState:
     """
     workdir = Path(workdir).expanduser()
     check_config(config)
-    check_role(config)
     model = build(config.model.to_dict())
+    check_fit(config, model)
     init_shapes(model)  # Refuses what cannot be built before the workdir is claimed.
     tx = make_optimizer(config.optimizer, config.train.steps)
     mesh = make_mesh(config.train.batch_size)

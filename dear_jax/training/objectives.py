@@ -105,11 +105,24 @@ def make_objective(fields: ml_collections.ConfigDict | Mapping[str, Any]) -> Any
     return OBJECTIVES[name](**values)
 
 
-def check_role(config: ml_collections.ConfigDict) -> None:
-    """Raises InputError if the objective is not for the model's role."""
+def check_fit(config: ml_collections.ConfigDict, model: nn.Module) -> None:
+    """Raises InputError unless objective, model and data go together."""
     objective, role = make_objective(config.objective), role_of(config.model)
     if objective.role != role:
         raise InputError(
             f"config.objective.name={config.objective.name!r} trains models of the "
             f"role {objective.role}, but {config.model.architecture} is a {role}"
+        )
+    data, name = config.data, config.model.architecture
+    if role == "query" and not data.queries:
+        raise InputError(f"config.data.queries=0: {name} learns from some, e.g. 2304")
+    if role == "upscaler" and (data.queries or set(data.scale) != {model.scale}):
+        raise InputError(
+            f"config.data.scale={tuple(data.scale)}, queries={data.queries}: {name} of "
+            f"scale {model.scale} learns from whole pairs, {(float(model.scale),) * 2} "
+            "and 0; name the scale after the system, as in :edsr,scale=3"
+        )
+    if role == "inpainter" and data.side % model.multiple:
+        raise InputError(
+            f"config.data.side={data.side}: {name} takes multiples of {model.multiple}"
         )
