@@ -31,7 +31,7 @@ def parse_flags(argv=None) -> argparse.Namespace:
     add("--model", action="append", help="NAME, FILE, WORKDIR or all; list or repeat")
     add("--weights", default="weights", help="folder of weights (default weights)")
     add("--data", default="bundled", help="folder of photos (default bundled)")
-    add("--masks", default="bundled", help="folder, or 'generated' (default bundled)")
+    add("--masks", default="bundled", help="folder, 'generated' or 'none' (bundled)")
     add("--out", default="runs/eval", help="folder for results (default runs/eval)")
     add("--limit", type=int, help="measure only the first LIMIT photos")
     return parser.parse_args(argv)

@@ -37,7 +37,7 @@ def _kind(meta: dict, arrays: Arrays) -> Callable[..., Outcome]:
         return edsr_file
     if "spec" in meta:
         return fast_query_file if meta["spec"]["name"] == "lte-fast" else query_file
-    if "m_elan" in meta.get("args", {}):
+    if "m_elan" in (meta.get("args") or {}):
         return elan_file
     for start, function in (("MISF", misf_file), ("LaMa", lama_file)):
         if meta.get("model", "").startswith(start):

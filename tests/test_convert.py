@@ -144,7 +144,10 @@ def _shared_tuples():
     return value
 
 
-@pytest.mark.parametrize("nonsense", [_shared_tuples(), 10**5000, [], 5])
+NONSENSE = {"tuples": _shared_tuples(), "long": 10**5000, "list": [], "number": 5}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
 @pytest.mark.parametrize("place", ["name", "args", "encoder", "scale", "switch"])
 def test_nonsense_in_a_specification_is_refused_quickly(nonsense, place):
     encoder = {"name": "edsr-baseline", "args": {}}
@@ -154,7 +157,7 @@ def test_nonsense_in_a_specification_is_refused_quickly(nonsense, place):
     elif place == "encoder":
         encoder["name"] = nonsense
     elif place == "scale":
-        encoder["args"]["res_scale"] = "5" if nonsense == 5 else nonsense
+        encoder["args"]["res_scale"] = -5 if nonsense == 5 else nonsense
     else:
         spec["args"]["local_ensemble"] = nonsense
     with pytest.raises(InputError):

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import parity
+import parity_models
 import pytest
+
+from dear_jax.errors import InputError
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 META = {"op": "KernelConv", "kernel_size": 3}
@@ -109,3 +112,34 @@ def test_files_that_need_weights_are_skipped_and_named(filtered, tmp_path, capsy
     assert "published.npz\n  SKIPPED" in capsys.readouterr().out
     assert parity.main([skipped, write(tmp_path / "a.npz", META, filtered)]) == 0
     assert "1 equal, 0 differing, 0 failed, 1 skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "given, told, fits",
+    [
+        (512, 1024, True),  # Neither limits the 8 * 2^3 = 64 channels.
+        (64, 1024, True),
+        (32, 32, True),
+        (32, 1024, False),
+        (512, 32, False),
+    ],
+)
+def test_lamas_largest_width_is_compared_only_where_it_limits(given, told, fits):
+    fields = {"architecture": "lama", "width": 8, "downsamplings": 3}
+    fields["largest_width"] = given
+    if fits:
+        parity_models._check_fields(fields, {"largest_width": told})
+    else:
+        with pytest.raises(InputError, match=f"largest_width is {given}"):
+            parity_models._check_fields(fields, {"largest_width": told})
+
+
+@pytest.mark.parametrize("empty", [None, {"name": "mlp", "args": None}])
+def test_null_in_a_specification_is_as_absent(empty, tmp_path, capsys):
+    golden = GOLDEN / "liif_pixelwrap_0.npz"
+    if not golden.exists():
+        pytest.skip("no reference files here")
+    meta, arrays = parity.read(golden)
+    meta["spec"]["args"]["imnet_spec"] = empty
+    assert parity.main([write(tmp_path / "a.npz", meta, arrays)]) == 0
+    assert "1 equal" in capsys.readouterr().out
