@@ -45,7 +45,7 @@ def built(fields: dict, arrays: Arrays, what: str = "") -> tuple[Any, dict, str]
 
 
 def _check_fields(fields: dict, told: dict) -> None:
-    if fields["architecture"] == "lama":
+    if fields.get("architecture") == "lama":
         told = {**told, "largest_width": _largest_width(fields, told)}
     for key, value in told.items():
         # Of a share, tensors tell what is left after rounding.
