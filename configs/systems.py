@@ -12,10 +12,13 @@ of each model's authors; the data are the configuration's, so LIIF and LTE train
 its one scale (their authors': side 48, scales 1 to 4).
 """
 
+import dataclasses
+
 import ml_collections
 
 from dear_jax.errors import InputError
 from dear_jax.registry import fields_of, role_of
+from dear_jax.training.adversarial import LaMaObjective, MISFObjective
 
 OPTIONS = {
     "query": {"input": ("masked", "clean")},
@@ -82,18 +85,7 @@ def _misf(config: ml_collections.ConfigDict, options: dict) -> None:
     _inpainting(config, options.get("side"))
     _follow(config, 1e-4, 8, 350_000, ())
     config.optimizer.betas = (0.0, 0.9)
-    config.discriminator = config.optimizer.copy_and_resolve_references()
-    config.discriminator.learning_rate = 1e-5
-    config.objective = ml_collections.ConfigDict(
-        {
-            "name": "misf",
-            "l1": 1.0,
-            "adversarial": 0.1,
-            "perceptual": 0.1,
-            "style": 250.0,
-            "vgg16": "weights/vgg16.safetensors",
-        }
-    )
+    _against_discriminator(config, MISFObjective(), 1e-5)
 
 
 def _lama(config: ml_collections.ConfigDict, options: dict) -> None:
@@ -101,16 +93,19 @@ def _lama(config: ml_collections.ConfigDict, options: dict) -> None:
     _inpainting(config, options.get("side"))
     _follow(config, 1e-3, 10, 1_000_000, ())
     config.optimizer.clip_norm = 1.0
+    _against_discriminator(config, LaMaObjective(), 1e-4)
+
+
+def _against_discriminator(
+    config: ml_collections.ConfigDict, objective, rate: float
+) -> None:
+    """The objective with its own weights; the discriminator differs in its rate."""
     config.discriminator = config.optimizer.copy_and_resolve_references()
-    config.discriminator.learning_rate = 1e-4
+    config.discriminator.learning_rate = rate
     config.objective = ml_collections.ConfigDict(
         {
-            "name": "lama",
-            "l1": 10.0,
-            "adversarial": 10.0,
-            "feature_matching": 100.0,
-            "perceptual": 30.0,
-            "r1": 0.001,
+            "name": config.model.architecture,
+            **dataclasses.asdict(objective),
             "vgg16": "weights/vgg16.safetensors",
         }
     )

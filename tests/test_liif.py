@@ -9,7 +9,8 @@ import pytest
 from tiny import draw_like, example
 
 from dear_jax.baselines.edsr import EDSR
-from dear_jax.convert import liif, rules
+from dear_jax.convert import liif
+from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
 from dear_jax.model.coordinates import pixel_centres
 from dear_jax.registry import build, fields_of, init_shapes
@@ -51,13 +52,7 @@ def official_state(fields, seed=0):
 
 
 def convert(state, fields):
-    return rules.convert(
-        state,
-        liif.mapping(fields),
-        liif.unused(fields),
-        liif.constants(fields),
-        init_shapes(build(fields)),
-    )
+    return convert_state(state, fields)[0]
 
 
 def test_chunks_of_queries_are_the_whole(plain):

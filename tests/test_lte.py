@@ -9,7 +9,8 @@ import pytest
 from tiny import draw_like, example
 
 from dear_jax.baselines.lte import LTE, cos_sin
-from dear_jax.convert import lte, rules
+from dear_jax.convert import lte
+from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
 from dear_jax.model.base import sample_bilinear
 from dear_jax.model.coordinates import neighbours
@@ -60,13 +61,7 @@ def lte_by_loops(params, features, queries, cell):
 
 
 def convert(state, fields):
-    return rules.convert(
-        state,
-        lte.mapping(fields),
-        lte.unused(fields),
-        lte.constants(fields),
-        init_shapes(build(fields)),
-    )
+    return convert_state(state, fields)[0]
 
 
 def official_state(fields, seed=0):

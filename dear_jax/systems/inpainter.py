@@ -9,7 +9,6 @@ import functools
 import math
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 
 from dear_jax.errors import InputError
@@ -85,8 +84,4 @@ def trained_side(weights: Weights) -> int:
 def _apply(model: tuple):
     """The compiled module, and what its sides must be a multiple of."""
     module = build(dict(model))
-
-    def apply(variables, image, mask):
-        return jnp.clip(module.apply(variables, image, mask), 0, 1)
-
-    return compiled(apply), module.multiple
+    return compiled(module.apply), module.multiple

@@ -85,7 +85,7 @@ class QueryRestorer(Restorer):
     def _decode(
         self, features: Any, source: tuple[int, int], target: tuple[int, int]
     ) -> np.ndarray:
-        """Colours [h, w, 3] in [0, 1] of the whole target grid."""
+        """Colours [h, w, 3], nominally in [0, 1], of the whole target grid."""
         decode = _decoder(freeze(self.model))
         features = jax.tree.map(_pad_to_bucket, features.for_decoding())
         total = math.prod(target)
@@ -156,6 +156,6 @@ def _decoder(model: tuple):
         colours = module.apply(
             variables, features, queries, cell, size, method="decode"
         )
-        return jnp.clip((colours + 1) / 2, 0, 1)
+        return (colours + 1) / 2
 
     return jax.jit(decode)
