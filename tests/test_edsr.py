@@ -10,6 +10,7 @@ from tiny import draw_like
 from dear_jax.baselines.edsr import EDSR, MEAN, EDSRTrunk, upscaling_steps
 from dear_jax.baselines.layers import pixel_shuffle
 from dear_jax.convert import edsr, rules
+from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
 from dear_jax.registry import build, fields_of, init_shapes
 
@@ -168,10 +169,4 @@ def test_a_state_dict_without_head_or_tail_is_refused(key):
 
 
 def convert(state, fields):
-    return rules.convert(
-        state,
-        edsr.mapping(fields),
-        edsr.unused(fields),
-        edsr.constants(fields),
-        init_shapes(build(fields)),
-    )
+    return convert_state(state, fields)[0]

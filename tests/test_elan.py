@@ -21,6 +21,7 @@ from dear_jax.baselines.elan import (
     to_windows,
 )
 from dear_jax.convert import elan, rules
+from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
 from dear_jax.registry import build, fields_of, init_shapes
 
@@ -59,13 +60,7 @@ def attention_variables(channels, windows=(4,)):
 
 
 def convert(state, fields):
-    return rules.convert(
-        state,
-        elan.mapping(fields),
-        elan.unused(fields),
-        elan.constants(fields),
-        init_shapes(build(fields)),
-    )
+    return convert_state(state, fields)[0]
 
 
 def official_state(fields):

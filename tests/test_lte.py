@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import draw_like, example
+from tiny import draw_like, example, query_methods
 
 from dear_jax.baselines.lte import LTE, cos_sin
 from dear_jax.convert import lte
@@ -22,13 +22,7 @@ SIZE = (5, 6)
 
 def tiny(**changes):
     """Variables, encode(image, mask) and decode(features, queries, cell, size)."""
-    model = build({**fields_of("lte"), **TINY, **changes})
-    variables = draw_like(init_shapes(model))
-    methods = (
-        jax.jit(functools.partial(model.apply, method=name))
-        for name in ("encode", "decode")
-    )
-    return variables, *(functools.partial(method, variables) for method in methods)
+    return query_methods({**fields_of("lte"), **TINY, **changes})
 
 
 @pytest.fixture(scope="module")

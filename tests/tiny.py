@@ -1,5 +1,7 @@
 """The smallest models and runs that still have every part, for tests."""
 
+import functools
+
 import jax
 import ml_collections
 import numpy as np
@@ -42,6 +44,17 @@ def tiny_restorer(preset: str, seed: int = 0, **changes) -> QueryRestorer:
     fields = {**tiny_fields(preset), **changes}
     variables = draw_like(init_shapes(build(fields)), seed=seed)
     return QueryRestorer(Weights(variables, fields, {}), f"tiny-{preset}")
+
+
+def query_methods(fields: dict):
+    """Variables, encode(image, mask) and decode(features, queries, cell, size)."""
+    model = build(fields)
+    variables = draw_like(init_shapes(model))
+    methods = (
+        jax.jit(functools.partial(model.apply, method=name))
+        for name in ("encode", "decode")
+    )
+    return variables, *(functools.partial(method, variables) for method in methods)
 
 
 def draw_like(shapes, gain: float = 2, seed: int = 0):
