@@ -106,7 +106,7 @@ def _against_discriminator(
         {
             "name": config.model.architecture,
             **dataclasses.asdict(objective),
-            "vgg16": "weights/vgg16.safetensors",
+            "vgg16": "weights/lpips-vgg16.safetensors",
         }
     )
 

@@ -2,9 +2,10 @@
 
     restorer = dear_jax.load()
     completed = restorer(image, mask, scale=6)
+    decibels = dear_jax.metrics.psnr(prediction, target)
 
-`load` and `Restorer` are imported on first use, so that `import dear_jax` costs
-next to nothing.
+`load`, `Restorer` and `metrics` are imported on first use, so that `import dear_jax`
+costs next to nothing.
 """
 
 import importlib
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING
 from dear_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from dear_jax import metrics
     from dear_jax.pretrained import load
     from dear_jax.systems.restorer import Restorer
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Restorer", "__version__", "load"]
+__all__ = ["InputError", "Restorer", "__version__", "load", "metrics"]
 
 _HOMES = {"load": "pretrained", "Restorer": "systems.restorer"}
 
@@ -26,4 +28,6 @@ def __getattr__(name: str):
     if name in _HOMES:
         module = importlib.import_module(f"dear_jax.{_HOMES[name]}")
         return getattr(module, name)
+    if name == "metrics":
+        return importlib.import_module("dear_jax.metrics")
     raise AttributeError(f"module 'dear_jax' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Where the photos, masks and weights lie that come with the package."""
+"""Where the photos, masks, weights and networks of metrics lie that come along."""
 
 from pathlib import Path
 
@@ -7,3 +7,4 @@ _ASSETS = Path(__file__).parent / "assets"
 PHOTOS = _ASSETS / "photos"
 MASKS = _ASSETS / "masks"
 WEIGHTS = _ASSETS / "weights"
+METRICS = _ASSETS / "metrics"

@@ -2,11 +2,12 @@
 
 A model is described by its fields, e.g. {"architecture": "liif", "width": 64, ...};
 weights files and configurations carry them. Variants are names for the fields of
-released models. There are three roles, each with one interface:
+released models. There are four roles, each with one interface:
 
   query      encode(image, mask), then decode(features, coordinates, cell): any scale
   upscaler   module(image), `scale` times as large, in its `value_range`
   inpainter  module(image, mask), same size
+  features   module(image, image): a distance, restores nothing
 """
 
 import dataclasses
@@ -36,8 +37,8 @@ ARCHITECTURES = {
     "elan": Architecture("dear_jax.baselines.elan:ELAN", "upscaler"),
     "misf": Architecture("dear_jax.baselines.misf:MISF", "inpainter"),
     "lama": Architecture("dear_jax.baselines.lama:LaMa", "inpainter"),
-    # The perceptual network of the inpainters' training.
-    "vgg16": Architecture("dear_jax.training.perceptual:VGG16", "features"),
+    # A measure, whose VGG16 the inpainters' training uses.
+    "lpips": Architecture("dear_jax.perceptual.lpips:LPIPS", "features"),
 }
 
 # Variant -> architecture and what differs from the module's defaults. The first
@@ -45,6 +46,15 @@ ARCHITECTURES = {
 VARIANTS: dict[str, dict[str, Any]] = {
     # The paper's widths (Sec. 4.5): 22 M parameters.
     "dear": {"architecture": "dear"},
+    # The paper's ablation (Table 5), which adds part by part.
+    "dear-base": {
+        "architecture": "dear",
+        "detail": False,
+        "attention": False,
+        "importance": False,
+    },
+    "dear-detail": {"architecture": "dear", "attention": False, "importance": False},
+    "dear-attention": {"architecture": "dear", "importance": False},
     # Made for CPUs and notebooks: 2.2 M parameters, beyond the paper where the
     # README's table of choices says so.
     "dear-lite": {
@@ -73,27 +83,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "misf": {"architecture": "misf"},
     "lama-fourier": {"architecture": "lama"},
     "big-lama": {"architecture": "lama", "blocks": 18},
-    "vgg16": {"architecture": "vgg16"},
+    "lpips-alexnet": {"architecture": "lpips"},
+    "lpips-vgg16": {"architecture": "lpips", "network": "vgg16"},
 }
 
+# Architecture and field -> the texts it can be.
 _CHOICES = {
-    "network": ("paper", "lite"),
-    "norm": ("none", "instance"),
-    "high_pass": ("impulse", "ones"),
-    "attention_keys": ("all", "known"),
-    "residual": ("none", "bilinear", "fill"),
-    "layout": ("interleaved", "halves"),
+    ("dear", "network"): ("paper", "lite"),
+    ("dear", "norm"): ("none", "instance"),
+    ("dear", "high_pass"): ("impulse", "ones"),
+    ("dear", "attention_keys"): ("all", "known"),
+    ("dear", "residual"): ("none", "bilinear", "fill"),
+    ("lte", "layout"): ("interleaved", "halves"),
+    ("lpips", "network"): ("alexnet", "vgg16"),
 }
 _MAY_BE_ZERO = ("blocks", "detail_groups", "attention_chunk", "pixel_scale", "shared")
 
-
 # What tells the variants of an architecture apart, whatever their widths.
 _TELLING = {
-    "dear": "network",
-    "lte": "layout",
-    "edsr": "residual_scale",
-    "elan": "shared",
-    "lama": "blocks",
+    "dear": ("network", "detail", "attention", "importance"),
+    "lte": ("layout",),
+    "edsr": ("residual_scale",),
+    "elan": ("shared",),
+    "lama": ("blocks",),
+    "lpips": ("network",),
 }
 
 
@@ -110,8 +123,8 @@ def is_a(fields: Mapping[str, Any], name: str) -> bool:
     wanted = fields_of(name)
     if fields.get("architecture") != wanted["architecture"]:
         return False
-    telling = _TELLING.get(wanted["architecture"]) if name in VARIANTS else None
-    return telling is None or fields.get(telling) == wanted[telling]
+    telling = _TELLING.get(wanted["architecture"], ()) if name in VARIANTS else ()
+    return all(fields.get(field) == wanted[field] for field in telling)
 
 
 def variant_of(name: str) -> str:
@@ -157,7 +170,7 @@ def build(fields: Mapping[str, Any]) -> nn.Module:
                 f"model field {field!r} is unknown; {architecture} has: "
                 f"{', '.join(sorted(known))}"
             )
-        _check(field, value, known[field])
+        _check(architecture, field, value, known[field])
     # Lists come back from JSON where tuples went in.
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     del values["architecture"]
@@ -174,6 +187,8 @@ def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
     inputs = {
         "query": (image, mask, queries, queries),
         "inpainter": (image, mask),
+        # AlexNet takes no smaller ones.
+        "features": (jnp.zeros((1, 31, 31, 3)),) * 2,
     }
     place = f"{type(model).__module__}:{type(model).__qualname__}"
     role = next(a.role for a in ARCHITECTURES.values() if a.module == place)
@@ -209,11 +224,12 @@ def _defaults(architecture: str) -> dict[str, Any]:
     return {"architecture": architecture, **fields}
 
 
-def _check(field: str, value: Any, example: Any) -> None:
+def _check(architecture: str, field: str, value: Any, example: Any) -> None:
     """Raises InputError unless the field, like `example`, can have this value."""
     complaint = ""
-    if field in _CHOICES and value not in _CHOICES[field]:
-        complaint = f"choose from {', '.join(map(repr, _CHOICES[field]))}"
+    choices = _CHOICES.get((architecture, field), (value,))
+    if value not in choices:
+        complaint = f"choose from {', '.join(map(repr, choices))}"
     elif type(example) is int and value < (0 if field in _MAY_BE_ZERO else 1):
         complaint = "too small"
     elif field in ("detail_kernel", "importance_kernel") and value % 2 == 0:

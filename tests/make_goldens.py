@@ -4,7 +4,8 @@
 
 FOLDER holds the checkouts named in `SOURCES`. Python is one that has PyTorch and
 einops, not JAX. MISF's code has no licence and is not run: the laws of its tests hold
-it, and its authors' answers where reference files lie beside the checkout.
+it, and its authors' answers where reference files lie beside the checkout. LPIPS is put
+together here from PyTorch's layers.
 
 A file holds `input/*`, `output` (with `rand_output` and `tie_output` for queries
 anywhere and for those that tie), the weights as `param/<official key>`, all in
@@ -29,6 +30,8 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import torch
+from drawn_lpips import COUNTED, drawn
+from torch.nn import functional
 
 # Folder -> GitHub repository and commit that the files were made with.
 SOURCES = {
@@ -195,6 +198,45 @@ def lama_file(rng: Rng, official: Path, size: tuple, **kwargs) -> File:
     return {**meta, "kwargs": kwargs}, {**arrays, "output": model(seen), **state(model)}
 
 
+def lpips_file(rng: Rng, _: Path, size: tuple, network: str) -> File:
+    """LPIPS, written here, with the weights of `drawn_lpips`; one photo is black."""
+    weights = drawn(network)
+    prediction, target = (np.concatenate([photo(rng, *size)] * 2) for _ in range(2))
+    prediction[1] = 0
+    leaf = torch.from_numpy(prediction).requires_grad_()
+    with torch.enable_grad():
+        mine, theirs = (_unit_maps(x, weights, network) for x in (leaf, target))
+        output = sum(
+            ((a - b) ** 2 * torch.from_numpy(head)[None, :, None, None])
+            .sum(1)
+            .mean((1, 2))
+            for a, b, head in zip(mine, theirs, weights.heads, strict=True)
+        )
+        output.sum().backward()
+    meta = {"source": "PyTorch's layers, put together here", "measure": "LPIPS"}
+    arrays = {"input/prediction": prediction, "input/target": target}
+    arrays |= {"output": output.detach(), "grad/prediction": leaf.grad}
+    return {**meta, "network": network}, arrays
+
+
+def _unit_maps(image: Any, weights: Any, network: str) -> list[torch.Tensor]:
+    """Feature vectors of length 1 of [B, 3, H, W] in [0, 1], layer by layer."""
+    shift, scale = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+    shift, scale = (torch.tensor(v)[None, :, None, None] for v in (shift, scale))
+    x, maps = (2 * torch.as_tensor(image) - 1 - shift) / scale, []
+    alexnet = network == "alexnet"
+    for i, (kernel, bias) in enumerate(weights.convolutions):
+        kernel, bias = torch.from_numpy(kernel), torch.from_numpy(bias)
+        if i in ((1, 2) if alexnet else (2, 4, 7, 10)):
+            x = functional.max_pool2d(x, 3 if alexnet else 2, 2)
+        first = {"stride": 4, "padding": 2} if alexnet and i == 0 else {}
+        how = first or {"padding": kernel.shape[-1] // 2}
+        x = functional.conv2d(x, kernel, bias, **how).relu()
+        if i in COUNTED[network]:
+            maps.append(x / ((x**2).sum(1, keepdim=True).sqrt() + 1e-10))
+    return maps
+
+
 # No query of the target's grid is as near to one pixel as to another. Few centres of
 # pixels are float32 numbers, so that last bits matter where queries do tie.
 _SIZES = ((5, 7), (11, 18))
@@ -226,6 +268,8 @@ FILES: dict[str, Callable[[Rng, Path], File]] = {
     "fourier_unit": partial(layer_file, name="FourierUnit", channels=(5, 7)),
     "spectral_transform": partial(spectral, channels=(10, 14)),
     "lama": partial(lama_file, size=(24, 32), **_LAMA),
+    "lpips_alexnet": partial(lpips_file, size=(36, 43), network="alexnet"),
+    "lpips_vgg16": partial(lpips_file, size=(17, 20), network="vgg16"),
 }
 
 

@@ -1,12 +1,13 @@
 """Compares this project with what the authors' PyTorch code computed.
 
-    python tests/parity.py FILE.npz ... [--weights CHECKPOINT]
+    python tests/parity.py FILE.npz ... [FOLDER] [--weights CHECKPOINT]
 
 A reference file holds inputs, outputs, the parameters under their official names, and
 how the model was made. Here the model is built anew from that, the parameters are
 converted (every one must find its place), and every output is compared. `--weights` is
 the published LIIF checkpoint, or what dear_jax.convert made of it, for the files that
-hold only what it answered.
+hold only what it answered. A folder is one of the images that LPIPS's authors compare,
+ex_ref.png, ex_p0.png and ex_p1.png; their distances are compared.
 
 Exit status: 0 all that was compared is equal; 1 something differs, or a file cannot be
 compared; 2 wrong usage; 3 nothing was compared, every file lacked its weights.
@@ -25,6 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from parity_kinds import compare  # noqa: E402
+from parity_lpips import lpips_examples  # noqa: E402
 from parity_outcome import Outcome, Skipped  # noqa: E402
 
 from dear_jax.errors import InputError  # noqa: E402
@@ -39,12 +41,14 @@ def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def check(path: Path, weights: Path | None) -> Outcome:
-    """Compares one file.
+    """Compares one file, or a folder of LPIPS's examples.
 
     Raises:
       Skipped: for want of weights.
       InputError: if it cannot be compared.
     """
+    if path.is_dir():
+        return lpips_examples(path)
     try:
         meta, arrays = read(path)
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from parity_lpips import lpips_file
 from parity_models import (
     edsr_file,
     elan_file,
@@ -42,6 +43,8 @@ def _kind(meta: dict, arrays: Arrays) -> Callable[..., Outcome]:
     for start, function in (("MISF", misf_file), ("LaMa", lama_file)):
         if meta.get("model", "").startswith(start):
             return function
+    if meta.get("measure") == "LPIPS":
+        return lpips_file
     if "op" in meta:
         return operator_file
     if "names" in meta and "values" in meta:

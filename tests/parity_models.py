@@ -240,7 +240,6 @@ def published_file(_, arrays: Arrays, weights: Path | None) -> Outcome:
         if key.endswith("/lr"):
             photo, theirs = arrays[key], arrays[key.removesuffix("lr") + "sr"]
             image = photo.astype(np.float32) / 255
-            mask = np.zeros(photo.shape[:2], bool)
-            ours = restorer.restore(image, mask, theirs.shape[:2])
+            ours = restorer(image, size=theirs.shape[:2])
             found.append(largest(key.removesuffix("/lr"), ours, theirs, 1e-3))
     return Outcome("the published LIIF", found)

@@ -19,11 +19,10 @@ from parity_outcome import (
     parameters,
 )
 
-from dear_jax import resize
+from dear_jax import metrics, resize
 from dear_jax.baselines.fourier import FourierUnit, SpectralTransform
 from dear_jax.convert import lama, rules
 from dear_jax.errors import InputError
-from dear_jax.evaluation import metrics
 from dear_jax.model.coordinates import pixel_centres
 from dear_jax.model.filtering import filter_pixels
 
@@ -86,7 +85,7 @@ _METRICS: dict[str, Callable] = {
     "liif_benchmark": lambda a, b, s: metrics.psnr(a, b, channels="luma", border=s),
     "liif_div2k": lambda a, b, s: metrics.psnr(a, b, border=s + 6),
     "edsr_style_quantised_benchmark": lambda a, b, s: metrics.psnr(
-        np.round(a * 255) / 255, b, channels="luma", border=s
+        a, b, channels="luma", border=s, rounded=True
     ),
     "elan_psnr": lambda a, b, s: metrics.psnr(a, b, channels="luma", border=s),
     "elan_ssim": lambda a, b, s: metrics.ssim(a, b, channels="luma", border=s),

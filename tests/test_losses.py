@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from dear_jax.errors import InputError
-from dear_jax.training import losses, perceptual
+from dear_jax.perceptual import vgg16
+from dear_jax.training import losses
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
 
 RNG = np.random.default_rng(0)
@@ -180,9 +181,9 @@ class Played:
 def games(draw_params):
     """Both objectives with few channels, of VGG16 too."""
     with pytest.MonkeyPatch.context() as patch:
-        blocks = tuple((count, 4) for count, _ in perceptual._BLOCKS)
-        patch.setattr(perceptual, "_BLOCKS", blocks)
-        vgg = draw_params(perceptual.VGG16(), TARGET)["params"]
+        blocks = tuple((count, 4) for count, _ in vgg16._BLOCKS)
+        patch.setattr(vgg16, "_BLOCKS", blocks)
+        vgg = draw_params(vgg16.VGG16(), TARGET)["params"]
         yield {
             "misf": Played(MISFObjective(width=4), vgg),
             "lama": Played(LaMaObjective(width=4), vgg),

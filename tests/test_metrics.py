@@ -1,6 +1,8 @@
 """Laws of the image metrics, and parity with independent implementations."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -8,8 +10,8 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
+from dear_jax import metrics
 from dear_jax.errors import InputError
-from dear_jax.evaluation import metrics
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "metrics_0.npz"
 MEASURES = [metrics.psnr, metrics.ssim, metrics.l1]
@@ -35,10 +37,14 @@ def test_psnr_and_l1_equal_their_formulas_in_double_precision():
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.3])
-def test_ssim_equals_scikit_image_on_the_valid_region(noise):
-    noisy, truth = _pair(noise)
+@pytest.mark.parametrize("channels", ["rgb", "luma"])
+def test_ssim_equals_scikit_image_on_the_valid_region(noise, channels):
+    noisy, truth = shown = _pair(noise)
+    if channels == "luma":
+        weights = np.array([65.481, 128.553, 24.966]) / 255
+        shown = ((x @ weights)[..., None] + 16 / 255 for x in shown)
     expected = []
-    for a, b in zip(noisy.astype(float), truth.astype(float), strict=True):
+    for a, b in zip(*(x.astype(float) for x in shown), strict=True):
         _, full = structural_similarity(
             a,
             b,
@@ -51,7 +57,8 @@ def test_ssim_equals_scikit_image_on_the_valid_region(noise):
             full=True,
         )
         expected.append(full[5:-5, 5:-5].mean())
-    np.testing.assert_allclose(metrics.ssim(noisy, truth), expected, atol=1e-5)
+    ours = metrics.ssim(noisy, truth, channels=channels)
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 @pytest.mark.skipif(not GOLDEN.exists(), reason="reference values are not here")
@@ -85,11 +92,30 @@ def test_each_image_of_a_batch_is_measured_by_itself(measure):
     np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-6)
 
 
-@pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim])
-def test_scaling_images_and_data_range_together_changes_nothing(measure):
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("channels", ["rgb", "luma"])
+def test_scaling_images_and_data_range_together_changes_nothing(measure, channels):
     noisy, truth = _pair()
-    scaled = measure(255 * noisy, 255 * truth, data_range=255.0)
-    np.testing.assert_allclose(scaled, measure(noisy, truth), rtol=1e-4)
+    scaled = measure(255 * noisy, 255 * truth, data_range=255, channels=channels)
+    expected = measure(noisy, truth, channels=channels)
+    np.testing.assert_allclose(scaled, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_grey_levels_may_be_given_as_integers(measure):
+    noisy, truth = (np.round(255 * x).astype(np.uint8) for x in _pair())
+    ours = measure(noisy, truth, data_range=255)
+    expected = measure(np.float32(noisy) / 255, np.float32(truth) / 255)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_rounded_compares_what_an_image_file_would_hold(measure):
+    noisy, truth = _pair()
+    levels = (np.round(255 * x) / 255 for x in (noisy, truth))
+    ours = measure(noisy, truth, rounded=True)
+    np.testing.assert_allclose(ours, measure(*levels), rtol=1e-5)
+    assert (ours != measure(noisy, truth)).all()
 
 
 def test_ssim_takes_exactly_one_window_and_refuses_less():
@@ -123,13 +149,24 @@ def test_luma_and_borders_follow_the_conventions_of_the_sr_repositories(scale):
         np.testing.assert_allclose(ours, [expected[f"{name}_x{scale}"]], atol=1e-4)
 
 
+@pytest.mark.skipif(not GOLDEN.exists(), reason="reference values are not here")
+def test_rounding_first_is_edsrs_convention():
+    with np.load(GOLDEN) as stored:
+        truth = np.moveaxis(stored["input/hr"], 1, -1)
+        output = np.moveaxis(stored["input/sr_unclamped"], 1, -1).clip(0, 1)
+        values = json.loads(str(stored["meta_json"]))["values"]
+    expected = values["edsr_style_quantised_benchmark_x4"]
+    ours = metrics.psnr(output, truth, channels="luma", border=4, rounded=True)
+    np.testing.assert_allclose(ours, [expected], atol=1e-4)
+
+
 def test_luma_spans_16_to_235_and_of_grey_is_linear():
     grey = jnp.linspace(0, 1, 5).reshape(1, 1, 5, 1) * jnp.ones((1, 1, 1, 3))
     expected = np.linspace(16, 235, 5).reshape(1, 1, 5, 1)
     np.testing.assert_allclose(255 * metrics.luma(grey), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim])
+@pytest.mark.parametrize("measure", MEASURES)
 def test_what_lies_in_the_border_does_not_count(measure):
     noisy, truth = _pair()
     changed = noisy.copy()
@@ -140,10 +177,33 @@ def test_what_lies_in_the_border_does_not_count(measure):
     assert (measure(changed, truth) != measure(noisy, truth)).all()
 
 
+@pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize(
-    "options, says", [({"border": 12}, "nothing is left"), ({"channels": "y"}, "'y'")]
+    "options, says",
+    [
+        ({"border": 12}, "nothing is left"),
+        ({"border": -1}, "at least 0"),
+        ({"channels": "y"}, "'y'"),
+        ({"data_range": 0}, "data_range 0"),
+    ],
 )
-def test_borders_that_leave_nothing_and_unknown_channels_are_refused(options, says):
+def test_options_that_make_no_sense_are_refused(measure, options, says):
     noisy, truth = _pair()
     with pytest.raises(InputError, match=says):
-        metrics.psnr(noisy, truth, **options)
+        measure(noisy, truth, **options)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_images_without_three_channels_are_refused(measure):
+    noisy, truth = _pair()
+    with pytest.raises(InputError, match="images of 1 channels"):
+        measure(noisy[..., :1], truth[..., :1])
+
+
+def test_metrics_are_imported_on_first_use():
+    program = (
+        "import sys, dear_jax; assert 'jax' not in sys.modules; "
+        "assert dear_jax.metrics.psnr and 'flax' not in sys.modules"
+    )
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", program], cwd=root, check=True)

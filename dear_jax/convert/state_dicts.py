@@ -26,7 +26,8 @@ _TELLING = {
     "encoder.tail.1.weight": "edsr",
     "encoder0.1.weight": "misf",
     "model.1.ffc.convl2l.weight": "lama",
-    "VGG16_0/Conv_0/kernel": "vgg16",
+    "AlexNet_0/Conv_0/kernel": "lpips",
+    "VGG16_0/Conv_0/kernel": "lpips",
 }
 
 
@@ -49,7 +50,7 @@ def state_dict_of(content: Mapping[str, Any], family: str) -> Found:
 
     Args:
       content: from `read_checkpoint`.
-      family: "edsr", "liif", "lte", "elan", "misf", "lama" or "vgg16".
+      family: "edsr", "liif", "lte", "elan", "misf", "lama" or "lpips".
 
     Raises:
       InputError: if there is none, or it is of another family, naming that.

@@ -15,6 +15,9 @@ state with one collection ("spectral" or "batch_stats"), renewed by every pass.
 `vgg` holds the parameters of `VGG16`. Of a batch, "image" [B, H, W, 3] in [0, 1],
 the whole photo, and "mask" [B, H, W, 1], 1 = missing, are used. All is pure; `parts`
 are the unweighted terms.
+
+Choice: MISF compares photos by a VGG19, LaMa by a ResNet-50 made for ADE20K; here both
+do by the VGG16 of LPIPS.
 """
 
 import dataclasses
@@ -26,14 +29,13 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.errors import InputError
+from dear_jax.perceptual.imagenet import imagenet_normalised
+from dear_jax.perceptual.vgg16 import SMALLEST, VGG16
 from dear_jax.training import losses
 from dear_jax.training.discriminators import PatchGAN, SpectralPatchGAN
-from dear_jax.training.perceptual import VGG16, imagenet_normalised
 
 Batch = Mapping[str, jax.Array]
 Judged = tuple[jax.Array, tuple[dict[str, Any], dict[str, jax.Array]]]
-
-_LEAST_SIDE = 16  # VGG16 halves it four times.
 
 
 class _Objective:
@@ -48,7 +50,7 @@ class _Objective:
         Raises:
           InputError: if the photos are too small.
         """
-        least = max(_LEAST_SIDE, self.discriminator.least_side)
+        least = max(SMALLEST, self.discriminator.least_side)
         if min(size) < least:
             raise InputError(
                 f"config.data.side: photos of {size[0]} x {size[1]} pixels are too "

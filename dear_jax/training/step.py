@@ -16,9 +16,9 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dear_jax.errors import InputError
+from dear_jax.perceptual.pretrained import read_vgg16
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
-from dear_jax.training.perceptual import read_vgg16
 from dear_jax.training.state import Opponent, TrainState
 
 Batch = dict[str, jax.Array]
