@@ -4,9 +4,11 @@
     python run_eval.py --model runs/celebahq --scale 4 \\
         --data data/celebahq256/test --masks data/irregular_masks/test
 
-Data: CelebA-HQ at 256 x 256, 28,000 photos for training and 2,000 for testing, and
-the irregular masks of Liu et al. 2018, in the folders named below (or ArrayRecord
-made by data_prep/images_to_array_record.py).
+Data: CelebA-HQ at 256 x 256, 28,000 photos for training and 2,000 for testing (those
+of data_prep/celebahq_test.txt), and the irregular masks of Liu et al. 2018:
+
+    python -m data_prep celebahq SOURCE data/celebahq256 --side 256
+    python -m data_prep masks irregular_masks.zip data/irregular_masks
 
 Hardware: the paper trained 200 epochs on two V100. A step is about 1 TFLOP (16
 photos, forward and backward), so this needs a GPU; several are used if there are.

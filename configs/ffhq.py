@@ -7,6 +7,8 @@
 Data: FFHQ reduced to 256 x 256, the first 60,000 photos for training (its authors'
 split) and the last 10,000 for testing; masks as in configs/celebahq.py.
 
+    python -m data_prep ffhq SOURCE data/ffhq256 --side 256
+
 Hardware: as configs/celebahq.py; an epoch has about twice as many steps.
 
 The paper's numbers at x4 (Table 1): PSNR 28.97, SSIM 0.879, L1 0.023, LPIPS 0.160.

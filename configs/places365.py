@@ -4,9 +4,10 @@
     python run_eval.py --model runs/places365 --scale 4 \\
         --data data/places365/val --masks data/irregular_masks/test
 
-Data: Places365-Standard, small images (256 x 256), 1,803,460 for training, in a
-folder, subfolders included, or in ArrayRecord made by
-data_prep/images_to_array_record.py; masks as in configs/celebahq.py.
+Data: Places365-Standard, small images (256 x 256), 1,803,460 for training and 36,500
+for testing, its authors' split; masks as in configs/celebahq.py.
+
+    python -m data_prep places365 SOURCE data/places365 --side 256
 
 Hardware: as configs/celebahq.py. 200 epochs of all photos are 22.5 million steps;
 the paper does not say how many it used, `--config.train.steps` sets your own.

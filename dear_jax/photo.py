@@ -1,13 +1,18 @@
 """Reading and writing photos and masks: the only place where files become arrays.
 
 Photos are uint8 [H, W, 3] RGB, upright (EXIF orientation applied); masks are
-boolean [H, W], True where the photo is missing.
+boolean [H, W], True where the photo is missing. Of more bits the upper eight count,
+floats must lie in [0, 1], and of an animation the first picture is taken.
 """
 
+import io
+import os
+import struct
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
@@ -16,48 +21,129 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
 )
 
-# What Pillow raises for files that are no images, or harmful ones.
-_UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-)
+# A mask with channels this far apart is coloured; JPEG moves grey ones by less.
+_COLOURED = 64
+_ORIENTATION = 0x0112
+_TURN = Image.Transpose
+# EXIF orientation -> what makes it upright; 1 is upright already.
+_UPRIGHT = {
+    2: _TURN.FLIP_LEFT_RIGHT,
+    3: _TURN.ROTATE_180,
+    4: _TURN.FLIP_TOP_BOTTOM,
+    5: _TURN.TRANSPOSE,
+    6: _TURN.ROTATE_270,
+    7: _TURN.TRANSVERSE,
+    8: _TURN.ROTATE_90,
+}
 
 
 def list_photos(folder: str | Path) -> list[Path]:
     """Returns the image files in `folder` and its subfolders, sorted by path.
 
+    Hidden files and folders (`.name`) are passed over, linked ones are not.
+
     Raises:
       InputError: if the folder does not exist or holds no image.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder; give a folder of images")
-    photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    photos = [folder / name for name in names_below(folder, SUFFIXES)]
     if not photos:
         known = " ".join(sorted(SUFFIXES))
         raise InputError(f"{folder}: holds no image; expected files ending in {known}")
     return photos
 
 
-def read_photo(path: str | Path) -> np.ndarray:
-    """Reads a photo as uint8 [H, W, 3] RGB.
+def names_below(folder: Path, suffixes: Set[str]) -> list[str]:
+    """Returns paths below a folder, with forward slashes, of files that end so.
+
+    They are sorted by their parts, alike on every machine. Hidden files and folders
+    are passed over, linked ones are not.
 
     Raises:
-      InputError: if the file is missing, empty or not an image.
+      InputError: if a folder may not be listed.
     """
-    return np.asarray(_open(path).convert("RGB"))
+    try:
+        found = _walk(folder, "", suffixes, frozenset())
+        return sorted(found, key=lambda name: name.split("/"))
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: cannot be listed ({error.strerror}); make it readable"
+        ) from None
+
+
+def read_photo(path: str | Path) -> np.ndarray:
+    """Reads a photo as uint8 [H, W, 3] RGB; see `decode_photo`.
+
+    Raises:
+      InputError: if the file is missing, empty or not an image that can be read.
+    """
+    return decode_photo(read_bytes(path), path)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Reads a mask as bool [H, W]; light (grey level > 127) means missing.
+    """Reads a mask as bool [H, W], True = missing; see `decode_mask`.
 
     Raises:
-      InputError: if the file is missing, empty or not an image.
+      InputError: if the file is missing, empty or not a mask that can be read.
     """
-    return np.asarray(_open(path).convert("L")) > 127
+    return decode_mask(read_bytes(path), path)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Returns what is in a file.
+
+    Raises:
+      InputError: if it is missing, a folder or may not be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check its name") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder; give one image file") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); make it readable"
+        ) from None
+
+
+def decode_photo(data: bytes, name: str | Path) -> np.ndarray:
+    """Returns the photo uint8 [H, W, 3] in the bytes of an image file.
+
+    Of transparent pixels the colours are kept that the file has for them.
+
+    Args:
+      data: the file's content.
+      name: of the file, for messages.
+
+    Raises:
+      InputError: if they are no image that can be read.
+    """
+    return np.asarray(_decoded(data, name).convert("RGB"))
+
+
+def decode_mask(data: bytes, name: str | Path) -> np.ndarray:
+    """Returns the mask bool [H, W] in the bytes of an image file; light is missing.
+
+    Light is above half of the range; what is transparent counts as black.
+
+    Args:
+      data: the file's content.
+      name: of the file, for messages.
+
+    Raises:
+      InputError: if they are no image that can be read, or one that may not mean
+        what it shows: with colours, with values 0 and 1 only, or with nothing but
+        its transparency telling pixels apart.
+    """
+    values = np.asarray(_decoded(data, name))
+    if values.ndim == 3:
+        values = _grey(values, name)
+    if values.max() == 1:
+        raise InputError(f"{name}: its values are 0 and 1; save white as 255")
+    return values > 127
 
 
 def write_photo(path: str | Path, photo: np.ndarray) -> None:
@@ -66,14 +152,96 @@ def write_photo(path: str | Path, photo: np.ndarray) -> None:
         Image.fromarray(photo).save(partial)
 
 
-def _open(path: str | Path) -> Image.Image:
+def _walk(
+    folder: str | Path, prefix: str, suffixes: Set[str], above: frozenset
+) -> Iterator[str]:
+    status = os.stat(folder)
+    here = status.st_dev, status.st_ino
+    if here in above:  # A link back to a folder above.
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{name}/", suffixes, above | {here})
+            elif os.path.splitext(name)[1].lower() in suffixes:
+                yield name
+
+
+def _decoded(data: bytes, name: str | Path) -> Image.Image:
+    """The first picture, upright, as L, RGB or, with transparency, RGBA."""
+    if not data:
+        raise InputError(f"{name}: an empty file; copy it again")
     try:
-        with Image.open(path) as image:
-            image.load()
-            if image.mode.startswith("I;16"):  # Pillow would clip, not scale.
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            return ImageOps.exif_transpose(image)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read as an image ({error})") from None
+        image = Image.open(io.BytesIO(data))
+        image.load()
+        return _simplified(_upright(image), name)
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{name}: cannot be read as an image; save it as PNG or JPEG"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: too large ({error}); reduce it first") from None
+    except Exception as error:  # Decoders meet damage with errors of any kind.
+        raise InputError(
+            f"{name}: cannot be read as an image ({error}); copy it again"
+        ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
+        return image  # Damaged EXIF spoils no pixel.
+    return image if turn is None else image.transpose(turn)
+
+
+def _simplified(image: Image.Image, name: str | Path) -> Image.Image:
+    """The image in one of three modes: L, RGB or RGBA."""
+    if image.mode in ("L", "RGB") and not image.has_transparency_data:
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_eight_bits(np.asarray(image), name))
+    if image.mode == "1":
+        return image.convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _eight_bits(values: np.ndarray, name: str | Path) -> np.ndarray:
+    """Grey levels uint8 of 16-bit numbers, or of floats in [0, 1]."""
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        if not (low >= 0 and high <= 1):
+            raise InputError(
+                f"{name}: floats from {low:g} to {high:g}; save floats in [0, 1], "
+                "or 8 bits"
+            )
+        return np.rint(values * 255).astype(np.uint8)
+    if low < 0 or high > 65535 or 0 < high < 256:
+        raise InputError(
+            f"{name}: whole numbers from {low} to {high}, neither 8 nor 16 bits; "
+            "save it with 8 bits"
+        )
+    return (values >> 8).astype(np.uint8)
+
+
+def _grey(values: np.ndarray, name: str | Path) -> np.ndarray:
+    """Grey levels uint8 [H, W] of a mask in colours, uint8 [H, W, 3 or 4]."""
+    colours, alpha = values[..., :3], values[..., 3:]
+    if (alpha < 255).any():
+        if (colours == colours[0, 0]).all():
+            raise InputError(
+                f"{name}: only its transparency varies; save it without, white where "
+                "the photo is missing and black elsewhere"
+            )
+        colours = (colours * (alpha / 255)).astype(np.uint8)
+    if (colours.max(-1) - colours.min(-1)).max() > _COLOURED:
+        raise InputError(
+            f"{name}: has colours; save a mask as white where the photo is missing "
+            "and black elsewhere"
+        )
+    return np.asarray(Image.fromarray(colours).convert("L"))

@@ -1,4 +1,4 @@
-"""Training masks: random files of a folder, or drawn on the spot by rule.
+"""Training masks: random ones of a collection, or drawn on the spot by rule.
 
 A mask is bool [h, w], True = missing, at the low-resolution size.
 """
@@ -7,61 +7,55 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import photo, resize
+from dear_jax import bundled, photo, resize
 from dear_jax.data import lama_masks, strokes
+from dear_jax.data.images import open_images
 from dear_jax.errors import InputError
 
 _REMEMBERED_BYTES = 1 << 29
 
 
 class MaskFiles:
-    """The mask images below a folder, subfolders included.
+    """The masks of a collection: of a folder, say, subfolders included.
 
     Every decoded mask is remembered at one bit a pixel (32 KiB for 512 x 512),
     since decoding would otherwise take longer than the rest of an example. It is
     picklable, without what it remembers, and may be used by several threads.
 
+    Args:
+      where: a part or a sequence of parts, see `open_images`; "bundled" are the masks
+        that come with the package.
+
     Raises:
-      InputError: if the folder does not exist or no image lies below it.
+      InputError: if a part does not exist, holds no mask or lacks a shard.
     """
 
-    def __init__(self, folder: str | Path):
-        self._folder = Path(folder).expanduser()
-        if not self._folder.is_dir():
-            raise InputError(
-                f"{folder}: no such folder (looked from {Path.cwd()}); set "
-                'config.data.masks to a folder of masks, "generated" or "lama"'
-            )
-        self._names = sorted(
-            path.relative_to(self._folder).as_posix()
-            for path in self._folder.rglob("*")
-            if path.suffix.lower() in photo.SUFFIXES
+    def __init__(self, where: str | Path):
+        remedy = (
+            "set config.data.masks to a folder of masks or ArrayRecord files, "
+            '"generated" or "lama"'
         )
-        if not self._names:
-            raise InputError(
-                f"{folder}: no mask image in it or below it; set config.data.masks "
-                'to a folder of masks, "generated" or "lama"'
-            )
+        self._images = open_images(where, remedy, bundled.MASKS)
         self._remembered = {}
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._images)
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_remembered": {}, "_bytes": 0}
 
-    def names(self) -> list[str]:
-        """Returns for every mask its path below the folder and its size in bytes."""
-        return [f"{n} {(self._folder / n).stat().st_size}" for n in self._names]
+    def facts(self) -> list[str]:
+        """Returns for every mask its name and its size in bytes, as one text."""
+        return self._images.facts()
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         """Returns a random mask, bool [h, w], flipped and turned at random.
 
         Raises:
-          InputError: if the file drawn is not an image.
+          InputError: if the mask drawn cannot be read.
         """
-        mask = self._mask(int(rng.integers(len(self._names))))
+        mask = self._mask(int(rng.integers(len(self))))
         turns = int(rng.integers(4))
         # Resizing comes first: the rest then moves a small array.
         mask = resize.nearest(mask, size if turns % 2 == 0 else size[::-1])
@@ -85,9 +79,10 @@ class MaskFiles:
 
     def _read(self, index: int) -> np.ndarray:
         try:
-            return photo.read_mask(self._folder / self._names[index])
+            data = self._images.data(index)
+            return photo.decode_mask(data, self._images.title(index))
         except InputError as error:
-            raise InputError(f"{error}; remove it from config.data.masks") from None
+            raise InputError(f"{error}, or remove it from config.data.masks") from None
 
 
 class Generated:
@@ -96,7 +91,7 @@ class Generated:
     def __len__(self) -> int:
         return len(strokes.RATIO_BINS)
 
-    def names(self) -> list[str]:
+    def facts(self) -> list[str]:
         """Returns the names of the bins of hole ratio."""
         return [strokes.bin_name(ratio) for ratio in strokes.RATIO_BINS]
 
@@ -111,9 +106,9 @@ class LaMaMasks:
     """Masks drawn by `lama_masks.draw_lama_mask`, as LaMa is trained with."""
 
     def __len__(self) -> int:
-        return len(self.names())
+        return len(self.facts())
 
-    def names(self) -> list[str]:
+    def facts(self) -> list[str]:
         """Returns the names of the two kinds."""
         return ["lama chains", "lama boxes"]
 
@@ -128,7 +123,7 @@ class NoMasks:
     def __len__(self) -> int:
         return 1
 
-    def names(self) -> list[str]:
+    def facts(self) -> list[str]:
         """Returns what the fingerprint of a run's data holds of them."""
         return ["none"]
 
@@ -141,10 +136,14 @@ Masks = MaskFiles | Generated | LaMaMasks | NoMasks
 
 
 def open_masks(where: str) -> Masks:
-    """Opens a folder of masks, "generated" or "lama" for masks drawn by rule, "none".
+    """Opens masks for training.
+
+    Args:
+      where: "generated" or "lama" for masks drawn by rule, "none" for none, or what
+        `MaskFiles` takes.
 
     Raises:
-      InputError: if the folder does not exist or no image lies below it.
+      InputError: if a folder does not exist, holds no mask or lacks a shard.
     """
     drawn = {"generated": Generated, "lama": LaMaMasks, "none": NoMasks}.get(str(where))
     return drawn() if drawn else MaskFiles(where)

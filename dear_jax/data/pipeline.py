@@ -2,7 +2,7 @@
 
 `data` is the `data` part of a configuration:
   photos: tuple of parts, as `open_photos` takes them
-  masks: a folder, or "generated" or "lama" for masks drawn by rule
+  masks: as `open_masks` takes it: a folder, say, or "generated" or "lama"
   skip_unreadable: leave unreadable photos out instead of stopping at them
   side: low-resolution side in pixels
   scale: (low, high) of the random target side / low-resolution side
@@ -95,15 +95,16 @@ def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> 
     """Returns 16 hexadecimal digits that change when the batches would.
 
     They depend on the names and sizes of the photo and mask files, not on where
-    they lie, and not on threads or workers.
+    they lie, be it in folders or in prepared sets of unchanged files, and not on
+    threads or workers.
 
     Raises:
       InputError: as `training_batches`.
     """
     _check(data, batch_size, seed, 0, (0, 1))
     facts = {
-        "photos": open_photos(_parts(data), data.skip_unreadable).names(),
-        "masks": open_masks(data.masks).names(),
+        "photos": open_photos(_parts(data), data.skip_unreadable).facts(),
+        "masks": open_masks(data.masks).facts(),
         "side": data.side,
         "scale": [float(s) for s in data.scale],
         "queries": data.queries,

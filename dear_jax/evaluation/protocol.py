@@ -6,27 +6,34 @@ photo i (sorted by name) takes mask i mod n (sorted by name), resized to the
 input with Pillow's nearest neighbour. Photos uint8, masks bool, True = missing.
 """
 
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dear_jax import bundled, photo, resize
-from dear_jax.data import strokes
+from dear_jax import bundled, resize
+from dear_jax.data.images import open_images
+from dear_jax.data.masks_by_bin import TestMask, open_test_masks
+from dear_jax.data.photos import Photos
 from dear_jax.errors import InputError
-from dear_jax.evaluation.metrics import SSIM_WINDOW
+from dear_jax.metrics import SSIM_WINDOW
+from dear_jax.perceptual import alexnet
 
 NAME = "protocol v1"
 SUMMARY = (
-    f"{NAME}: PIL bicubic to round(side / scale), then masked; the whole output is\n"
-    "scored as uint8 RGB against the full photo, per image, then plain means;\n"
-    "no border removed, known pixels not pasted back unless said."
+    f"{NAME}: inputs by PIL bicubic on uint8 to round(side / scale), then masked (mask "
+    "reduced by nearest neighbour); the whole output, brought to the truth's size and "
+    "to uint8, is scored against the full photo, no border removed, known pixels not "
+    "pasted back unless said; per image, then plain means. PSNR and L1 over RGB in "
+    "[0, 1]; SSIM per channel, Gaussian 11 x 11, sigma 1.5, valid region; LPIPS "
+    "AlexNet v0.1"
 )
-GENERATED_SIZE = (512, 512)
-GENERATED_PER_BIN = 50
-GENERATED_SEED = 2024
+# Smallest side of a truth that all metrics can measure.
+SMALLEST = max(SSIM_WINDOW, alexnet.SMALLEST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +42,8 @@ class Case:
 
     Attributes:
       index: position of the photo among the photos, sorted by name.
-      photo: file name of the photo.
+      photo: the photo's name: its path below the folder, or what its record is
+        called.
       truth: uint8 [h, w, 3], what a restorer should return.
       image: uint8 [H, W, 3], the reduced photo, black where missing.
       mask: bool [H, W], True = missing.
@@ -55,83 +63,103 @@ class Case:
 
 
 @dataclass(frozen=True)
-class TestMask:
-    """A mask that is read or drawn only when `load()` is called: bool [H, W]."""
-
-    __test__ = False  # the name does not make it a pytest class
-
-    name: str
-    load: Callable[[], np.ndarray]
-
-
-@dataclass(frozen=True)
 class Cases:
     """The cases of some photos at one scale; made while iterating, in fixed order.
 
     Attributes:
-      photos: files, sorted by name.
+      photos: the photos, sorted by name.
       bins: bin name -> its masks sorted by name; bins in order.
       scale: see `Case`.
       reduce: the truth is the photo reduced by this factor first.
     """
 
-    photos: list[Path]
+    photos: Photos
     bins: dict[str, list[TestMask]]
     scale: float
     reduce: float = 1.0
+
+    @property
+    def names(self) -> list[str]:
+        """For every photo what `Case.photo` will be."""
+        return self.photos.names
 
     def __len__(self) -> int:
         return len(self.photos) * len(self.bins)
 
     def __iter__(self) -> Iterator[Case]:
-        for index, path in enumerate(self.photos):
-            truth = _read_truth(path, self.reduce)
-            size = input_size(truth.shape[:2], self.scale, path.name)
-            reduced = resize.bicubic(truth, size)
-            for name, masks in self.bins.items():
-                chosen = masks[index % len(masks)]
-                mask = resize.nearest(chosen.load(), size)
-                yield Case(
-                    index=index,
-                    photo=path.name,
-                    truth=truth,
-                    image=np.where(mask[..., None], np.uint8(0), reduced),
-                    mask=mask,
-                    scale=self.scale,
-                    bin=name,
-                    mask_name=chosen.name,
-                )
+        for index in range(len(self.photos)):
+            yield from self.of_photo(index)
+
+    def of_photo(self, index: int) -> list[Case]:
+        """Returns the cases of one photo, one for every bin; several threads may ask.
+
+        Raises:
+          InputError: if the photo or a mask cannot be read, or the photo is too small.
+        """
+        truth = _read_truth(self.photos, index, self.reduce)
+        size = input_size(truth.shape[:2], self.scale, self.names[index])
+        case = functools.partial(
+            Case, index=index, photo=self.names[index], truth=truth, scale=self.scale
+        )
+        reduced = resize.bicubic(truth, size)
+        found = []
+        for name, masks in self.bins.items():
+            chosen = masks[index % len(masks)]
+            mask = resize.nearest(chosen.load(), size)
+            image = np.where(mask[..., None], np.uint8(0), reduced)
+            found.append(case(image=image, mask=mask, bin=name, mask_name=chosen.name))
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what decides the cases, as JSON can hold it; decodes nothing.
+
+        Photos and masks count by name and size in bytes, wherever they lie.
+        """
+        return {
+            "protocol": NAME,
+            "scale": self.scale,
+            "reduce": self.reduce,
+            "photos": self.photos.facts(),
+            "masks": {
+                name: [mask.fact for mask in masks] for name, masks in self.bins.items()
+            },
+        }
 
 
 def cases(
-    photos_folder: str | Path,
-    masks_where: str | Path,
+    photos: str | Path,
+    masks: str | Path,
     scale: float,
     limit: int | None = None,
     reduce: float = 1.0,
+    settings: tuple[str, str] = ("photos", "masks"),
 ) -> Cases:
     """Lays out the protocol's cases; photos and masks are read while iterating.
 
     Args:
-      photos_folder: a folder of photos of any size, or "bundled".
-      masks_where: see `open_test_masks`.
+      photos: a folder of photos of any size or of ArrayRecord files, see
+        `open_images`, or "bundled".
+      masks: see `open_test_masks`.
       scale: at least 1, need not be whole.
       limit: take only this many photos, the first by name.
       reduce: reduce the photos by this factor first; what is left is the truth.
+      settings: what messages call `photos` and `masks`, such as "--data", "--masks".
 
     Raises:
       InputError: at once for a bad scale, limit, folder or first photo; while
-        iterating for a file that cannot be read, or is too small for the scale
-        or for SSIM.
+        iterating for a file that cannot be read, or is too small for the scale or
+        to be measured.
     """
     scale, reduce = check_scale(scale), check_scale(reduce)
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least 1 photo, or no limit")
-    folder = bundled.PHOTOS if str(photos_folder) == "bundled" else photos_folder
-    photos = photo.list_photos(folder)[:limit]
+    remedy = f"set {settings[0]} to a folder of photos or of ArrayRecord files"
+    found = Photos(open_images(photos, remedy, bundled.PHOTOS))
+    found = found.select(range(len(found))[:limit])
     # Usually all photos are of one size: a hopeless scale is told before any work.
-    input_size(_read_truth(photos[0], reduce).shape[:2], scale, photos[0].name)
-    return Cases(photos, open_test_masks(masks_where), scale, reduce)
+    size = _read_truth(found, 0, reduce).shape[:2]
+    input_size(size, scale, found.names[0])
+    return Cases(found, open_test_masks(masks, settings[1]), scale, reduce)
 
 
 def check_scale(scale: float) -> float:
@@ -158,81 +186,16 @@ def input_size(
     return height, width
 
 
-def open_test_masks(where: str | Path) -> dict[str, list[TestMask]]:
-    """Finds the test masks: bin name -> masks, both sorted by name.
-
-    Args:
-      where: one of
-        a folder with one sub-folder per bin, named after the bin;
-        a folder of mask files, each counted to a bin by its hole ratio at full
-        size (one outside all bins to the nearest, so an empty mask is in "01-10");
-        "generated": strokes drawn from a fixed seed, 50 per bin;
-        "bundled": the six masks that come with the package;
-        "none": one bin, "none", of one empty mask: nothing is missing.
-
-    Raises:
-      InputError: if the folder, or one of its sub-folders, has no readable mask.
-    """
-    if str(where) == "generated":
-        return _generated_masks()
-    if str(where) == "none":
-        return {"none": [TestMask("none", lambda: np.zeros((1, 1), bool))]}
-    folder = bundled.MASKS if str(where) == "bundled" else Path(where)
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no such folder of masks; give a folder or 'generated'"
-        )
-    folders = (p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
-    bins = {p.name: photo.list_photos(p) for p in sorted(folders)}
-    if not bins:
-        for path in photo.list_photos(folder):
-            name = nearest_bin(float(photo.read_mask(path).mean()))
-            bins.setdefault(name, []).append(path)
-    return {name: [_file_mask(p) for p in bins[name]] for name in sorted(bins)}
-
-
-def nearest_bin(ratio: float) -> str:
-    """Name of the bin that a hole ratio in [0, 1] falls in, or else is nearest to.
-
-    A ratio on the border of two bins belongs to the upper one.
-    """
-
-    def distance(limits: tuple[float, float]) -> float:
-        return max(limits[0] - ratio, ratio - limits[1], 0)
-
-    return strokes.bin_name(min(reversed(strokes.RATIO_BINS), key=distance))
-
-
-def _read_truth(path: Path, reduce: float) -> np.ndarray:
-    truth = photo.read_photo(path)
+def _read_truth(photos: Photos, index: int, reduce: float) -> np.ndarray:
+    truth = photos[index]
     if reduce != 1:
-        truth = resize.bicubic(truth, input_size(truth.shape[:2], reduce, path.name))
+        size = input_size(truth.shape[:2], reduce, photos.names[index])
+        truth = resize.bicubic(truth, size)
     height, width = truth.shape[:2]
-    if min(height, width) < SSIM_WINDOW:
+    if min(height, width) < SMALLEST:
+        reduced = f", reduced by {reduce:g}" if reduce != 1 else ""
         raise InputError(
-            f"{path}: {width} x {height} pixels; SSIM needs at least {SSIM_WINDOW} x "
-            f"{SSIM_WINDOW}, remove the photo"
+            f"{photos.title(index)}: {width} x {height} pixels{reduced}; the metrics "
+            f"need at least {SMALLEST} x {SMALLEST}; use larger photos"
         )
     return truth
-
-
-def _file_mask(path: Path) -> TestMask:
-    return TestMask(path.name, lambda: photo.read_mask(path))
-
-
-def _generated_masks() -> dict[str, list[TestMask]]:
-    return {
-        strokes.bin_name(limits): [
-            TestMask(f"generated-{i:02d}", _drawing(limits, (GENERATED_SEED, b, i)))
-            for i in range(GENERATED_PER_BIN)
-        ]
-        for b, limits in enumerate(strokes.RATIO_BINS)
-    }
-
-
-def _drawing(limits: tuple[float, float], seed: tuple[int, ...]) -> Callable:
-    def draw() -> np.ndarray:
-        rng = np.random.default_rng(seed)
-        return strokes.draw_strokes(rng, GENERATED_SIZE, limits)
-
-    return draw

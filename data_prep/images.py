@@ -1,0 +1,97 @@
+"""Turns the bytes of an image file into the record that stands for it.
+
+A record is again the bytes of an image file: the same bytes where nothing has to
+change, else the reduced photo as JPEG or PNG, or the changed mask as PNG.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dear_jax import photo
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How records are made: `side` in pixels or None, `quality` of JPEG or 0 = PNG.
+
+    `masks` says that the images are masks; `invert`, that black is missing in them.
+    """
+
+    masks: bool = False
+    side: int | None = None
+    quality: int = 95
+    invert: bool = False
+
+
+@dataclass(frozen=True)
+class Made:
+    """A record, the size of its image in pixels and, of a mask, its hole ratio."""
+
+    data: bytes
+    width: int
+    height: int
+    missing: float | None = None
+
+
+def make(data: bytes, place: str, recipe: Recipe) -> Made:
+    """Makes the record of one file.
+
+    Args:
+      data: the file's content.
+      place: where it is, for messages.
+      recipe: see there.
+
+    Raises:
+      InputError: if `data` is no image or damaged.
+    """
+    return (_make_mask if recipe.masks else _make_photo)(data, place, recipe)
+
+
+def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
+    pixels = photo.decode_photo(data, place)
+    square = _centre_square(pixels, recipe.side)
+    if square.shape != pixels.shape:
+        data = _encode(square, recipe.quality)
+    return Made(data, square.shape[1], square.shape[0])
+
+
+def _make_mask(data: bytes, place: str, recipe: Recipe) -> Made:
+    mask = photo.decode_mask(data, place)
+    changed = _centre_square(mask, recipe.side) ^ recipe.invert
+    if changed.shape != mask.shape or recipe.invert:
+        data = _encode(changed.astype(np.uint8) * 255, quality=0)
+    return Made(data, changed.shape[1], changed.shape[0], float(changed.mean()))
+
+
+def _centre_square(pixels: np.ndarray, side: int | None) -> np.ndarray:
+    """Cuts out the centre square and reduces it to `side`; None changes nothing.
+
+    Photos uint8 [H, W, 3] are reduced by Pillow's bicubic (as dear_jax.resize does,
+    which would load JAX in every process), masks bool [H, W] by its nearest.
+    A square smaller than `side` stays as it is.
+    """
+    if side is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    shorter = min(height, width)
+    top, left = (height - shorter) // 2, (width - shorter) // 2
+    square = pixels[top : top + shorter, left : left + shorter]
+    if shorter <= side:
+        return square
+    if square.dtype == bool:
+        grey = Image.fromarray(square.astype(np.uint8) * 255)
+        return np.asarray(grey.resize((side, side), Image.Resampling.NEAREST)) > 127
+    reduced = Image.fromarray(square).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(reduced)
+
+
+def _encode(pixels: np.ndarray, quality: int) -> bytes:
+    file = io.BytesIO()
+    if quality:
+        Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0)
+    else:
+        Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,93 @@
+"""Masks are measured before they are packed: each belongs to the bin of its ratio."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict
+
+from data_prep import splits, workers
+from data_prep.images import Recipe
+from data_prep.kinds import Member
+from data_prep.progress import progress
+from data_prep.shards import read_member
+from data_prep.workspace import Workspace
+from dear_jax.data import strokes
+from dear_jax.errors import InputError
+
+_CHUNK = 1000
+
+
+def measure(
+    source, recipe: Recipe, members: Sequence[Member], processes: int, space: Workspace
+) -> list[float | str]:
+    """Returns each mask's hole ratio as packed, or why it has none.
+
+    What was measured by an earlier run is taken from `space`.
+    """
+    starts = range(0, len(members), _CHUNK)
+    chunks = [tuple(members[i : i + _CHUNK]) for i in starts]
+    keys = {chunk: _key(chunk, recipe) for chunk in chunks}
+    known = {chunk: space.facts(key) for chunk, key in keys.items()}
+    todo = [chunk for chunk in chunks if known[chunk] is None]
+    missing = sum(map(len, todo))
+    function = functools.partial(_measure_chunk, source, recipe)
+    with (
+        progress(len(members), "measuring", len(members) - missing) as bar,
+        closing(workers.work(function, todo, processes, bar)) as results,
+    ):
+        for chunk, ratios in results:
+            known[chunk] = ratios
+            # A file that cannot be read now may be readable in the next run.
+            if not any(isinstance(ratio, str) for ratio in ratios):
+                space.keep(keys[chunk], ratios)
+    return [ratio for chunk in chunks for ratio in known[chunk]]
+
+
+def group(
+    members: Sequence[Member], ratios: Sequence[float | str]
+) -> tuple[dict[str, list[Member]], list[Member]]:
+    """Sorts masks into their bins.
+
+    Args:
+      members: the masks, of splits one after the other.
+      ratios: what `measure` gave for them.
+
+    Returns:
+      "train/01-10" and so on -> its members in order, bins rising within a split;
+      and the readable masks outside all bins.
+    """
+    groups = {
+        f"{split}/{strokes.bin_name(limits)}": []
+        for split in dict.fromkeys(member.split for member in members)
+        for limits in strokes.RATIO_BINS
+    }
+    outside = []
+    for member, ratio in zip(members, ratios, strict=True):
+        if isinstance(ratio, str):
+            continue
+        if name := splits.mask_bin(ratio):
+            groups[f"{member.split}/{name}"].append(member)
+        else:
+            outside.append(member)
+    return {name: group for name, group in groups.items() if group}, outside
+
+
+def _measure_chunk(
+    source, recipe: Recipe, chunk: Sequence[Member], tick: Callable[[], None]
+) -> list[float | str]:
+    ratios = []
+    for member in chunk:
+        try:
+            ratios.append(read_member(source, recipe, member).missing)
+        except InputError as error:
+            ratios.append(str(error))
+        tick()
+    return ratios
+
+
+def _key(chunk: Sequence[Member], recipe: Recipe) -> str:
+    rows = [[member.name, member.size] for member in chunk]
+    text = json.dumps(["measured", asdict(recipe), rows])
+    return hashlib.sha256(text.encode()).hexdigest()

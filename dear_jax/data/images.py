@@ -1,0 +1,170 @@
+"""Collections of image files, wherever they lie: in folders or in ArrayRecord files.
+
+A collection is a sequence of encoded images; `dear_jax.photo` decodes them. The order
+is that of the parts as given and of the sorted names in a part, on every machine.
+"""
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dear_jax import photo
+from dear_jax.data.shards import SUFFIX, RecordFile, check_complete
+from dear_jax.errors import InputError
+
+
+class Images:
+    """The images of several parts as one sequence; made by `open_images`.
+
+    It is picklable and may be read by several threads.
+    """
+
+    def __init__(
+        self, parts: Sequence["Folder | RecordFile"], chosen: np.ndarray | None = None
+    ):
+        self._parts = list(parts)
+        self._ends = np.cumsum([len(part) for part in self._parts])
+        self._chosen = np.arange(self._ends[-1]) if chosen is None else chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def select(self, indices: Sequence[int]) -> "Images":
+        """Returns the collection of these images only, in the order of `indices`."""
+        return Images(self._parts, self._chosen[np.asarray(indices, int)])
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """For every image its path below the folder, or what its record is called."""
+        return self._all("name")
+
+    def facts(self) -> list[str]:
+        """Returns for every image its name and its size in bytes, as one text."""
+        return self._all("fact")
+
+    def title(self, index: int) -> str:
+        """Returns where an image lies, for messages."""
+        part, number = self._place(index)
+        return part.title(number)
+
+    def version(self, index: int) -> tuple:
+        """Returns what changes when the image may have changed."""
+        part, number = self._place(index)
+        return part.version(number)
+
+    def data(self, index: int) -> bytes:
+        """Returns an image file's content.
+
+        Raises:
+          InputError: if it cannot be read; the message names it and a remedy.
+        """
+        part, number = self._place(index)
+        return part.data(number)
+
+    def _place(self, index: int) -> tuple["Folder | RecordFile", int]:
+        at = int(self._chosen[index])
+        part = int(np.searchsorted(self._ends, at, side="right"))
+        return self._parts[part], at - int(self._ends[part]) + len(self._parts[part])
+
+    def _all(self, what: str) -> list[str]:
+        places = map(self._place, range(len(self)))
+        return [getattr(part, what)(number) for part, number in places]
+
+
+def open_images(
+    where: str | Path | Sequence[str | Path],
+    remedy: str,
+    bundled: Path | None = None,
+) -> Images:
+    """Opens a collection of images.
+
+    Args:
+      where: one part or a sequence of parts, put one after the other (a part named
+        twice counts twice). A part is a folder of images, an `.array_record` file, a
+        folder of such files (subfolders included, both times), or "bundled". A
+        record is the bytes of an image file.
+      remedy: what to do about a wrong `where`, such as "set --data to a folder".
+      bundled: what "bundled" stands for.
+
+    Raises:
+      InputError: if a part does not exist, holds no image, lacks a shard or is not as
+        its manifest says.
+    """
+    parts = [where] if isinstance(where, str | Path) else list(where)
+    if not parts:
+        raise InputError(f"no folder is named; {remedy}")
+    paths = [
+        bundled if bundled and str(part) == "bundled" else Path(part).expanduser()
+        for part in parts
+    ]
+    images = Images([part for path in paths for part in _open_part(path, remedy)])
+    if not len(images):
+        raise InputError(f"{paths[0]}: holds no record; {remedy}")
+    return images
+
+
+class Folder:
+    """Image files by their paths below a folder."""
+
+    def __init__(self, folder: Path, names: Sequence[str]):
+        self._folder, self._names = folder, list(names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, number: int) -> str:
+        """The path below the folder, with forward slashes."""
+        return self._names[number]
+
+    def fact(self, number: int) -> str:
+        """That path and the file's size in bytes."""
+        return f"{self._names[number]} {self._status(number).st_size}"
+
+    def title(self, number: int) -> str:
+        """The file's path."""
+        return str(self._folder / self._names[number])
+
+    def version(self, number: int) -> tuple:
+        """Changes when the file does."""
+        status = self._status(number)
+        return self.title(number), status.st_size, status.st_mtime_ns
+
+    def data(self, number: int) -> bytes:
+        """The file's content; InputError if it cannot be read."""
+        return photo.read_bytes(self._folder / self._names[number])
+
+    def _status(self, number: int) -> os.stat_result:
+        try:
+            return (self._folder / self._names[number]).stat()
+        except OSError as error:
+            title = self.title(number)
+            raise InputError(
+                f"{title}: cannot be read ({error.strerror}); put it back"
+            ) from None
+
+
+def _open_part(path: Path, remedy: str) -> Sequence[Folder | RecordFile]:
+    if path.suffix == SUFFIX and not os.path.isdir(path):
+        if not os.path.isfile(path):
+            raise InputError(f"{path}: no such file; {remedy}")
+        return [RecordFile(path, path.name)]
+    if os.path.isfile(path):
+        raise InputError(f"{path}: a file, and no {SUFFIX}; {remedy}")
+    if not os.path.isdir(path):
+        raise InputError(f"{path}: no such folder (looked from {Path.cwd()}); {remedy}")
+    names = photo.names_below(path, photo.SUFFIXES | {SUFFIX})
+    if not names:
+        known = " ".join(sorted(photo.SUFFIXES))
+        raise InputError(
+            f"{path}: holds no image (files ending in {known} or {SUFFIX}); {remedy}"
+        )
+    shards = [name for name in names if name.lower().endswith(SUFFIX)]
+    if not shards:
+        return [Folder(path, names)]
+    if len(shards) < len(names):
+        raise InputError(f"{path}: holds images and ArrayRecord files; keep one kind")
+    check_complete(path, shards)
+    return [RecordFile(path / name, name) for name in shards]

@@ -1,0 +1,146 @@
+"""Laws of training examples: what one photo becomes."""
+
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dear_jax.data import examples
+from dear_jax.data.examples import MakeExample
+from dear_jax.data.masks import open_masks
+
+
+def example(picture, seed=0, **changes):
+    options = {"side": 8, "scale": (2.0, 2.0), "queries": 256} | changes
+    make = MakeExample(open_masks("generated"), **options)
+    return make.random_map(picture, np.random.default_rng(seed))
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)
+
+
+def full_grid(made, side):
+    """Puts queried colours back where their coordinates say, [side, side, 3]."""
+    at = (made["coordinates"] + 1) * side / 2 - 0.5
+    index = np.rint(at).astype(int)
+    np.testing.assert_allclose(at, index, atol=1e-4)
+    grid = np.full((side, side, 3), np.nan, np.float32)
+    grid[index[:, 0], index[:, 1]] = made["colours"]
+    return grid
+
+
+def test_colours_of_all_queries_are_the_photo_or_its_mirror_image(picture):
+    seen = set()
+    for seed in range(8):
+        grid = np.rint(full_grid(example(picture, seed), 16) * 255)
+        mirrored = not np.array_equal(grid, picture)
+        np.testing.assert_array_equal(grid, picture[:, ::-1] if mirrored else picture)
+        seen.add(mirrored)
+    assert seen == {False, True}
+
+
+def test_low_resolution_image_is_pillows_bicubic_of_the_crop(picture):
+    made = example(picture)
+    crop = np.rint(full_grid(made, 16) * 255).astype(np.uint8)
+    reduced = Image.fromarray(crop).resize((8, 8), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(np.rint(made["image"] * 255), np.asarray(reduced))
+
+
+def test_arrays_have_the_promised_shapes_types_and_ranges(picture):
+    made = example(picture, scale=(1.0, 2.0), queries=7)
+    shapes = {
+        "image": (8, 8, 3), "mask": (8, 8, 1), "coordinates": (7, 2), "cell": (7, 2),
+        "colours": (7, 3),
+    }  # fmt: skip
+    assert {key: value.shape for key, value in made.items()} == shapes
+    assert all(value.dtype == np.float32 for value in made.values())
+    for key in ("image", "colours", "mask"):
+        assert made[key].min() >= 0 and made[key].max() <= 1
+    assert set(np.unique(made["mask"])) == {0, 1}
+    assert np.abs(made["coordinates"]).max() < 1
+
+
+def test_target_sides_cover_the_scale_range(picture):
+    sides = {
+        round(2 / float(example(picture, s, scale=(1.0, 2.0), queries=1)["cell"][0, 0]))
+        for s in range(200)
+    }
+    assert sides == set(range(8, 17))
+
+
+def test_more_queries_than_pixels_are_drawn_with_repeats(picture):
+    made = example(picture, scale=(1.0, 1.0), queries=100)
+    assert made["colours"].shape == (100, 3)
+
+
+def test_queries_never_repeat_a_pixel_while_there_are_enough():
+    rows, columns = examples.random_pixels(12, 144, np.random.default_rng(0))
+    assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == 144
+
+
+def test_crops_reach_every_corner_of_the_photo():
+    where = np.stack(np.mgrid[:5, :6, :1].squeeze(-1), -1)
+    where = np.concatenate([where, where[..., :1]], -1).astype(np.uint8)
+    corners = {
+        tuple(examples.random_crop(where, 4, np.random.default_rng(s))[0, 0, :2])
+        for s in range(100)
+    }
+    assert corners == set(itertools.product(range(2), range(3)))
+
+
+def test_a_small_photo_is_enlarged_to_just_fit():
+    small = np.full((5, 10, 3), 77, np.uint8)
+    crop = examples.random_crop(small, 16, np.random.default_rng(0))
+    assert crop.shape == (16, 16, 3) and (crop == 77).all()
+
+
+def test_clean_examples_have_an_empty_mask(picture):
+    assert not example(picture, clean=1.0)["mask"].any()
+    assert example(picture, clean=0.0)["mask"].any()
+
+
+def orientations(picture):
+    """The eight flips and turns of a square picture, by what they hold."""
+    turned = [np.rot90(p, k) for p in (picture, picture[::-1]) for k in range(4)]
+    return {t.tobytes(): n for n, t in enumerate(turned)}
+
+
+@pytest.mark.parametrize(("augment", "count"), [("flip", 2), ("dihedral", 8)])
+def test_augmentation_gives_each_of_its_orientations(picture, augment, count):
+    known, seen = orientations(picture), set()
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        seen.add(known[examples.augmented(picture, augment, rng).tobytes()])
+    assert len(seen) == count
+
+
+def test_flip_takes_one_random_number_as_it_always_did(picture):
+    used, fresh = np.random.default_rng(0), np.random.default_rng(0)
+    examples.augmented(picture, "flip", used)
+    fresh.random()
+    assert used.random() == fresh.random()
+
+
+def test_without_queries_the_whole_crop_is_the_target(picture):
+    made = example(picture, queries=0, augment="dihedral")
+    assert made.keys() == {"image", "mask", "target"}
+    target = np.rint(made["target"] * 255).astype(np.uint8)
+    assert target.tobytes() in orientations(picture)
+    assert made["target"].dtype == np.float32 and made["target"].max() <= 1
+    reduced = Image.fromarray(target).resize((8, 8), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(np.rint(made["image"] * 255), np.asarray(reduced))
+
+
+def test_the_target_is_what_queries_would_ask_about(picture):
+    queried, whole = example(picture), example(picture, queries=0)
+    np.testing.assert_array_equal(whole["image"], queried["image"])
+    np.testing.assert_array_equal(whole["mask"], queried["mask"])
+    np.testing.assert_array_equal(whole["target"], full_grid(queried, 16))
+
+
+def test_at_scale_one_the_target_is_the_image(picture):
+    made = example(picture, queries=0, scale=(1.0, 1.0), side=16)
+    np.testing.assert_array_equal(made["target"], made["image"])
