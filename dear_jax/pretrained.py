@@ -15,6 +15,7 @@ def load(
     what: str | Path | None = None,
     which: str = "latest",
     weights: str | Path | None = None,
+    clean: bool = False,
 ) -> Restorer:
     """Loads a model, or a system of two.
 
@@ -25,6 +26,8 @@ def load(
       which: of a workdir, "latest" (the EMA of its last checkpoint) or "best" (the
         EMA that scored best).
       weights: folder of weights files in which a system finds its models.
+      clean: whether a system of LIIF, LTE or DEAR alone is the one that learned from
+        photos without holes; usually it is the one that learned from damaged ones.
 
     Raises:
       InputError: if there is no such model; the message names what there is.
@@ -38,7 +41,8 @@ def load(
     if name in shipped:
         return from_weights(read_weights(shipped[name]), name)
     if is_system(name):
-        return open_system(name, Path(weights).expanduser() if weights else None)
+        folder = Path(weights).expanduser() if weights else None
+        return open_system(name, folder, damaged=not clean)
     if path.is_dir():
         from dear_jax.training.workdir import read_run
 

@@ -101,9 +101,12 @@ def _facts(path: str | Path, header: Mapping[str, str]) -> tuple[dict, dict]:
     return tuple(facts)
 
 
-def on_device(weights: Weights) -> Weights:
-    """The weights where the work is done, so that not every call copies them there."""
-    return weights._replace(variables=jax.device_put(weights.variables))
+def digest_of(model: Mapping[str, Any], variables: Any) -> str:
+    """A hash of a model's fields and of the values of its variables."""
+    digest = hashlib.sha256(repr(freeze(model)).encode())
+    flat = flatten_dict(jax.device_get(variables), sep="/")
+    _add_tensors(digest, {key: np.asarray(flat[key]) for key in sorted(flat)})
+    return digest.hexdigest()
 
 
 def freeze(model: Mapping[str, Any]) -> tuple:
@@ -152,7 +155,11 @@ def _digest(tensors: Mapping[str, np.ndarray], header: Mapping[str, str]) -> str
     digest = hashlib.sha256()
     for key in ("format", "model", "provenance"):
         digest.update(f"{key} {header.get(key)} ".encode())
+    _add_tensors(digest, tensors)
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: Any, tensors: Mapping[str, np.ndarray]) -> None:
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tensor.shape} ".encode())
         digest.update(tensor.tobytes())
-    return digest.hexdigest()

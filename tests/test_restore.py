@@ -115,8 +115,8 @@ def test_one_compilation_serves_many_sizes(preset, encoders):
     for height, width in ((13, 16), (15, 16), (16, 10), (11, 9)):
         restorer(photo_of(height, width), size=(16, 16))
     model = freeze(restorer.model)
-    assert query._encoder(model)._cache_size() == encoders
-    assert query._decoder(model)._cache_size() == 1
+    assert query._encoder(model, None)._cache_size() == encoders
+    assert query._decoder(model, np.dtype(np.uint8), None)._cache_size() == 1
 
 
 def test_importance_is_a_map_of_the_photos_size(restorer):

@@ -225,9 +225,9 @@ def test_other_files_in_the_folder_do_not_matter(tmp_path):
 
 
 def test_a_perceptual_network_is_no_system(tmp_path):
-    assert not is_system("vgg16")
+    assert not is_system("lpips-vgg16")
     with pytest.raises(InputError, match="neither a bundled model"):
-        dear_jax.load("vgg16", weights=tmp_path)
+        dear_jax.load("lpips-vgg16", weights=tmp_path)
 
 
 def test_weights_are_in_memory_once(folder):

@@ -8,8 +8,8 @@ stages joined by + in the order they work: "misf+elan" fills, then enlarges,
   upscalers   bilinear, bicubic, edsr, elan, and liif, lte at any scale
 
 Weights files say themselves what they are. In two stages LIIF and LTE are the ones
-trained on clean photos, alone the ones trained on damaged ones; of upscalers the
-scale decides, of inpainters the side they were trained at.
+trained on clean photos, alone the ones trained on damaged ones unless asked for the
+others; of upscalers the scale decides, of inpainters the side they were trained at.
 """
 
 import functools
@@ -18,13 +18,14 @@ from pathlib import Path
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.registry import build, fields_of, init_variables, is_model, role_of
 from dear_jax.systems.classical import Interpolation, Telea
+from dear_jax.systems.devices import on_devices
 from dear_jax.systems.inpainter import Inpainter
 from dear_jax.systems.query import QueryRestorer
 from dear_jax.systems.restorer import Restorer
 from dear_jax.systems.two_stage import TwoStage
 from dear_jax.systems.upscaler import Upscaler
 from dear_jax.systems.weights_folder import find_weights
-from dear_jax.weights import Weights, on_device
+from dear_jax.weights import Weights
 
 # A name for the row that a learned model has to beat.
 CLASSICAL = {"classical": "telea+bicubic"}
@@ -55,7 +56,10 @@ def is_system(name: str) -> bool:
 
 
 def open_system(
-    name: str, folder: Path | None = None, scale: float | None = None
+    name: str,
+    folder: Path | None = None,
+    scale: float | None = None,
+    damaged: bool = True,
 ) -> Restorer:
     """Opens a system by name.
 
@@ -64,6 +68,8 @@ def open_system(
       folder: of weights files; other files in it are left alone.
       scale: None to insist on trained weights. A scale to draw random ones where
         there are none for a model at any scale; it then has `trained` = False.
+      damaged: whether a query model alone must have learned from damaged photos;
+        False, for photos without holes: from clean ones.
 
     Raises:
       NoWeights: if there are no weights for a model, saying how to get them.
@@ -71,7 +77,7 @@ def open_system(
     """
     stages = CLASSICAL.get(name, name).split("+")
     if len(stages) == 1:
-        return _open_stage(name, folder, scale, damaged=True)
+        return _open_stage(name, folder, scale, damaged)
     fills = [_fills(stage) for stage in stages]
     if fills[0] == fills[1]:
         raise InputError(
@@ -133,7 +139,7 @@ def _random(stage: str, scale: float | None) -> Weights:
         if scale != round(scale) or scale < 2:
             raise NoWeights(f"{stage} enlarges by whole numbers only, not x{scale:g}")
         model["scale"] = round(scale)
-    return on_device(Weights(init_variables(build(model), seed=0), model, {}))
+    return on_devices(Weights(init_variables(build(model), seed=0), model, {}))
 
 
 def _advice(stage: str, role: str, folder: Path | None, damaged: bool) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from dear_jax.systems.devices import Placed
 from dear_jax.systems.restorer import Restorer
-from dear_jax.weights import Weights, on_device
+from dear_jax.weights import Weights
 
 
 class RestorerOfChoices(Restorer):
@@ -25,15 +26,20 @@ class RestorerOfChoices(Restorer):
         trained: bool,
     ):
         super().__init__(name, choices[-1].provenance, trained)
-        self._choices = {key(weights): on_device(weights) for weights in choices}
+        self._choices = {key(weights): Placed(weights) for weights in choices}
 
     @property
     def variables(self) -> Any:
         """Of its only weights; may be replaced by others of the same shapes."""
-        (weights,) = self._choices.values()
-        return weights.variables
+        (placed,) = self._choices.values()
+        return placed.variables
 
     @variables.setter
     def variables(self, variables: Any) -> None:
-        ((key, weights),) = self._choices.items()
-        self._choices = {key: weights._replace(variables=variables)}
+        ((key, placed),) = self._choices.items()
+        self._choices = {key: placed.replaced(variables)}
+
+    def facts(self) -> list:
+        """See `Restorer.facts`."""
+        every = sorted(self._choices.items())
+        return [*super().facts(), [[key, placed.digest] for key, placed in every]]

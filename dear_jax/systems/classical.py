@@ -18,13 +18,16 @@ class Interpolation(Restorer):
     """Enlarges with one of Pillow's filters, "bilinear" or "bicubic"."""
 
     def restore(
-        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
     ) -> np.ndarray:
         """See `Restorer.restore`. Holes are black and stay."""
-        shown = np.where(mask[..., None], image.dtype.type(0), image)
-        return {"bilinear": resize.bilinear, "bicubic": resize.bicubic}[self.name](
-            shown, target
-        )
+        shown = np.where(masks[..., None], images.dtype.type(0), images)
+        enlarge = {"bilinear": resize.bilinear, "bicubic": resize.bicubic}[self.name]
+        return np.stack([enlarge(photo, target) for photo in shown])
+
+    def facts(self) -> list:
+        """See `Restorer.facts`."""
+        return [*super().facts(), self.name]
 
 
 class Telea(Restorer):
@@ -36,21 +39,27 @@ class Telea(Restorer):
             raise InputError("telea keeps the size; 'telea+bicubic' enlarges")
 
     def restore(
-        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
     ) -> np.ndarray:
         """See `Restorer.restore`; mid-grey everywhere if nothing at all is known.
 
         Raises:
           InputError: if OpenCV is not installed.
         """
-        grey_levels = image
-        if image.dtype != np.uint8:
-            known = np.where(mask[..., None], 0, image)
+        grey_levels = images
+        if images.dtype != np.uint8:
+            known = np.where(masks[..., None], 0, images)
             grey_levels = np.round(255 * known).astype(np.uint8)
-        filled = fill(grey_levels, mask)
-        if image.dtype != np.uint8:
+        filled = np.stack(
+            [fill(*pair) for pair in zip(grey_levels, masks, strict=True)]
+        )
+        if images.dtype != np.uint8:
             filled = filled.astype(np.float32) / 255
-        return np.where(mask[..., None], filled, image.astype(filled.dtype))
+        return np.where(masks[..., None], filled, images.astype(filled.dtype))
+
+    def facts(self) -> list:
+        """See `Restorer.facts`."""
+        return [*super().facts(), RADIUS]
 
 
 def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

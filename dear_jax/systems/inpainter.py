@@ -9,13 +9,16 @@ import functools
 import math
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from dear_jax.errors import InputError
 from dear_jax.registry import build
 from dear_jax.systems.choices import RestorerOfChoices
 from dear_jax.systems.compiling import compiled
-from dear_jax.systems.restorer import to_floats, to_kind_of
+from dear_jax.systems.devices import Placed, in_portions, mesh_for, per_device, spread
+from dear_jax.systems.levels import to_floats, to_kind
 from dear_jax.weights import Weights, freeze
 
 # Authors train at this side; so do weights that do not say otherwise.
@@ -52,36 +55,47 @@ class Inpainter(RestorerOfChoices):
         return f"{self.name}: trained at {side} x {side}, used at {size}"
 
     def restore(
-        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
     ) -> np.ndarray:
         """See `Restorer.restore`."""
-        if not mask.any():
-            return image.copy()
-        weights = self._nearest(image.shape[:2])
-        shown = np.where(mask[..., None], 0, to_floats(image))
-        apply, multiple = _apply(freeze(weights.model))
-        pads = tuple((0, -side % multiple) for side in mask.shape)
-        shown = np.pad(shown, (*pads, (0, 0)), "symmetric")
-        holes = np.pad(mask, pads, "symmetric").astype(np.float32)
-        filled = apply(weights.variables, shown[None], holes[None, ..., None])
-        filled = np.asarray(filled[0, : mask.shape[0], : mask.shape[1]])
-        return np.where(mask[..., None], to_kind_of(image, filled), image)
+        nearest = self._nearest(images.shape[1:3])
+        return in_portions(functools.partial(_fill, nearest), images, masks)
 
-    def _nearest(self, size: tuple[int, int]) -> Weights:
+    def _nearest(self, size: tuple[int, int]) -> Placed:
         def distance(side: int) -> float:
             return abs(math.log(side / math.sqrt(math.prod(size))))
 
         return self._choices[min(sorted(self._choices), key=distance)]
 
 
-def trained_side(weights: Weights) -> int:
+def trained_side(weights: Weights | Placed) -> int:
     """Side, in pixels, of the photos that an inpainter was trained on."""
     config = weights.provenance.get("config", {})
     return config.get("data", {}).get("side", USUAL_SIDE)
 
 
+def _fill(placed: Placed, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    if not masks.any():
+        return images.copy()
+    variables = placed.variables_for(len(images))
+    apply, multiple = _apply(freeze(placed.model), mesh_for(len(images)))
+    height, width = masks.shape[1:]
+    pads = ((0, 0), (0, -height % multiple), (0, -width % multiple))
+    shown = np.pad(images, (*pads, (0, 0)), "symmetric")
+    holes = np.pad(masks, pads, "symmetric")
+    filled = np.asarray(apply(variables, spread(shown), spread(holes)))
+    return filled[:, :height, :width].copy()
+
+
 @functools.lru_cache(maxsize=32)
-def _apply(model: tuple):
+def _apply(model: tuple, mesh: Mesh | None):
     """The compiled module, and what its sides must be a multiple of."""
     module = build(dict(model))
-    return compiled(module.apply), module.multiple
+
+    def apply(variables, images, masks):
+        holes = masks[..., None]
+        shown = jnp.where(holes, 0.0, to_floats(images))
+        filled = module.apply(variables, shown, holes.astype(jnp.float32))
+        return jnp.where(holes, to_kind(filled, images.dtype), images)
+
+    return compiled(per_device(apply, mesh, "-bb")), module.multiple

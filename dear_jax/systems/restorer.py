@@ -4,6 +4,7 @@ Photos come as uint8 or as floats in [0, 1] and go out as the same; a system doe
 its work in floats.
 """
 
+import hashlib
 import math
 import numbers
 from typing import Any
@@ -55,12 +56,44 @@ class Restorer:
         Raises:
           InputError: for a photo, mask, scale or size that cannot be used.
         """
-        image, mask = check_image(image), check_mask(mask, image)
-        if image.dtype != np.uint8:
-            image = image.astype(np.float32)
+        image = check_image(image)
+        mask = check_mask(mask, image)
         target = target_size(image.shape[:2], scale, size)
-        self.check(image.shape[:2], target)
-        return self.restore(image, mask, target)
+        return self._checked(image[None], mask[None], target)[0]
+
+    def batch(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """Restores photos of one size together, each as if it were alone.
+
+        On an accelerator all at once; where their number is a multiple of that of
+        the devices, each device takes as many.
+
+        Args:
+          images: [B, H, W, 3], uint8 or float in [0, 1], at least one.
+          masks: [B, H, W], non-zero = missing, or None for photos without holes.
+          size: the target size (h, w), None for that of the photos.
+
+        Returns:
+          [B, h, w, 3], uint8 for uint8, float32 in [0, 1] for float; equal to those
+          of `__call__` but for the rounding of floats.
+
+        Raises:
+          InputError: as `__call__`.
+        """
+        images, masks = check_batch(images, masks)
+        return self._checked(images, masks, target_size(masks.shape[1:], size=size))
+
+    def _checked(
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+    ) -> np.ndarray:
+        if images.dtype != np.uint8:
+            images = images.astype(np.float32)
+        self.check(masks.shape[1:], target)
+        return self.restore(images, masks, target)
 
     def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         """Raises InputError if it cannot bring a photo of size `source` to `target`."""
@@ -70,37 +103,36 @@ class Restorer:
         return ""
 
     def restore(
-        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
     ) -> np.ndarray:
-        """Restores a photo that has been checked; see `__call__`.
+        """Restores photos that have been checked; see `batch`.
 
         Args:
-          image: [H, W, 3], uint8 or float.
-          mask: bool [H, W].
+          images: [B, H, W, 3], uint8 or float32.
+          masks: bool [B, H, W].
           target: (h, w).
+
+        Returns:
+          [B, h, w, 3], a new array of the same kind.
         """
         raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """A short hash of all that decides its results: weights, models, filters.
+
+        Names of systems and files do not matter, nor what else is known of weights.
+        """
+        return hashlib.sha256(repr(self.facts()).encode()).hexdigest()[:16]
+
+    def facts(self) -> list:
+        """What `fingerprint` is the hash of; systems add what is theirs."""
+        return [type(self).__name__]
 
     def importance(
         self, image: np.ndarray, mask: np.ndarray | None = None
     ) -> np.ndarray | None:
         """Importance map [H, W] in [0, 1] of a photo; None unless DEAR has it."""
         return None
-
-
-def to_floats(image: np.ndarray) -> np.ndarray:
-    """A photo as float32 in [0, 1]."""
-    if image.dtype == np.uint8:
-        return image.astype(np.float32) / 255
-    return image.astype(np.float32)
-
-
-def to_kind_of(image: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Colours, clipped to [0, 1], as the kind of array that `image` is."""
-    colours = np.clip(colours, 0, 1)
-    if image.dtype == np.uint8:
-        return np.floor(colours * 255 + 0.5).astype(np.uint8)
-    return colours
 
 
 def target_size(
@@ -153,8 +185,8 @@ def check_mask(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray:
             "of the image's size, non-zero where it is missing"
         )
     mask = mask != 0
-    known = image[~mask]
-    if np.issubdtype(image.dtype, np.floating) and known.size:
+    if np.issubdtype(image.dtype, np.floating) and not mask.all():
+        known = image[~mask]
         low, high = known.min(), known.max()
         if not (-1e-6 <= low and high <= 1 + 1e-6):
             raise InputError(
@@ -162,3 +194,26 @@ def check_mask(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray:
                 "in [0, 1], divide by 255 or clip"
             )
     return mask
+
+
+def check_batch(
+    images: np.ndarray, masks: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photos [B, H, W, 3] and masks, bool [B, H, W]; InputError as for one photo."""
+    try:
+        images = np.asarray(images)
+        masks = np.zeros(images.shape[:3], bool) if masks is None else np.asarray(masks)
+    except ValueError:
+        raise InputError("images or masks of several sizes; batch each size") from None
+    if images.ndim != 4 or not len(images):
+        raise InputError(
+            f"images have shape {images.shape}; give [B, H, W, 3], not empty"
+        )
+    if masks.shape[:1] != images.shape[:1]:
+        raise InputError(
+            f"images have shape {images.shape}, masks {masks.shape}; give a mask "
+            "[H, W] for each"
+        )
+    for image, mask in zip(images, masks, strict=True):
+        check_mask(mask, check_image(image))
+    return images, masks != 0

@@ -40,22 +40,29 @@ class TwoStage(Restorer):
         return "; ".join(filter(None, remarks))
 
     def restore(
-        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
     ) -> np.ndarray:
         """See `Restorer.restore`."""
-        return self.stages(image, mask, target)[1]
+        return self.stages(images, masks, target)[1]
 
     def stages(
-        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """The results of both stages; arguments as those of `restore`.
 
-        In the second order the photo is enlarged with its holes black, the mask by
-        nearest neighbour.
+        In the second order the photos are enlarged with their holes black, the masks
+        by nearest neighbour.
         """
+        blank = np.zeros_like(masks)
         if self.inpaint_first:
-            between = self.first(image, mask)
-            return between, self.second(between, size=target)
-        shown = np.where(mask[..., None], image.dtype.type(0), image)
-        between = self.first(shown, size=target)
-        return between, self.second(between, resize.nearest(mask, target))
+            between = self.first.restore(images, masks, masks.shape[1:])
+            return between, self.second.restore(between, blank, target)
+        shown = np.where(masks[..., None], images.dtype.type(0), images)
+        between = self.first.restore(shown, blank, target)
+        enlarged = np.stack([resize.nearest(mask, target) for mask in masks])
+        return between, self.second.restore(between, enlarged, target)
+
+    def facts(self) -> list:
+        """See `Restorer.facts`."""
+        stages = [self.first.fingerprint(), self.second.fingerprint()]
+        return [*super().facts(), self.inpaint_first, stages]

@@ -6,14 +6,17 @@ An upscaler knows nothing of holes: they are black to it, and stay.
 import functools
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from dear_jax import resize
 from dear_jax.errors import NoWeights
 from dear_jax.registry import build
 from dear_jax.systems.choices import RestorerOfChoices
 from dear_jax.systems.compiling import compiled
-from dear_jax.systems.restorer import to_floats, to_kind_of
+from dear_jax.systems.devices import Placed, in_portions, mesh_for, per_device, spread
+from dear_jax.systems.levels import to_floats, to_kind
 from dear_jax.weights import Weights, freeze
 
 
@@ -45,16 +48,14 @@ class Upscaler(RestorerOfChoices):
         )
 
     def restore(
-        self, image: np.ndarray, mask: np.ndarray, target: tuple[int, int]
+        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
     ) -> np.ndarray:
         """See `Restorer.restore`, and `remark`."""
-        weights = self._choices[self._scale(image.shape[:2], target)]
-        shown = np.where(mask[..., None], 0, to_floats(image))
-        colours = _apply(freeze(weights.model))(weights.variables, shown[None])
-        result = to_kind_of(image, np.asarray(colours[0]))
-        if result.shape[:2] == target:
+        placed = self._choices[self._scale(images.shape[1:3], target)]
+        result = in_portions(functools.partial(_enlarge, placed), images, masks)
+        if result.shape[1:3] == target:
             return result
-        return resize.bicubic(result, target)
+        return np.stack([resize.bicubic(photo, target) for photo in result])
 
     def _scale(self, source: tuple[int, int], target: tuple[int, int]) -> int:
         def gap(scale: int) -> float:
@@ -72,14 +73,20 @@ class Upscaler(RestorerOfChoices):
         )
 
 
+def _enlarge(placed: Placed, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    variables = placed.variables_for(len(images))
+    apply = _apply(freeze(placed.model), mesh_for(len(images)))
+    return np.array(apply(variables, spread(images), spread(masks)))
+
+
 @functools.lru_cache(maxsize=32)
-def _apply(model: tuple):
+def _apply(model: tuple, mesh: Mesh | None):
     module = build(dict(model))
     low, high = module.value_range
 
-    def apply(variables, image):
-        return (module.apply(variables, low + (high - low) * image) - low) / (
-            high - low
-        )
+    def apply(variables, images, masks):
+        shown = jnp.where(masks[..., None], 0.0, to_floats(images))
+        answer = module.apply(variables, low + (high - low) * shown)
+        return to_kind((answer - low) / (high - low), images.dtype)
 
-    return compiled(apply)
+    return compiled(per_device(apply, mesh, "-bb"))

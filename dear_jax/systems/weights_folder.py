@@ -5,8 +5,9 @@ from pathlib import Path
 
 from dear_jax.errors import InputError
 from dear_jax.registry import is_a, role_of
+from dear_jax.systems.devices import on_devices
 from dear_jax.systems.inpainter import trained_side
-from dear_jax.weights import Weights, on_device, read_header, read_weights
+from dear_jax.weights import Weights, read_header, read_weights
 
 
 def find_weights(folder: Path | None, stage: str, damaged: bool) -> dict[str, Weights]:
@@ -68,4 +69,4 @@ def _header(path: Path, changed: int) -> tuple[dict, dict]:
 
 @functools.lru_cache(maxsize=32)
 def _weights(path: Path, changed: int) -> Weights:
-    return on_device(read_weights(path))
+    return on_devices(read_weights(path))
