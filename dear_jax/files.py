@@ -40,6 +40,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
             pass  # Its folder cannot be read either; the error above says so.
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file (UTF-8); a file of that name is replaced whole.
+
+    Raises:
+      InputError: if it cannot be written.
+    """
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def _usual_mode(path: Path) -> int:
     """The mode of a new file at `path`; leaves none there."""
     # Asking the umask itself would change it for other threads for a moment.

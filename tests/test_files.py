@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from dear_jax.errors import InputError
-from dear_jax.files import replacing
+from dear_jax.files import replacing, write_text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights as POSIX has them")
@@ -38,3 +38,15 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path):
         pass  # Nothing was written.
     assert (tmp_path / "x").read_text() == "old"
     assert list(tmp_path.iterdir()) == [tmp_path / "x"]
+
+
+def test_an_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "table.txt"
+    write_text(path, "old")
+    monkeypatch.setattr("os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(path, "new")
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

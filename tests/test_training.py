@@ -13,9 +13,9 @@ import pytest
 from tiny import tiny_config
 
 import dear_jax
-from dear_jax import sheet
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
+from dear_jax.figures import sheet
 from dear_jax.registry import build, init_variables
 from dear_jax.training import log as log_module
 from dear_jax.training.loop import train

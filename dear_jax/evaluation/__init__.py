@@ -1,6 +1,8 @@
-"""Measuring restorers by the published protocol.
+"""Measuring systems by the published protocol.
 
-`metrics` compares images, `protocol` says which inputs are restored, `classical`
-is the row to beat, `evaluate` scores systems on cases, `report` makes tables and
-JSON of the scores. This module imports none of them.
+`protocol` says which damaged photos are restored, `batches` brings them in batches,
+`evaluate` restores and scores them, `journal` and `gallery` keep scores and pictures,
+`measuring` does that for one system after the other. `per_photo`, `statistics` and
+`estimates` say how sure a mean is. `by_scale` and `report` are run_eval.py --scale;
+--table is `dear_jax.tables`.
 """

@@ -1,7 +1,8 @@
 """Pictures of results for people: contact sheets, shown holes and heat maps.
 
 Everything in and out is uint8 [H, W, 3] RGB, except masks, bool [H, W] with
-True = missing, and maps, float [H, W] in [0, 1].
+True = missing, and maps, float [H, W] in [0, 1]. The last functions are for making
+other sheets: Pillow images of photos and of words, put beside and below each other.
 """
 
 import functools
@@ -40,8 +41,8 @@ def contact_sheet(
     """
     _check_counts(rows, titles, captions)
     gap, text = max(2, cell // 32), max(9, cell // 14)
-    font = ImageFont.load_default(size=text)
-    small = ImageFont.load_default(size=max(8, round(0.8 * text)))
+    font = typeface(text)
+    small = typeface(max(8, round(0.8 * text)))
     lines = [line for caption in captions or () for line in caption.split("\n")]
     margin = round(max((small.getlength(line) for line in lines), default=0))
     left, top = gap + (margin and margin + gap), 2 * gap + round(1.3 * text)
@@ -50,7 +51,7 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for j, title in enumerate(titles):
         middle = (left + j * (cell + gap) + cell / 2, top - gap)
-        draw.text(middle, _shortened(title, font, cell), INK, font, anchor="ms")
+        draw.text(middle, shortened(title, font, cell), INK, font, anchor="ms")
     for i, row in enumerate(rows):
         y = top + i * (cell + gap)
         if captions:
@@ -107,17 +108,7 @@ def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
     """The picture scaled so that its longer side is the cell's."""
     longest = max(picture.shape[:2])
     height, width = (max(1, round(side * cell / longest)) for side in picture.shape[:2])
-    sampling = Image.Resampling
-    chosen = sampling.NEAREST if longest <= cell else sampling.LANCZOS
-    return Image.fromarray(picture).resize((width, height), chosen)
-
-
-def _shortened(text: str, font, width: float) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+    return resized(picture, (height, width))
 
 
 def _check_counts(rows, titles, captions) -> None:
@@ -128,3 +119,126 @@ def _check_counts(rows, titles, captions) -> None:
             )
     if captions is not None and len(captions) != len(rows):
         raise ValueError(f"{len(captions)} captions for {len(rows)} rows")
+
+
+def resized(
+    picture: np.ndarray,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """Brings a picture, or a part of it, to `size` = (h, w).
+
+    Enlarged pixels show as equal squares; reduced ones are averaged.
+
+    Args:
+      picture: uint8 [H, W, 3].
+      size: (h, w).
+      box: (top, left, bottom, right) in pixels, need not be whole; default all.
+    """
+    image, (height, width) = Image.fromarray(picture), size
+    top, left, bottom, right = box or (0, 0, *picture.shape[:2])
+    part = left, top, right, bottom
+    sampling = Image.Resampling
+    if height < bottom - top or width < right - left:
+        return image.resize((width, height), sampling.LANCZOS, part)
+    # Rounded to a fine grid first, or squares would differ by a whole pixel.
+    fine = image.resize((4 * width, 4 * height), sampling.NEAREST, part)
+    return fine.reduce(4)
+
+
+@functools.cache
+def typeface(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans at `size` pixels; unlike Pillow's own font it has arrows."""
+    import matplotlib  # which brings the font
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", size)
+
+
+def words(
+    text: str,
+    size: int,
+    colour: tuple[int, int, int] = INK,
+    bold: bool = False,
+    width: int | None = None,
+) -> Image.Image:
+    """One line of text on white, `size` pixels high letters, 1.4 `size` high in all.
+
+    Args:
+      text: what to write.
+      size: of the letters, in pixels.
+      colour: RGB.
+      bold: heavy letters.
+      width: of the image, with the text in its middle, cut if it is too long; default
+        as the text needs.
+    """
+    font = typeface(size, bold)
+    if width is not None:
+        text = shortened(text, font, width)
+    needed = width if width is not None else round(font.getlength(text)) + 1
+    image = Image.new("RGB", (needed, round(1.4 * size)), "white")
+    middle = (needed / 2, round(1.05 * size))
+    ImageDraw.Draw(image).text(middle, text, colour, font, anchor="ms")
+    return image
+
+
+def shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text, cut so that it takes at most `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def beside(images: Sequence[Image.Image], gap: int, align: float = 0) -> Image.Image:
+    """Images in a row on white: top-aligned at 0, middles at 0.5, bottoms at 1."""
+    height = max(image.height for image in images)
+    width = sum(image.width for image in images) + gap * (len(images) - 1)
+    row, x = Image.new("RGB", (width, height), "white"), 0
+    for image in images:
+        row.paste(image, (x, round((height - image.height) * align)))
+        x += image.width + gap
+    return row
+
+
+def below(images: Sequence[Image.Image], gap: int, align: float = 0) -> Image.Image:
+    """Images in a column on white: left-aligned at 0, middles at 0.5, right at 1."""
+    width = max(image.width for image in images)
+    height = sum(image.height for image in images) + gap * (len(images) - 1)
+    column, y = Image.new("RGB", (width, height), "white"), 0
+    for image in images:
+        column.paste(image, (round((width - image.width) * align), y))
+        y += image.height + gap
+    return column
+
+
+def arrow(label: str, size: int) -> Image.Image:
+    """An arrow to the right, the label's words in up to two lines above it.
+
+    The shaft is at half the height.
+
+    Args:
+      label: what the arrow stands for.
+      size: height of a line of the sheet's text, in pixels; the label's is smaller.
+    """
+    lines = [words(line, round(0.85 * size)) for line in label.split(" ", 1)]
+    above, tip = below(lines, 0, align=0.5), size // 2
+    length = max(above.width, 4 * size)
+    # Drawn large and reduced, for smooth edges.
+    fine = Image.new("RGB", (4 * length, 8 * tip), "white")
+    draw, middle = ImageDraw.Draw(fine), 4 * tip
+    end, back = 4 * length - 1, 4 * length - 6 * tip
+    draw.line((0, middle, back, middle), INK, width=6)
+    corners = [(end, middle), (back, middle - 3 * tip), (back, middle + 3 * tip)]
+    draw.polygon(corners, INK)
+    under = Image.new("RGB", (1, above.height), "white")
+    return below([above, fine.reduce(4), under], 0, align=0.5)
+
+
+def with_margin(image: Image.Image, margin: int) -> Image.Image:
+    """The image with white all around."""
+    width, height = image.width + 2 * margin, image.height + 2 * margin
+    framed = Image.new("RGB", (width, height), "white")
+    framed.paste(image, (margin, margin))
+    return framed

@@ -5,11 +5,16 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
-from dear_jax import sheet
 from dear_jax.evaluation import protocol
 from dear_jax.evaluation.evaluate import evaluate
+from dear_jax.evaluation.gallery import shown_cases
+from dear_jax.evaluation.protocol import Case
+from dear_jax.evaluation.scores import mean
+from dear_jax.figures import sheet
 from dear_jax.systems.catalogue import from_weights
 from dear_jax.weights import Weights
+
+ROWS = 6
 
 
 class Validation:
@@ -21,14 +26,13 @@ class Validation:
 
     def __init__(self, config: ml_collections.ConfigDict):
         settings = config.evaluate
-        self._cases = list(
-            protocol.cases(
-                settings.photos,
-                settings.masks,
-                settings.scale,
-                settings.limit,
-                settings.reduce,
-            )
+        self._cases = protocol.cases(
+            settings.photos,
+            settings.masks,
+            settings.scale,
+            settings.limit,
+            settings.reduce,
+            ("config.evaluate.photos", "config.evaluate.masks"),
         )
         facts = {"config": config.to_dict()}
         weights = Weights({}, config.model.to_dict(), facts)
@@ -37,34 +41,30 @@ class Validation:
     def __call__(self, variables) -> tuple[dict[str, float], np.ndarray]:
         """Returns mean psnr, ssim and l1, and the sheet, uint8 [h, w, 3]."""
         self._restorer.variables = variables
-        restored = []
+        shown = {(c.photo, c.bin): c for c in shown_cases(self._cases, ROWS)}
+        restored = {}
+
+        def keep(case: Case, output: np.ndarray) -> None:
+            if (case.photo, case.bin) in shown:
+                restored[case.photo, case.bin] = output
+
         scores = evaluate(
-            {"ema": self._restorer},
-            self._cases,
-            on_progress=lambda score, case, output: restored.append(output),
+            self._restorer, self._cases, perceptual=False, on_restored=keep
         )
-        means = {
-            metric: float(np.mean([getattr(score, metric) for score in scores]))
-            for metric in ("psnr", "ssim", "l1")
-        }
-        return means, self._draw(restored)
+        means = {metric: mean(scores, metric) for metric in ("psnr", "ssim", "l1")}
+        return means, self._draw([(case, restored[k]) for k, case in shown.items()])
 
-    def _draw(self, restored: list[np.ndarray], rows: int = 6) -> np.ndarray:
-        """Masked input | reconstruction | truth | importance map.
-
-        One row a photo, with the bins of hole ratios in turn.
-        """
-        bins = len({case.bin for case in self._cases})
-        turns = [i for i, c in enumerate(self._cases) if i % bins == c.index % bins]
+    def _draw(self, shown: list[tuple[Case, np.ndarray]]) -> np.ndarray:
+        """Masked input | reconstruction | truth | importance map, a row a photo."""
         pictures, captions = [], []
-        for i in turns[:rows]:
-            case, output = self._cases[i], restored[i]
+        for case, output in shown:
             row = [sheet.show_mask(case.image, case.mask), output, case.truth]
             importance = self._restorer.importance(case.image, case.mask)
             if importance is not None:
                 row.append(sheet.heat(importance))
             pictures.append(row)
             captions.append(f"{Path(case.photo).stem}\n{case.bin} %")
-        titles = [f"input, x{case.scale:g}", "reconstruction", "truth", "importance"]
+        scale = f"{self._cases.scale:g}"
+        titles = [f"input, x{scale}", "reconstruction", "truth", "importance"]
         titles = titles[: len(pictures[0])]
         return sheet.contact_sheet(pictures, titles, captions)

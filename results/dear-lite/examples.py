@@ -6,8 +6,8 @@ python results/dear-lite/examples.py
 from pathlib import Path
 
 import dear_jax
-from dear_jax import bundled, photo, resize, sheet
-from dear_jax.evaluation import classical
+from dear_jax import bundled, photo, resize
+from dear_jax.figures import sheet
 
 # Photo, mask, scale.
 SHOWN = (
@@ -20,7 +20,7 @@ SHOWN = (
 
 def main() -> None:
     """Restores the examples and writes the sheet beside this file."""
-    restorer = dear_jax.load()
+    classical, restorer = dear_jax.load("classical"), dear_jax.load()
     rows, captions = [], []
     for name, damage, scale in SHOWN:
         truth = photo.read_photo(bundled.PHOTOS / f"{name}.png")
@@ -29,7 +29,7 @@ def main() -> None:
         image = resize.bicubic(truth, small)
         mask = resize.nearest(photo.read_mask(bundled.MASKS / f"{damage}.png"), small)
         row = [sheet.show_mask(image, mask)]
-        row += [f(image, mask, size=size) for f in (classical.restore, restorer)]
+        row += [f(image, mask, size=size) for f in (classical, restorer)]
         rows.append([*row, truth])
         captions.append(f"x{scale}\n{small[1]} x {small[0]}\n{damage} %")
     titles = ["input", "Telea + bicubic", restorer.name, "truth"]

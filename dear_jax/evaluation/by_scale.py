@@ -1,0 +1,135 @@
+"""Systems on damaged photos, scale by scale and by hole ratio: run_eval.py --scale."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dear_jax import files, photo
+from dear_jax.errors import InputError, NoWeights
+from dear_jax.evaluation import gallery, protocol, report
+from dear_jax.evaluation.measuring import Measuring
+from dear_jax.evaluation.protocol import Cases
+from dear_jax.evaluation.scores import Score
+from dear_jax.figures import comparison
+from dear_jax.pretrained import DEFAULT, load
+from dear_jax.systems.catalogue import BASELINES, is_system, open_system
+from dear_jax.systems.restorer import Restorer
+
+CLASSICAL = "classical"
+
+
+def parse_scales(text: str) -> list[float]:
+    """Turns "1.5,2" into [1.5, 2.0].
+
+    Raises:
+      InputError: for what is no list of numbers.
+    """
+    try:
+        return sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        raise InputError(f"--scale {text}: give numbers, as in 1.5,2") from None
+
+
+def measure_scales(
+    scales: Sequence[float],
+    models: Sequence[str] | None,
+    weights: Path,
+    data: str,
+    masks: str,
+    limit: int | None,
+    out: Path,
+) -> str:
+    """Measures, and writes table.txt, scale-S.json and the sheet scale-S.png.
+
+    Args:
+      scales: each at least 1.
+      models: what --model was given; None for the bundled model.
+      weights: folder in which systems find theirs.
+      data, masks: see `protocol.cases`.
+      limit: only the first photos.
+      out: folder of results.
+
+    Returns:
+      The table, and what else was written where.
+
+    Raises:
+      InputError: for what cannot be opened, before any work where possible.
+    """
+    where = ("--data", "--masks")
+    runs = [protocol.cases(data, masks, s, limit, settings=where) for s in scales]
+    about = {"photos": f"{data} ({len(runs[0].names)})", "masks": masks}
+    loaded = [_load_systems(models, weights, run) for run in runs]
+    if loaded[0][1] and not any(set(found) - {CLASSICAL} for found, _ in loaded):
+        raise NoWeights(next(iter(loaded[0][1].values())))
+    scores, notes = [], {}
+    total = sum(
+        len(run) * len(systems) for run, (systems, _) in zip(runs, loaded, strict=True)
+    )
+    with tqdm(total=total, unit=" results") as bar:
+        measuring = Measuring(out, bar)
+        for run, (systems, remarks) in zip(runs, loaded, strict=True):
+            scores += _measure_scale(systems, run, measuring, out, about)
+            notes[run.scale] = remarks
+    table = report.format_table(scores, about, baseline=CLASSICAL, notes=notes)
+    files.write_text(out / "table.txt", table)
+    sheets = [f"sheet: {out}/scale-{scale:g}.png" for scale in scales]
+    return "\n".join([table, str(measuring.seconds), *sheets])
+
+
+def _names_of(models: Sequence[str] | None) -> list[str]:
+    """The systems asked for, the classical row first; "all" is the paper's."""
+    names = [CLASSICAL]
+    for name in filter(None, ",".join(models or [DEFAULT]).split(",")):
+        names += [DEFAULT, *BASELINES, "dear"] if name == "all" else [name]
+    return list(dict.fromkeys(names))
+
+
+def _load_systems(
+    models: Sequence[str] | None, weights: Path, cases: Cases
+) -> tuple[dict[str, Restorer], dict[str, str]]:
+    """Returns label -> system and label -> remark; one that cannot has only a remark.
+
+    A system that "all" names is run with random weights where it has none.
+    """
+    every = "all" in ",".join(models or []).split(",")
+    case = cases.of_photo(0)[0]
+    sizes = case.image.shape[:2], case.truth.shape[:2]
+    systems, remarks = {}, {}
+    for name in _names_of(models):
+        try:
+            if every and is_system(name) and name != DEFAULT:
+                system = open_system(name, weights, cases.scale)
+            else:
+                system = load(name, weights=weights)
+            system.check(*sizes)
+        except NoWeights as error:
+            remarks[name] = str(error)
+            continue
+        label = name if system.name in systems else system.name
+        label += "" if system.trained else report.UNTRAINED
+        systems[label] = system
+        used = f"weights {', '.join(system.files)}" if system.files else ""
+        remarks[label] = "; ".join(filter(None, (system.remark(*sizes), used)))
+    return systems, {name: text for name, text in remarks.items() if text}
+
+
+def _measure_scale(
+    systems: dict[str, Restorer],
+    cases: Cases,
+    measuring: Measuring,
+    out: Path,
+    about: dict[str, str],
+) -> list[Score]:
+    """Measures at one scale; writes its JSON and its sheet."""
+    shown = gallery.shown_cases(cases)
+    scores, pictures = {}, {}
+    for label, system in systems.items():
+        found = measuring.measure(system, cases, shown, label)
+        scores[label], pictures[label] = found
+    examples = comparison.examples(shown, pictures, scores)
+    every = [score for found in scores.values() for score in found]
+    name = f"scale-{cases.scale:g}"
+    report.write_json(out / f"{name}.json", every, about)
+    photo.write_photo(out / f"{name}.png", comparison.comparison_sheet(examples))
+    return every

@@ -1,0 +1,1 @@
+"""Pictures of results: `comparison` sheets of photos, `curves`, plain `sheet`s."""

@@ -1,0 +1,106 @@
+"""A filled table for programs, as CSV and JSON, in full precision."""
+
+import csv
+import io
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from dear_jax.evaluation.estimates import Estimate
+from dear_jax.evaluation.scores import Score
+from dear_jax.tables import layout
+from dear_jax.tables.filled import Filled, measures
+from dear_jax.tables.paper import DASH
+
+
+def to_csv(filled: Filled) -> str:
+    """One line per row, dataset, scale and metric, numbers in full precision.
+
+    Differences are the reference row's mean - this row's, on the images of both.
+    What is not there is empty.
+    """
+    records = list(_records(filled))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, records[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def to_json(
+    filled: Filled, scores: Mapping[tuple[str, str, float], Sequence[Score]]
+) -> str:
+    """All of the table and of every image, as JSON.
+
+    Args:
+      filled: the table.
+      scores: what it was filled with: (label, dataset, scale) -> scores.
+
+    Numbers that JSON cannot hold are text: "inf", "-inf", "nan".
+    """
+    table = filled.table
+    head = {
+        "table": table.number,
+        "title": table.title,
+        "about": filled.about,
+        "masked": table.masked,
+        "paper_photos": filled.paper_photos,
+        "remarks": table.remarks,
+        "notes": filled.notes,
+    }
+    images = [
+        {"row": label, "dataset": dataset, **score.to_row()}
+        for (label, dataset, _), listed in scores.items()
+        for score in listed
+    ]
+    # A cell or an image a line: such files are read by people, too.
+    parts = [f'"{key}": {_json(value)}' for key, value in head.items()]
+    for key, items in (("cells", _records(filled)), ("images", images)):
+        parts.append(f'"{key}": [\n' + ",\n".join(map(_json, items)) + "\n]")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _records(filled: Filled) -> Iterator[dict[str, Any]]:
+    """What CSV has lines of: all that is known of a row at a scale by a metric."""
+    table, comparisons = filled.table, layout.by_cell(filled)
+    for row in filled.rows:
+        for dataset, scale in itertools.product(table.datasets, table.scales):
+            for metric in measures(table, scale):
+                key = (row.label, dataset, scale, metric)
+                found = comparisons.get(key)
+                yield {
+                    "table": table.number,
+                    "row": row.label,
+                    "system": row.system,
+                    "in_paper": row in table.rows,
+                    "dataset": dataset,
+                    "scale": scale,
+                    "metric": metric,
+                    "paper": table.printed.get(key, DASH),
+                    **_estimate(filled.cells.get(key)),
+                    "reference": found and found.reference,
+                    "difference": found and found.difference,
+                    "difference_low": found and found.low,
+                    "difference_high": found and found.high,
+                    "p": found and found.p,
+                }
+
+
+def _estimate(cell: Estimate | None) -> dict[str, Any]:
+    names = [field.name for field in fields(Estimate)]
+    return {name: getattr(cell, name, None) for name in names}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_speakable(value), ensure_ascii=False, allow_nan=False)
+
+
+def _speakable(value: Any) -> Any:
+    """Replaces numbers that JSON cannot hold by their text, in a flat mapping."""
+    if isinstance(value, dict):
+        return {key: _speakable(item) for key, item in value.items()}
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite else str(value)

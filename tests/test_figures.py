@@ -1,0 +1,220 @@
+"""Laws of the qualitative figures: where is enlarged, and what stands where."""
+
+import numpy as np
+import pytest
+
+from dear_jax import resize
+from dear_jax.evaluation.protocol import Case
+from dear_jax.figures import comparison, sheet
+from dear_jax.figures.comparison import Example, Stages
+from dear_jax.figures.zoom import COLOURS, Box, enlarged, with_boxes, zoom_boxes
+
+CELL = 64
+
+
+def photo(size=(48, 48), seed=0):
+    return np.random.default_rng(seed).integers(0, 200, (*size, 3), np.uint8)
+
+
+def case(size=(48, 48), scale=4, missing=True):
+    truth = photo(size)
+    small = tuple(round(side / scale) for side in size)
+    mask = np.zeros(small, bool)
+    mask[: small[0] // 2, : small[1] // 3] = missing
+    image = np.where(mask[..., None], np.uint8(0), resize.bicubic(truth, small))
+    return Case(0, "photo.png", truth, image, mask, scale, "10-20", "a.png")
+
+
+def flat(colour, size=(48, 48)):
+    return np.full((*size, 3), colour, np.uint8)
+
+
+def places(drawn, colour):
+    """Corners (top, left) of the first and last pixel of a colour."""
+    rows, columns = np.nonzero((drawn == np.array(colour, np.uint8)).all(-1))
+    assert rows.size, f"{colour} is not in the sheet"
+    return (rows.min(), columns.min()), (rows.max(), columns.max())
+
+
+def colours_of(count):
+    """Colours that no other part of a sheet has."""
+    return [(7 * i + 3, 255 - 5 * i, 111) for i in range(count)]
+
+
+def covered(box, size):
+    rows, columns = (
+        slice(box.top, box.top + box.side),
+        slice(box.left, box.left + box.side),
+    )
+    field = np.zeros(size, int)
+    field[rows, columns] = 1
+    assert field.sum() == box.side**2, "the box leaves the photo"
+    return field
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (2, 2), (11, 11), (11, 90), (48, 48), (90, 64), (256, 256)]
+)
+@pytest.mark.parametrize("ratio", [0, 0.3, 1])
+def test_boxes_lie_inside_the_photo_and_apart(size, ratio):
+    mask = np.random.default_rng(1).random(size) < ratio
+    boxes = zoom_boxes(photo(size), mask, count=3)
+    assert 1 <= len(boxes) <= 3
+    assert sum(covered(box, size) for box in boxes).max() == 1
+
+
+def test_usual_photos_have_room_for_two_boxes_away_from_the_sides():
+    for box in zoom_boxes(photo((64, 64)), np.zeros((64, 64), bool)):
+        assert 1 <= box.top and box.top + box.side <= 63
+        assert 1 <= box.left and box.left + box.side <= 63
+    assert len(zoom_boxes(photo((64, 64)), np.zeros((64, 64), bool))) == 2
+
+
+def test_first_box_is_in_the_hole_and_second_on_the_known_detail():
+    truth, mask = flat(100, (96, 96)), np.zeros((96, 96), bool)
+    mask[20:50, 10:40] = True
+    truth[60:80, 60:80] = photo((20, 20))
+    hole, detail = zoom_boxes(truth, mask)
+    assert mask[covered(hole, mask.shape) > 0].mean() >= 0.9
+    inside = covered(detail, mask.shape)[60:80, 60:80].sum()
+    assert inside == detail.side**2
+
+
+def test_of_equally_missing_places_the_one_with_detail_is_enlarged():
+    truth, mask = flat(100, (96, 96)), np.ones((96, 96), bool)
+    truth[30:46, 50:66] = photo((16, 16))
+    (box,) = zoom_boxes(truth, mask, count=1)
+    assert covered(box, mask.shape)[30:46, 50:66].sum() == box.side**2
+
+
+def test_pixels_under_holes_do_not_count_as_known_detail():
+    truth, mask = flat(100, (96, 96)), np.zeros((96, 96), bool)
+    mask[:, :48] = True
+    truth[:, :48] = photo((96, 48))
+    truth[40:56, 70:86] = 100 + photo((16, 16)) // 100
+    detail = zoom_boxes(truth, mask)[1]
+    assert covered(detail, mask.shape)[40:56, 70:86].sum() == detail.side**2
+
+
+def test_enlarged_parts_are_the_pixels_of_the_box():
+    picture, box = photo(), Box(8, 16, 8)
+    part = np.asarray(enlarged(picture, [box], 48, 80)[0])
+    exact = picture[8:16, 16:24].repeat(10, 0).repeat(10, 1)
+    np.testing.assert_array_equal(part[2:-2, 2:-2], exact[2:-2, 2:-2])
+    assert (part[0] == COLOURS[0]).all() and (part[:, -1] == COLOURS[0]).all()
+
+
+def test_the_same_part_is_cut_from_pictures_of_any_size():
+    small = photo((12, 12))
+    large, box = small.repeat(4, 0).repeat(4, 1), [Box(4, 24, 16)]
+    for picture in (small, large):
+        part = np.asarray(enlarged(picture, box, 48, 80)[0])
+        np.testing.assert_array_equal(part[40, 40], small[3, 8])
+
+
+def test_frames_cover_nothing_of_what_they_frame():
+    picture = photo()
+    drawn = np.asarray(with_boxes(picture, (48, 48), [Box(8, 16, 8)], 48))
+    np.testing.assert_array_equal(drawn[8:16, 16:24], picture[8:16, 16:24])
+    assert (drawn[7, 16:24] == COLOURS[0]).all()
+    assert (drawn[8:16, 24] == COLOURS[0]).all()
+
+
+def test_enlarged_pixels_are_equal_squares_up_to_mixed_borders():
+    board = np.indices((5, 5)).sum(0)[..., None].repeat(3, -1).astype(np.uint8) * 20
+    drawn = np.asarray(sheet.resized(board, (33, 33)))
+    centres = np.round((np.arange(5) + 0.5) * 33 / 5 - 0.5).astype(int)
+    np.testing.assert_array_equal(drawn[np.ix_(centres, centres)], board)
+
+
+@pytest.mark.parametrize("count", [1, 5, 20])
+def test_comparison_shows_every_output_once_in_reading_order(count):
+    colours = colours_of(count)
+    outputs = {f"system {i}": flat(colour) for i, colour in enumerate(colours)}
+    drawn = comparison.comparison_sheet([Example(case(), outputs)], cell=CELL)
+    found = [places(drawn, colour) for colour in colours]
+    starts = [start for start, _ in found]
+    assert starts == sorted(starts)
+    # Each stands in its own column of one line: CELL wide, in one piece.
+    assert all(end[1] - start[1] == CELL - 1 for start, end in found)
+    corner = places(drawn, sheet.HOLE_COLOUR)[0]
+    assert corner[0] == starts[0][0] and corner[1] < starts[0][1]
+    lines = len({start[0] for start in starts})
+    assert lines == -(-(count + 2) // comparison.WIDEST)
+
+
+@pytest.mark.parametrize("size", [(48, 80), (80, 48), (12, 12), (48, 200)])
+def test_photos_of_any_shape_and_without_holes_are_shown(size):
+    one = case(size, scale=2, missing=False)
+    drawn = comparison.comparison_sheet([Example(one, {"a": one.truth})], cell=CELL)
+    assert drawn.dtype == np.uint8 and drawn.shape[-1] == 3
+    assert (drawn[0] == 255).all() and (drawn[:, -1] == 255).all()
+    stages = comparison.stages_sheet(one, [Stages("a", None, one.truth)], cell=CELL)
+    assert (stages[0] == 255).all() and (stages[:, -1] == 255).all()
+
+
+def test_another_example_is_another_block_of_the_same_kind():
+    one = Example(case(), {"a": flat(9), "b": flat(8)})
+    single = comparison.comparison_sheet([one], cell=CELL)
+    double = comparison.comparison_sheet([one, one], cell=CELL)
+    margin = CELL // 16
+    block = single[margin:-margin]
+    height = block.shape[0]
+    np.testing.assert_array_equal(double[margin : margin + height], block)
+    np.testing.assert_array_equal(double[-margin - height : -margin], block)
+
+
+def test_outputs_do_not_move_the_boxes():
+    def boxes_drawn(output):
+        example = Example(case(), {"a": output})
+        drawn = comparison.comparison_sheet([example], cell=CELL)
+        return (drawn == np.array(COLOURS[1], np.uint8)).all(-1)
+
+    np.testing.assert_array_equal(boxes_drawn(flat(50)), boxes_drawn(photo(seed=3)))
+
+
+def test_psnr_is_written_only_where_it_is_given():
+    def drawn(**given):
+        example = Example(case(), {"a": flat(50)}, **given)
+        return comparison.comparison_sheet([example], cell=CELL)
+
+    plain, other = drawn(), drawn(psnr={"another": 20.0})
+    np.testing.assert_array_equal(plain, other)
+    noted = drawn(psnr={"a": 20.0})
+    rows, columns = np.nonzero((noted != plain).any(-1))
+    (top, left), (_, right) = places(plain, (50, 50, 50))
+    assert rows.size and rows.max() < top
+    assert left <= columns.min() and columns.max() <= right
+
+
+def test_comparison_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no examples"):
+        comparison.comparison_sheet([])
+
+
+def test_stages_stand_in_order_and_are_enlarged_below():
+    one, colours = case(), colours_of(5)
+    filled, result, holes, other, single = (flat(c) for c in colours)
+    chains = [
+        Stages("misf+elan", filled[:12, :12], result),
+        Stages("elan+misf", holes, other),
+        Stages("dear", None, single),
+    ]
+    drawn = comparison.stages_sheet(one, chains, cell=CELL)
+    found = [places(drawn, colour) for colour in colours]
+    (b1, b2, c1, c2, d), ends = zip(*found, strict=True)
+    height = drawn.shape[0]
+    assert b2[0] < b1[0] < c1[0] == c2[0] == d[0]  # small ones stand at mid-height
+    # The last columns of pictures end where the sheet does, and so do enlarged parts.
+    assert ends[1][1] == ends[4][1] == drawn.shape[1] - 1 - 2 * (CELL // 32)
+    below = drawn[int(0.65 * height) :]
+    lefts = [places(below, colour)[0][1] for colour in colours]
+    assert lefts == sorted(set(lefts))
+
+
+def test_stages_can_be_many_or_of_one_size():
+    one = case(scale=1)
+    way = Stages("a", flat(30), flat(40))
+    few = comparison.stages_sheet(one, [way], cell=CELL)
+    many = comparison.stages_sheet(one, [way] * 7, cell=CELL)
+    assert many.shape[0] > few.shape[0] and many.shape[1] >= few.shape[1]
