@@ -19,6 +19,7 @@ from dear_jax.evaluation.batches import Batch
 from dear_jax.evaluation.journal import Journal
 from dear_jax.evaluation.protocol import Case, Cases
 from dear_jax.evaluation.scores import METRICS, PASTED, Score
+from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import spread
 from dear_jax.systems.restorer import Restorer
 
@@ -190,7 +191,7 @@ def _measure(
 def _measures(perceptual: bool):
     measured = METRICS if perceptual else METRICS[:-1]
 
-    @jax.jit
+    @compiled
     def measure(outputs: jax.Array, truths: jax.Array) -> dict[str, jax.Array]:
         pair = [x.astype(jnp.float32) / 255 for x in (outputs, truths)]
         return {metric: getattr(metrics, metric)(*pair) for metric in measured}

@@ -11,7 +11,7 @@ _WITHOUT_YNN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def compiled(function: Callable) -> Callable:
-    """`jax.jit` for upscalers and inpainters."""
+    """`jax.jit` for upscalers, inpainters and the networks of metrics."""
     return jax.jit(function, compiler_options=_options())
 
 
