@@ -30,7 +30,7 @@ _KINDS = {
 
 Each has its number in its name: 0.jpg, 00000.png, imgHQ00000.png. 2,000 are for
 testing, those listed in data_prep/celebahq_test.txt. In a copy that counts from 1 to
-30000, image 1 is taken for number 0.
+30000, image 1 is taken for number 0; where images are missing, say --first.
 """,
     "ffhq": """FFHQ as its owners ship it: images1024x1024/00000/00000.png and so on.
 
@@ -53,6 +53,12 @@ The sha256 of an image's path in the folder decides its split, so an image keeps
 split when others are added.
 """,
 }
+# Of photos and of masks.
+_SIDE = (
+    "reduce the centre square to this side by bicubic; without it, or where nothing "
+    "changes, the file's bytes are kept",
+    "reduce the centre square to this side by nearest neighbour, as PNG",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,37 +108,31 @@ def _parser() -> argparse.ArgumentParser:
 def _add_options(parser: argparse.ArgumentParser, kind: str) -> None:
     add = parser.add_argument
     flag = {"action": "store_true"}
+    count = workers.usual_count()
     if kind in TFDS_BUILDERS:
-        builder = TFDS_BUILDERS[kind]
-        text = f"SOURCE is the TFDS dataset {builder}, prepared in ArrayRecord"
-        add("--tfds", **flag, help=text)
+        tfds = f"SOURCE is the TFDS dataset {TFDS_BUILDERS[kind]}, in ArrayRecord"
+        add("--tfds", **flag, help=tfds)
     if kind in COUNTS:
-        text = "accept other numbers of images than the owners ship"
-        add("--incomplete", **flag, help=text)
+        add("--incomplete", **flag, help="accept fewer images than the owners ship")
+    if kind == "celebahq":
+        first = "number of the copy's first image, 0 or 1, if it lacks images"
+        add("--first", type=int, metavar="N", help=first)
     if kind == "masks":
         add("--invert", **flag, help="black is missing; the records have it white")
-        text = "share for testing (0.1)"
-        add("--test", type=float, default=0.1, metavar="SHARE", help=text)
-        text = "reduce the centre square to this side by nearest neighbour, as PNG"
-    else:
-        text = "reduce the centre square to this side by bicubic; without it, or where "
-        text += "nothing changes, the file's bytes are kept"
-    if kind == "folder":
-        add("--test", type=float, metavar="SHARE", help="share for testing (0)")
-    add("--side", type=int, metavar="PIXELS", help=text)
+    if kind in ("masks", "folder"):
+        share = 0.1 if kind == "masks" else 0.0
+        help_ = f"share for testing ({share:g})"
+        add("--test", type=float, default=share, metavar="SHARE", help=help_)
+    add("--side", type=int, metavar="PIXELS", help=_SIDE[kind == "masks"])
     if kind != "masks":
-        text = "of reduced images: JPEG 1 ... 100, or 0 for PNG (95)"
-        add("--quality", type=int, metavar="Q", help=text)
-    size = parser.add_mutually_exclusive_group()
-    text = "images in one shard, at most (1000; more in sets of over 500,000)"
-    size.add_argument("--per-shard", type=int, metavar="N", help=text)
-    text = "shards of each split (and bin), instead"
-    size.add_argument("--shards", type=int, metavar="N", help=text)
-    count = workers.usual_count()
-    text = f"processes (as many as cores: {count})"
-    add("--workers", type=int, default=count, metavar="N", help=text)
-    text = "leave out what cannot be read, listed in OUT/left_out.txt"
-    add("--skip-unreadable", **flag, help=text)
+        quality = "of reduced images: JPEG 1 ... 100, or 0 for PNG, lossless (0)"
+        add("--quality", type=int, metavar="Q", help=quality)
+    per_shard = "images in one shard, at most (1000; more in sets of over 500,000)"
+    add("--per-shard", type=int, metavar="N", help=per_shard)
+    processes = f"processes (as many as cores: {count})"
+    add("--workers", type=int, default=count, metavar="N", help=processes)
+    skip = "leave out what is damaged, no image or too small; see OUT/left_out.txt"
+    add("--skip-unreadable", **flag, help=skip)
 
 
 if __name__ == "__main__":

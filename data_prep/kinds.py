@@ -40,16 +40,24 @@ _PLACES_FOLDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of a set: its split, name, size in bytes and place in the source."""
+    """One image of a set: its split, name, size in bytes and place in the source.
+
+    `version` changes when the file does, even if its size stays.
+    """
 
     split: str
     name: str
     size: int
     where: Any
+    version: int = 0
 
 
 def members(
-    kind: str, files: Sequence[File], share: float = 0.0, incomplete: bool = False
+    kind: str,
+    files: Sequence[File],
+    share: float = 0.0,
+    incomplete: bool = False,
+    first: int | None = None,
 ) -> list[Member]:
     """Chooses the files that belong to a set, and their splits.
 
@@ -58,18 +66,20 @@ def members(
       files: what there is, in any order.
       share: of the images for testing; for "masks" and "folder".
       incomplete: accept other numbers of images than those in `COUNTS`.
+      first: 0 or 1, the number that CelebA-HQ counts from; None if its images tell.
 
     Returns:
       The members by split ("train" first) and sorted by name as in a folder.
 
     Raises:
       InputError: if there is none, a name says nothing or two say the same, or their
-        number is not what the owners ship.
+        number is not what the owners ship, or CelebA-HQ does not tell what it counts
+        from.
     """
     if not files:
         raise InputError("holds no image")
     if kind == "celebahq":
-        chosen = _celebahq(files)
+        chosen = _celebahq(files, incomplete, first)
     elif kind == "ffhq":
         chosen = _ffhq(files)
     elif kind == "places365":
@@ -82,11 +92,23 @@ def members(
     return sorted(chosen, key=lambda m: (order[m.split], m.name.split("/")))
 
 
-def _celebahq(files: Sequence[File]) -> Iterable[Member]:
+def _celebahq(
+    files: Sequence[File], incomplete: bool, first: int | None
+) -> Iterable[Member]:
     files = _below(files, "CelebA-HQ-img")
     numbered = _numbered(files)
-    if splits.CELEBAHQ_IMAGES in numbered and 0 not in numbered:
-        # Some copies count from 1.
+    if 0 in numbered:
+        if first == 1:
+            raise InputError(f"{numbered[0].name}: has number 0; use --first 0")
+    elif first is None and splits.CELEBAHQ_IMAGES in numbered:
+        first = 1
+    elif first is None and incomplete:
+        # Counted wrongly, images of the one split would go to the other.
+        raise InputError(
+            "holds no image 0, and some copies of CelebA-HQ count from 1; say with "
+            "--first 0 or --first 1 which number the first image has there"
+        )
+    if first == 1:
         numbered = {number - 1: file for number, file in numbered.items()}
     return _split(numbered, splits.CELEBAHQ_IMAGES, splits.celebahq_split)
 
@@ -102,7 +124,7 @@ def _split(numbered: dict[int, File], count: int, law) -> list[Member]:
             f"{numbered[largest].name}: numbers end at {count - 1}; "
             "is this another set of images?"
         )
-    return [Member(law(n), f.name, f.size, f.where) for n, f in numbered.items()]
+    return [_member(law(n), f.name, f) for n, f in numbered.items()]
 
 
 def _places365(files: Sequence[File]) -> list[Member]:
@@ -118,7 +140,7 @@ def _places365(files: Sequence[File]) -> list[Member]:
                 f"{seen[key]} and {file.name} are the same image; keep one size"
             )
         seen[key] = file.name
-        chosen.append(Member(*key, file.size, file.where))
+        chosen.append(_member(*key, file))
     if not chosen:
         raise InputError(
             "holds none of the folders train and val, data_256 and val_256, "
@@ -138,7 +160,11 @@ def _hashed(files: Iterable[File], share: float, by_file_name: bool) -> list[Mem
         hashed = name.rpartition("/")[2] if by_file_name else name
         return splits.split_by_hash(hashed, share)
 
-    return [Member(split(f.name), f.name, f.size, f.where) for f in files]
+    return [_member(split(f.name), f.name, f) for f in files]
+
+
+def _member(split: str, name: str, file: File) -> Member:
+    return Member(split, name, file.size, file.where, file.version)
 
 
 def _below(files: Sequence[File], *folders: str) -> Sequence[File]:

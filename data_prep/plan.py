@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_prep.images import Recipe
 from data_prep.kinds import Member
-from data_prep.shards import Job
+from data_prep.records import Recipe
+from data_prep.writing import Job
 from dear_jax.errors import InputError
 
-# By default; readers keep shards open, and 1024 open files are a common limit.
 IN_ONE_SHARD = 1000
 USUAL_SHARDS = 500
 MOST_SHARDS = 99_999
@@ -25,12 +24,12 @@ class Options:
     """
 
     side: int | None = None
-    quality: int = 95
-    shards: int | None = None
+    quality: int | None = None
     per_shard: int | None = None
     workers: int = 1
     skip_unreadable: bool = False
     incomplete: bool = False
+    first: int | None = None
     tfds: bool = False
     test: float = 0.0
     invert: bool = False
@@ -39,10 +38,10 @@ class Options:
         for name, low, high in (
             ("side", 1, 65535),
             ("quality", 0, 100),
-            ("shards", 1, MOST_SHARDS),
             ("per_shard", 1, None),
             ("workers", 1, 1024),
             ("test", 0, 1),
+            ("first", 0, 1),
         ):
             value = getattr(self, name)
             if value is None or low <= value and (high is None or value <= high):
@@ -50,10 +49,14 @@ class Options:
             option = f"--{name.replace('_', '-')}"
             limits = f"at least {low}" if high is None else f"from {low} to {high}"
             raise InputError(f"{option} {value}: must be {limits}")
+        if self.quality is not None and self.side is None:
+            raise InputError(
+                f"--quality {self.quality}: is of reduced images; add --side"
+            )
 
     def recipe(self, kind: str) -> Recipe:
         """Returns how records are made."""
-        return Recipe(kind == "masks", self.side, self.quality, self.invert)
+        return Recipe(kind == "masks", self.side, self.quality or 0, self.invert)
 
 
 def settings(kind: str, options: Options, members: Sequence[Member]) -> dict[str, Any]:
@@ -68,19 +71,17 @@ def settings(kind: str, options: Options, members: Sequence[Member]) -> dict[str
         digest.update(row.encode("utf-8", "surrogateescape"))
     values = {"kind": kind, "side": options.side}
     if options.side and kind != "masks":
-        values["quality"] = options.quality
+        values["quality"] = options.quality or 0
     if kind in ("masks", "folder"):
         values["test"] = float(options.test)
     if kind == "masks":
         values["invert"] = options.invert
-    values |= {"shards": options.shards, "per_shard": options.per_shard}
+    values["per_shard"] = options.per_shard
     return values | {"images": len(members), "images_sha256": digest.hexdigest()}
 
 
 def _count(images: int, options: Options) -> int:
     """Returns the number of shards for so many images of one folder."""
-    if options.shards is not None:
-        return min(options.shards, images)
     if options.per_shard is not None:
         return min(-(-images // options.per_shard), MOST_SHARDS)
     return min(-(-images // IN_ONE_SHARD), USUAL_SHARDS)
@@ -114,7 +115,7 @@ def jobs(
     Args:
       groups: folder below the set's -> its members in order.
       stem: first part of the shards' names.
-      options: says how many shards, or images in one.
+      options: says how many images are in one.
 
     Returns:
       The shards to write, in the order of the groups.

@@ -1,19 +1,20 @@
 """Makes a prepared set: from the source to manifest.json, or from where it stopped."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from data_prep import masks, plan, workers
+from data_prep import measuring, plan, workers
 from data_prep.kinds import TFDS_BUILDERS, Member, members
 from data_prep.plan import Options
-from data_prep.progress import progress
-from data_prep.shards import Job, Written, same_file, write_shard
 from data_prep.sources import open_source
 from data_prep.tfds_source import TfdsSource
+from data_prep.workers import progress
 from data_prep.workspace import Workspace, workspace
+from data_prep.writing import Job, Written, same_file, write_shard
 from dear_jax.data import manifest
 from dear_jax.data.manifest import Manifest, Shard
 from dear_jax.errors import InputError
@@ -45,24 +46,27 @@ def prepare(
     Raises:
       InputError: for what the user can mend. What is finished stays.
     """
-    out = out.absolute()
+    out = Path(os.path.abspath(out))
     if options.tfds:
         reader = TfdsSource(source, TFDS_BUILDERS[kind])
     else:
         reader = open_source(source)
     try:
-        chosen = members(kind, reader.files(), options.test, options.incomplete)
+        chosen = members(
+            kind, reader.files(), options.test, options.incomplete, options.first
+        )
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     settings = plan.settings(kind, options, chosen)
+    # Before the lock is taken, which needs a place that can be written.
+    if made := _finished(out, settings, say):
+        return made
     with workspace(out) as space:
-        if (out / manifest.NAME).exists():
-            made = _check_finished(out, settings)
-            say(f"{out}: was finished before; every shard is still as it was written")
-        else:
-            run = _Run(kind, reader, options, space, say)
-            made = Manifest(str(source), settings, run.shards(chosen))
-            manifest.write_manifest(out, made)
+        if made := _finished(out, settings, say):
+            return made
+        run = _Run(kind, reader, options, space, say)
+        made = Manifest(str(source), settings, run.shards(chosen))
+        manifest.write_manifest(out, made)
     return made
 
 
@@ -80,7 +84,9 @@ class _Run:
             groups, left_out = self._bins(chosen)
         else:
             groups, left_out = _by_split(chosen), []
-        jobs = plan.jobs(groups, self._space.out.name, self._options)
+        # Readers pass over hidden files.
+        stem = self._space.out.name.lstrip(".") or "set"
+        jobs = plan.jobs(groups, stem, self._options)
         written = self._reusable(jobs)
         self._space.remove_shards_but(written.keys())
         self._write(jobs, written)
@@ -90,18 +96,21 @@ class _Run:
         if not any(shard.records for shard in shards):
             raise InputError("no image is left to write; see the lines above")
         self._list(left_out + bad)
+        if self._kind == "masks":
+            for line in measuring.empty_bins(shards, self._options.test):
+                self._say(line)
         return shards
 
     def _bins(
         self, chosen: Sequence[Member]
     ) -> tuple[dict[str, list[Member]], list[str]]:
         """Measures the masks; returns their groups, and lines on those in none."""
-        ratios = masks.measure(
+        ratios = measuring.measure(
             self._reader, self._recipe, chosen, self._options.workers, self._space
         )
         bad = [ratio for ratio in ratios if isinstance(ratio, str)]
         self._refuse(bad)
-        groups, others = masks.group(chosen, ratios)
+        groups, others = measuring.group(chosen, ratios)
         outside = [
             f"{self._reader.place(member.where)}: hole ratio outside all bins"
             for member in others
@@ -151,8 +160,9 @@ class _Run:
                 if result.bad and not self._options.skip_unreadable:
                     result.partial.unlink()
                     continue
-                self._space.move_in(result.partial, job.path)
+                # In this order no shard lies in the set that nobody knows of.
                 self._space.keep(job.key(self._recipe), result.values())
+                self._space.move_in(result.partial, job.path)
 
     def _refuse(self, bad: Sequence[str]) -> None:
         """Names the files that cannot be used; they end the run unless skipped."""
@@ -181,15 +191,30 @@ def _by_split(chosen: Sequence[Member]) -> dict[str, list[Member]]:
     return groups
 
 
-def _check_finished(out: Path, settings: dict[str, Any]) -> Manifest:
-    """Returns the manifest of a finished set after reading all its shards.
+def _finished(
+    out: Path, settings: dict[str, Any], say: Callable[[str], None]
+) -> Manifest | None:
+    """Returns the manifest of a finished set after reading all its shards, or None.
 
     Raises:
       InputError: if it was made otherwise than is asked for now, or is damaged.
     """
-    made = manifest.read_manifest(out)
+    try:
+        if not (out / manifest.NAME).exists():
+            return None
+        made = manifest.read_manifest(out)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be looked at ({error.strerror}); choose another folder"
+        ) from None
+    except InputError as error:
+        reason = str(error).partition(";")[0]
+        raise InputError(
+            f"{reason}; remove {out} and run the same command again, or choose "
+            "another folder"
+        ) from None
     if how := plan.difference(made.settings, settings):
-        raise InputError(f"{out}: {how}; remove it or choose another folder")
+        raise InputError(f"{out}: {how}; remove {out} or choose another folder")
     images = sum(len(shard.records) for shard in made.shards)
     with progress(images, "checking finished shards") as bar:
         for shard in made.shards:
@@ -199,4 +224,5 @@ def _check_finished(out: Path, settings: dict[str, Any]) -> Manifest:
                     f"finished; remove {out} and run the same command again"
                 )
             bar.update(len(shard.records))
+    say(f"{out}: was finished before; every shard is still as it was written")
     return made

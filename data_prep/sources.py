@@ -13,16 +13,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dear_jax import photo
-from dear_jax.errors import InputError
+from dear_jax.errors import InputError, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An image: its path in the source, its size in bytes, and how to ask for it."""
+    """An image: its path in the source, its size in bytes, and how to ask for it.
+
+    `version` changes when the file does, even if its size stays.
+    """
 
     name: str
     size: int
     where: Any
+    version: int = 0
 
 
 def open_source(path: Path) -> "FolderSource | ZipSource":
@@ -31,11 +35,19 @@ def open_source(path: Path) -> "FolderSource | ZipSource":
     Raises:
       InputError: if there is neither at `path`.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return FolderSource(path)
-    if path.is_file() and zipfile.is_zipfile(path):
-        return ZipSource(path)
-    what = "neither a folder nor a .zip archive" if path.exists() else "no such source"
+    if ".tar" in path.suffixes[-2:] or path.suffix in (".tgz", ".tbz2", ".txz"):
+        raise InputError(f"{path}: unpack it first, then give its folder")
+    try:
+        if path.is_file() and zipfile.is_zipfile(path):
+            return ZipSource(path)
+        there = path.exists()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be looked at ({error.strerror}); make it readable"
+        ) from None
+    what = "neither a folder nor a .zip archive" if there else "no such source"
     raise InputError(
         f"{path}: {what} (looked from {Path.cwd()}); give a folder of images"
     )
@@ -54,7 +66,7 @@ class FolderSource:
           InputError: if a folder or a file may not be looked at.
         """
         return [
-            File(name, self._size(name), name)
+            File(name, *self._facts(name))
             for name in photo.names_below(self._folder, photo.SUFFIXES)
         ]
 
@@ -70,11 +82,15 @@ class FolderSource:
         """Returns the path of a file."""
         return str(self._folder / where)
 
-    def _size(self, name: str) -> int:
+    def _facts(self, name: str) -> tuple[int, str, int]:
         try:
-            return os.stat(self._folder / name).st_size
-        except FileNotFoundError:  # A link to nowhere, reported when it is read.
-            return 0
+            status = os.stat(self._folder / name)
+            return status.st_size, name, status.st_mtime_ns
+        except FileNotFoundError:
+            raise InputError(
+                f"{self._folder / name}: a link to nowhere, or gone; remove it or put "
+                "back what it stands for"
+            ) from None
         except OSError as error:
             raise InputError(
                 f"{error.filename}: cannot be looked at ({error.strerror}); mend it"
@@ -98,7 +114,7 @@ class ZipSource:
           InputError: if the archive is damaged.
         """
         return [
-            File(entry.filename, entry.file_size, entry.filename)
+            File(entry.filename, entry.file_size, entry.filename, entry.CRC)
             for entry in self._open().infolist()
             if not entry.is_dir() and _is_shown(entry.filename)
         ]
@@ -107,18 +123,21 @@ class ZipSource:
         """Returns the bytes of a file.
 
         Raises:
-          InputError: if it cannot be read.
+          Unreadable: if it is damaged.
+          InputError: if the archive cannot be read.
         """
         archive = self._open()
         try:
             return archive.read(where)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise Unreadable(
+                f"{self.place(where)}: damaged ({error}); download it again"
+            ) from None
         except (
             KeyError,
             NotImplementedError,  # A method of compression that Python lacks.
             OSError,
             RuntimeError,  # A password is wanted.
-            zipfile.BadZipFile,
-            zlib.error,
         ) as error:
             raise InputError(
                 f"{self.place(where)}: cannot be read ({error}); download it again"

@@ -6,7 +6,8 @@ import re
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
-from dear_jax.data.strokes import RATIO_BINS, bin_name
+from dear_jax.data.masks_by_bin import nearest_bin
+from dear_jax.data.strokes import RATIO_BINS
 from dear_jax.errors import InputError
 
 CELEBAHQ_IMAGES = 30_000
@@ -79,7 +80,5 @@ def mask_bin(ratio: float) -> str | None:
 
     A ratio on the border of two bins belongs to the upper one; 0.6 to the last.
     """
-    for low, high in RATIO_BINS:
-        if low <= ratio < high or ratio == high == RATIO_BINS[-1][1]:
-            return bin_name((low, high))
-    return None
+    inside = RATIO_BINS[0][0] <= ratio <= RATIO_BINS[-1][1]
+    return nearest_bin(ratio) if inside else None

@@ -1,4 +1,4 @@
-"""The same work on many jobs in several processes, with one progress bar.
+"""Work that takes long: its progress bar, and many jobs in several processes.
 
 Processes are started afresh ("spawn") and end when the process that started them
 does, however it ends.
@@ -7,6 +7,7 @@ does, however it ends.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -26,6 +27,24 @@ def usual_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def progress(total: int, what: str, done: int = 0) -> Any:
+    """Returns a tqdm bar over `total` images, of which `done` were there before.
+
+    `bar.update(n)` counts n more. In a log file it adds a line twice a minute.
+    """
+    from tqdm import tqdm
+
+    pause = 0.3 if sys.stderr.isatty() else 30
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=what,
+        unit=" images",
+        mininterval=pause,
+        dynamic_ncols=True,
+    )
 
 
 def work(

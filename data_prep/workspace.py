@@ -8,8 +8,8 @@ decided it. Facts that nobody asks for by their digest count for nothing.
 import errno
 import json
 import os
-import re
 import shutil
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +19,8 @@ from dear_jax.data import manifest
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
 
-HIDDEN = ".unfinished"
-_SHARD = re.compile(r".+-\d{5}-of-\d{5}\.array_record")
+HIDDEN = manifest.UNFINISHED
+_PARTIAL = "partial-"
 
 
 class Workspace:
@@ -29,9 +29,8 @@ class Workspace:
     def __init__(self, out: Path):
         self.out = out
         self._hidden = out / HIDDEN
-        self.partial = self._hidden / "partial"
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir()
+        # Each run has its own: without locks, another may be at work.
+        self.partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._hidden))
         (self._hidden / "facts").mkdir(exist_ok=True)
 
     def facts(self, key: str) -> Any:
@@ -53,17 +52,33 @@ class Workspace:
         os.replace(partial, target)
 
     def remove_shards_but(self, kept: Collection[str]) -> None:
-        """Removes the shards of earlier runs that are not among these paths."""
-        for path in list(self.out.rglob("*")):
-            name = path.relative_to(self.out).as_posix()
-            if _SHARD.fullmatch(path.name) and name not in kept:
-                path.unlink()
-                for folder in path.parents[: name.count("/")]:
-                    if not any(folder.iterdir()):
-                        folder.rmdir()
+        """Removes shards that earlier runs wrote here and are not among these paths.
+
+        Those of other sets below, even of the same name, are left alone.
+        """
+        for name in self._written() - set(kept):
+            path = self.out / name
+            folders = path.parents[: name.count("/")]
+            if any(map(_is_set, folders)) or not path.is_file():
+                continue
+            path.unlink()
+            for folder in folders:
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+
+    def _written(self) -> set[str]:
+        """Paths of all shards that runs in this folder have kept facts of."""
+        kept = (self._hidden / "facts").glob("*.json")
+        facts = (self.facts(path.stem) for path in kept)
+        return {f["shard"]["path"] for f in facts if isinstance(f, dict)}
 
     def _facts(self, key: str) -> Path:
         return self._hidden / "facts" / f"{key}.json"
+
+
+def _is_set(folder: Path) -> bool:
+    """Whether a folder is a set of its own, finished or not."""
+    return (folder / HIDDEN).is_dir() or (folder / manifest.NAME).is_file()
 
 
 @contextmanager
@@ -74,11 +89,12 @@ def workspace(out: Path) -> Iterator[Workspace]:
       InputError: if it holds something else, cannot be written in, or another run
         has it.
     """
-    mine = (out / HIDDEN).is_dir() or (out / manifest.NAME).is_file()
     try:
-        if out.is_dir() and not mine and any(out.iterdir()):
+        if out.is_dir() and not _is_set(out) and any(out.iterdir()):
             raise InputError(f"{out}: holds other files; give a new or an empty folder")
-        with _lock(out):
+        with _lock(out) as alone:
+            if alone:
+                _remove_partial(out / HIDDEN)
             yield Workspace(out)
     except OSError as error:
         raise InputError(
@@ -88,14 +104,18 @@ def workspace(out: Path) -> Iterator[Workspace]:
 
 
 @contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """Holds OUT/.unfinished/lock, which the system frees whatever ends the process."""
+def _lock(out: Path) -> Iterator[bool]:
+    """Holds OUT/.unfinished/lock, which the system frees whatever ends the process.
+
+    Gives False where the file system has no locks.
+    """
     import fcntl
 
     path = out / HIDDEN / "lock"
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as file:
+            alone = True
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -106,11 +126,12 @@ def _lock(out: Path) -> Iterator[None]:
                 # File systems without locks: two runs at once are then not noticed.
                 if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                     raise
+                alone = False
             # A run that ended just now may have removed the file that was opened.
             if not _is_at(file.fileno(), path):
                 continue
             try:
-                yield
+                yield alone
             finally:
                 if (out / manifest.NAME).is_file():
                     _remove(path.parent)
@@ -124,10 +145,16 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def _remove_partial(hidden: Path) -> None:
+    """Removes the partial files of all runs."""
+    for folder in hidden.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _remove(hidden: Path) -> None:
     """Removes the hidden folder of a finished set, the lock last."""
-    for name in ("partial", "facts"):
-        shutil.rmtree(hidden / name, ignore_errors=True)
+    _remove_partial(hidden)
+    shutil.rmtree(hidden / "facts", ignore_errors=True)
     try:
         (hidden / "lock").unlink()
         hidden.rmdir()

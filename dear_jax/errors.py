@@ -9,5 +9,13 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message names value and remedy."""
 
 
+class Unreadable(InputError):
+    """What a file holds is damaged or no image: skipping unreadable files skips it.
+
+    A file that is gone, may not be opened or needs more memory than there is, raises
+    InputError: it may be perfectly good.
+    """
+
+
 class NoWeights(InputError):
     """There are no weights for a model, or none for the scale asked for."""

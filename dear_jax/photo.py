@@ -8,18 +8,22 @@ floats must lie in [0, 1], and of an animation the first picture is taken.
 import io
 import os
 import struct
+import warnings
 from collections.abc import Iterator, Set
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dear_jax.errors import InputError
-from dear_jax.files import replacing
+from dear_jax.errors import InputError, Unreadable
+from dear_jax.files import TOO_MANY_OPEN, replacing, too_many_open
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
 )
+
+# Large photos are read; of twice as many pixels Pillow makes an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 # A mask with channels this far apart is coloured; JPEG moves grey ones by less.
 _COLOURED = 64
@@ -104,6 +108,8 @@ def read_bytes(path: str | Path) -> bytes:
     except IsADirectoryError:
         raise InputError(f"{path}: a folder; give one image file") from None
     except OSError as error:
+        if too_many_open(error):
+            raise InputError(f"{path}: {TOO_MANY_OPEN}") from None
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); make it readable"
         ) from None
@@ -119,7 +125,8 @@ def decode_photo(data: bytes, name: str | Path) -> np.ndarray:
       name: of the file, for messages.
 
     Raises:
-      InputError: if they are no image that can be read.
+      Unreadable: if they are no image that can be read.
+      InputError: if there is not memory or open files enough to tell.
     """
     return np.asarray(_decoded(data, name).convert("RGB"))
 
@@ -134,15 +141,16 @@ def decode_mask(data: bytes, name: str | Path) -> np.ndarray:
       name: of the file, for messages.
 
     Raises:
-      InputError: if they are no image that can be read, or one that may not mean
+      Unreadable: if they are no image that can be read, or one that may not mean
         what it shows: with colours, with values 0 and 1 only, or with nothing but
         its transparency telling pixels apart.
+      InputError: as `decode_photo`.
     """
     values = np.asarray(_decoded(data, name))
     if values.ndim == 3:
         values = _grey(values, name)
     if values.max() == 1:
-        raise InputError(f"{name}: its values are 0 and 1; save white as 255")
+        raise Unreadable(f"{name}: its values are 0 and 1; save white as 255")
     return values > 127
 
 
@@ -173,21 +181,27 @@ def _walk(
 def _decoded(data: bytes, name: str | Path) -> Image.Image:
     """The first picture, upright, as L, RGB or, with transparency, RGBA."""
     if not data:
-        raise InputError(f"{name}: an empty file; copy it again")
+        raise Unreadable(f"{name}: an empty file; copy it again")
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
         return _simplified(_upright(image), name)
     except InputError:
         raise
-    except UnidentifiedImageError:
+    except MemoryError:
         raise InputError(
+            f"{name}: too little memory to decode it; free some, or reduce it first"
+        ) from None
+    except UnidentifiedImageError:
+        raise Unreadable(
             f"{name}: cannot be read as an image; save it as PNG or JPEG"
         ) from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{name}: too large ({error}); reduce it first") from None
+        raise Unreadable(f"{name}: too large ({error}); reduce it first") from None
     except Exception as error:  # Decoders meet damage with errors of any kind.
-        raise InputError(
+        if too_many_open(error):
+            raise InputError(f"{name}: {TOO_MANY_OPEN}") from None
+        raise Unreadable(
             f"{name}: cannot be read as an image ({error}); copy it again"
         ) from None
 
@@ -216,13 +230,13 @@ def _eight_bits(values: np.ndarray, name: str | Path) -> np.ndarray:
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 1):
-            raise InputError(
+            raise Unreadable(
                 f"{name}: floats from {low:g} to {high:g}; save floats in [0, 1], "
                 "or 8 bits"
             )
         return np.rint(values * 255).astype(np.uint8)
     if low < 0 or high > 65535 or 0 < high < 256:
-        raise InputError(
+        raise Unreadable(
             f"{name}: whole numbers from {low} to {high}, neither 8 nor 16 bits; "
             "save it with 8 bits"
         )
@@ -234,13 +248,13 @@ def _grey(values: np.ndarray, name: str | Path) -> np.ndarray:
     colours, alpha = values[..., :3], values[..., 3:]
     if (alpha < 255).any():
         if (colours == colours[0, 0]).all():
-            raise InputError(
+            raise Unreadable(
                 f"{name}: only its transparency varies; save it without, white where "
                 "the photo is missing and black elsewhere"
             )
         colours = (colours * (alpha / 255)).astype(np.uint8)
     if (colours.max(-1) - colours.min(-1)).max() > _COLOURED:
-        raise InputError(
+        raise Unreadable(
             f"{name}: has colours; save a mask as white where the photo is missing "
             "and black elsewhere"
         )

@@ -30,8 +30,9 @@ def write_set(
 
     Args:
       root: the set's folder.
-      source: folder of images, after which records are named.
-      groups: folder of shards below `root` -> folder of images below `source`.
+      source: folder of images.
+      groups: folder of shards below `root` -> folder of images below `source`, whose
+        records are named below it.
       shards: files in each group.
 
     Returns:
@@ -44,7 +45,7 @@ def write_set(
             name = f"{place}/{root.name}-{i:05d}-of-{shards:05d}.array_record"
             chosen = [paths[k] for k in run]
             write_records(root / name, (path.read_bytes() for path in chosen))
-            records = tuple(_record(source, path) for path in chosen)
+            records = tuple(_record(source / folder, path) for path in chosen)
             written.append(Shard(name, *_facts(root / name), records))
     write_manifest(root, Manifest(str(source), {}, tuple(written)))
     return root

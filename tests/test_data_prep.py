@@ -1,66 +1,34 @@
-"""Laws of prepared sets: their splits, their bytes, and what a stopped run leaves."""
+"""Laws of prepared sets: who is in which split, and what their records hold."""
 
 import hashlib
 import io
-import os
-import signal
-import subprocess
-import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from preparing import listed, run, write_mask, write_masks, write_photos
 
-from data_prep import __main__ as command
-from data_prep import images, shards, splits
+from data_prep import records, splits
 from data_prep.kinds import members
-from data_prep.plan import Options
-from data_prep.prepare import prepare
-from data_prep.sources import File
-from data_prep.workspace import workspace
 from dear_jax import photo, resize
 from dear_jax.data import strokes
-from dear_jax.data.manifest import Manifest, read_manifest, shard_of, write_manifest
-from dear_jax.data.masks_by_bin import nearest_bin
+from dear_jax.data.manifest import read_manifest, shard_of
+from dear_jax.data.masks import open_masks
+from dear_jax.data.masks_by_bin import nearest_bin, open_test_masks
 from dear_jax.data.photos import open_photos
 from dear_jax.errors import InputError
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def source(tmp_path):
-    """Twelve small photos in two subfolders, PNG and JPEG, of several sizes."""
-    folder, rng = tmp_path / "photos", np.random.default_rng(0)
-    for i in range(12):
-        pixels = rng.integers(0, 256, (9 + i % 3, 12 - i % 4, 3), np.uint8)
-        name = f"{'ab'[i % 2]}/{i}.{'png' if i % 3 else 'jpg'}"
-        photo.write_photo(folder / name, pixels)
-    return folder
+    return write_photos(tmp_path / "photos")
 
 
-def run(*arguments):
-    """Runs the command here, in this process."""
-    return command.main([*map(str, arguments), "--workers", "1"])
-
-
-def tree(folder):
-    """Returns path -> content of all files below a folder."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
-
-
-def listed(*names):
-    return [File(name, 1, name) for name in names]
-
-
-def write_mask(path, share, side=20):
-    """A mask of which the first `share` of the pixels is missing."""
-    mask = np.arange(side * side) < round(share * side * side)
-    photo.write_photo(path, mask.reshape(side, side).astype(np.uint8) * 255)
+@pytest.fixture
+def mask_folder(tmp_path):
+    return write_masks(tmp_path / "masks")
 
 
 # Splits
@@ -138,6 +106,17 @@ def test_celebahq_counted_from_one_has_the_same_split():
     assert test == set(splits.celebahq_test_numbers())
 
 
+def test_incomplete_celebahq_without_image_0_must_say_what_it_counts_from():
+    files = listed(*(f"{i:05d}.jpg" for i in range(1, 30_000)))
+    with pytest.raises(InputError, match="holds no image 0.*--first 0 or --first 1"):
+        members("celebahq", files, incomplete=True)
+    for first in (0, 1):
+        found = members("celebahq", files, incomplete=True, first=first)
+        test = {splits.number_of(m.name) - first for m in found if m.split == "test"}
+        there = range(1 - first, 30_000 - first)
+        assert test == {n for n in splits.celebahq_test_numbers() if n in there}
+
+
 def test_incomplete_set_is_refused_or_keeps_the_splits_of_its_images():
     files = listed(*(f"{i}.png" for i in range(100)))
     with pytest.raises(InputError, match="of 28,000 for train.*--incomplete"):
@@ -152,7 +131,7 @@ def test_incomplete_set_is_refused_or_keeps_the_splits_of_its_images():
     "names, complaint",
     [
         (("0.jpg", "00000.png"), "0.jpg and 00000.png have the same number"),
-        (("30001.png",), "30001.png: numbers end at 29999"),
+        (("0.png", "30001.png"), "30001.png: numbers end at 29999"),
         ((), "holds no image"),
     ],
 )
@@ -188,7 +167,8 @@ def test_places365_takes_its_owners_folders_for_splits(train, val):
         ("train", f"{train}/2.jpg"),
         ("val", f"{val}/7.jpg"),
     ]
-    assert found[0].name == "airfield/1.jpg" or found[0].name == "a/airfield/1.jpg"
+    below = "airfield/1.jpg" if "easyformat" in train else "a/airfield/1.jpg"
+    assert found[0].name == below
 
 
 def test_places365_refuses_two_sizes_at_once_and_other_folders():
@@ -212,7 +192,7 @@ def test_photo_keeps_its_split_when_others_are_added():
 
 
 def test_records_are_the_files_in_the_order_of_the_folder(source, tmp_path):
-    assert run("folder", source, tmp_path / "new" / "out", "--shards", 3) == 0
+    assert run("folder", source, tmp_path / "new" / "out", "--per-shard", 4) == 0
     manifest = read_manifest(tmp_path / "new" / "out")
     assert [shard.path for shard in manifest.shards] == [
         f"train/out-0000{i}-of-00003.array_record" for i in range(3)
@@ -250,7 +230,7 @@ def test_side_reduces_the_centre_square_and_leaves_squares_alone(tmp_path):
     wide = rng.integers(0, 256, (20, 30, 3), np.uint8)
     photo.write_photo(tmp_path / "in" / "a.png", wide)
     photo.write_photo(tmp_path / "in" / "b.jpg", wide[:16, :16])
-    run("folder", tmp_path / "in", tmp_path / "out", "--side", 16, "--quality", 0)
+    run("folder", tmp_path / "in", tmp_path / "out", "--side", 16)
     packed = open_photos(str(tmp_path / "out" / "train"))
     expected = resize.bicubic(wide[:, 5:25], (16, 16))
     np.testing.assert_array_equal(packed[0], expected)
@@ -264,21 +244,11 @@ def test_reduced_jpeg_stays_close_to_the_photo():
     smooth = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(90)), -1)
     file = io.BytesIO()
     Image.fromarray(smooth).save(file, "PNG")
-    made = images.make(file.getvalue(), "a.png", images.Recipe(side=32, quality=95))
+    made = records.make(file.getvalue(), "a.png", records.Recipe(side=32, quality=95))
     pixels = photo.decode_photo(made.data, "record")
     expected = resize.bicubic(smooth, (32, 32))
     assert made.data[:2] == b"\xff\xd8"
     assert np.abs(pixels.astype(int) - expected).mean() < 3
-
-
-@pytest.fixture
-def mask_folder(tmp_path):
-    """Masks of known hole ratios, some outside all bins."""
-    folder = tmp_path / "masks"
-    shares = (0, 0.005, 0.01, 0.05, 0.1, 0.25, 0.35, 0.45, 0.55, 0.6, 0.61, 1)
-    for i, share in enumerate(shares):
-        write_mask(folder / "mask" / f"{i:05d}.png", share)
-    return folder
 
 
 def test_masks_are_sorted_into_bins_by_their_measured_ratio(mask_folder, tmp_path):
@@ -302,6 +272,51 @@ def test_masks_are_sorted_into_bins_by_their_measured_ratio(mask_folder, tmp_pat
     ]
 
 
+def test_binned_masks_are_named_and_drawn_as_in_their_folder(tmp_path):
+    folder = tmp_path / "masks"
+    for name, share in (("01-10/b", 0.05), ("01-10/a", 0.02), ("20-30/a", 0.25)):
+        write_mask(folder / f"{name}.png", share)
+    run("masks", folder, tmp_path / "set", "--test", 0)
+    packed = tmp_path / "set" / "train"
+    plain, binned = open_test_masks(folder), open_test_masks(packed)
+    assert plain.keys() == binned.keys()
+    for name, masks in plain.items():
+        for one, other in zip(masks, binned[name], strict=True):
+            assert (one.name, one.digest()) == (other.name, other.digest())
+    drawn, others = open_masks(str(folder)), open_masks(str(packed))
+    assert drawn.facts() == others.facts()
+    for seed in range(10):
+        one, other = (
+            masks.draw(np.random.default_rng(seed), (8, 8)) for masks in (drawn, others)
+        )
+        np.testing.assert_array_equal(one, other)
+
+
+def test_bins_without_masks_are_named(tmp_path, capsys):
+    write_mask(tmp_path / "masks" / "a.png", 0.25)
+    run("masks", tmp_path / "masks", tmp_path / "set", "--test", 1)
+    assert "no mask of test is in bin 01-10, 10-20, 30-40" in capsys.readouterr().err
+
+
+def test_photos_smaller_than_the_side_are_named_or_left_out(tmp_path, capsys):
+    for name, side in (("large", 12), ("small", 9)):
+        pixels = np.zeros((side, side + 3, 3), np.uint8)
+        photo.write_photo(tmp_path / "in" / f"{name}.png", pixels)
+    command = ["folder", tmp_path / "in", tmp_path / "out", "--side", 10]
+    assert run(*command) == 2
+    assert "small.png: 12 x 9 pixels, too small" in capsys.readouterr().err
+    assert run(*command, "--skip-unreadable") == 0
+    (shard,) = read_manifest(tmp_path / "out").shards
+    assert [(r.name, r.width, r.height) for r in shard.records] == [
+        ("large.png", 10, 10)
+    ]
+
+
+def test_quality_of_nothing_that_is_reduced_is_refused(source, tmp_path, capsys):
+    assert run("folder", source, tmp_path / "out", "--quality", 90) == 2
+    assert "add --side" in capsys.readouterr().err
+
+
 def test_masks_in_an_archive_give_the_same_set_as_in_a_folder(mask_folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "masks.zip", "w") as archive:
         for path in mask_folder.rglob("*.png"):
@@ -319,9 +334,9 @@ def test_inverted_masks_are_the_same_as_masks_of_the_other_polarity(tmp_path):
         black = ~photo.read_mask(tmp_path / "white" / f"{i}.png")
         path = tmp_path / "black" / f"{i}.png"
         photo.write_photo(path, black.astype(np.uint8) * 255)
-    recipe = images.Recipe(masks=True, invert=True)
+    recipe = records.Recipe(masks=True, invert=True)
     for path in (tmp_path / "black").iterdir():
-        made = images.make(path.read_bytes(), path.name, recipe)
+        made = records.make(path.read_bytes(), path.name, recipe)
         white = photo.read_mask(tmp_path / "white" / path.name)
         np.testing.assert_array_equal(photo.decode_mask(made.data, "record"), white)
         assert made.missing == white.mean()
@@ -332,386 +347,3 @@ def test_split_of_a_mask_does_not_depend_on_how_the_archive_was_unpacked():
     flat = members("masks", listed(*names), share=0.3)
     deep = members("masks", listed(*(f"x/mask/{n}" for n in names)), share=0.3)
     assert [m.split for m in flat] == [m.split for m in deep]
-
-
-# Stopping and going on
-
-
-def stopped_after(monkeypatch, count):
-    """Makes the run stop as by Ctrl-C once `count` records are made."""
-    original, made = shards.make, []
-
-    def make(*arguments):
-        if len(made) == count:
-            raise KeyboardInterrupt
-        made.append(None)
-        return original(*arguments)
-
-    monkeypatch.setattr(shards, "make", make)
-
-
-@pytest.mark.parametrize("kind", ["folder", "masks"])
-@pytest.mark.parametrize("count", [0, 5, 11, 15])
-def test_stopped_run_continues_to_the_same_bytes(
-    kind, count, source, mask_folder, tmp_path, monkeypatch, capsys
-):
-    source = mask_folder if kind == "masks" else source
-    command = [kind, source, tmp_path / "stopped" / "set", "--per-shard", 2]
-    command += ["--test", 0.5]
-    with monkeypatch.context() as patch:
-        stopped_after(patch, min(count, 11) if kind == "folder" else count)
-        assert run(*command) == 130
-    assert "the same command continues" in capsys.readouterr().err
-    before = {
-        path: path.stat().st_ino
-        for path in (tmp_path / "stopped" / "set").rglob("*.array_record")
-    }
-    assert not (tmp_path / "stopped" / "set" / "manifest.json").exists()
-    assert run(*command) == 0
-    assert all(path.stat().st_ino == inode for path, inode in before.items())
-    run(kind, source, tmp_path / "fresh" / "set", "--per-shard", 2, "--test", 0.5)
-    assert tree(tmp_path / "stopped") == tree(tmp_path / "fresh")
-
-
-def test_run_that_was_stopped_may_go_on_with_other_settings(
-    source, tmp_path, monkeypatch
-):
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 9)
-        run("folder", source, tmp_path / "a" / "set", "--shards", 5, "--test", 0.5)
-    assert run("folder", source, tmp_path / "a" / "set", "--shards", 2) == 0
-    run("folder", source, tmp_path / "b" / "set", "--shards", 2)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-def test_shard_damaged_while_the_run_was_stopped_is_written_again(
-    source, tmp_path, monkeypatch
-):
-    command = ["folder", source, tmp_path / "a" / "set", "--per-shard", 3]
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 8)
-        run(*command)
-    (damaged, *_) = sorted((tmp_path / "a" / "set").rglob("*.array_record"))
-    data = bytearray(damaged.read_bytes())
-    data[-100] ^= 1
-    damaged.write_bytes(data)
-    run(*command)
-    run("folder", source, tmp_path / "b" / "set", "--per-shard", 3)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-def test_several_processes_give_the_same_bytes_as_one(source, tmp_path):
-    one, two = (Options(per_shard=3, workers=n, side=8) for n in (1, 2))
-    prepare("folder", source, tmp_path / "a" / "set", one)
-    prepare("folder", source, tmp_path / "b" / "set", two)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-@pytest.mark.slow
-def test_killed_run_continues_to_the_same_bytes(tmp_path):
-    rng = np.random.default_rng(0)
-    for i in range(200):
-        pixels = rng.integers(0, 256, (300, 300, 3), np.uint8)
-        photo.write_photo(tmp_path / "in" / f"{i}.png", pixels)
-    options = ["--side", "200", "--quality", "0", "--per-shard", "9", "--workers", "2"]
-
-    def start(out):
-        words = [sys.executable, "-m", "data_prep", "folder", tmp_path / "in", out]
-        return subprocess.Popen([*words, *options], cwd=ROOT, stderr=subprocess.DEVNULL)
-
-    assert start(tmp_path / "fresh" / "set").wait() == 0
-    out = tmp_path / "killed" / "set"
-    for shards_there in (0, 2, 5, 9):
-        process = start(out)
-        deadline = time.monotonic() + 60
-        while len(list(out.rglob("*.array_record"))) < shards_there:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not (out / "manifest.json").exists()
-    assert start(out).wait() == 0
-    assert tree(tmp_path / "killed") == tree(tmp_path / "fresh")
-
-
-# A finished set
-
-
-def test_finished_set_is_checked_and_left_as_it_is(source, tmp_path, capsys):
-    command = ["folder", source, tmp_path / "out", "--per-shard", 5]
-    run(*command)
-    before = tree(tmp_path / "out")
-    assert run(*command) == 0
-    assert "was finished before" in capsys.readouterr().err
-    assert tree(tmp_path / "out") == before
-
-
-@pytest.mark.parametrize(
-    "change, complaint",
-    [
-        (["--per-shard", 4], "with --per-shard 5, now asked for with --per-shard 4"),
-        (["--shards", 3], "made without --shards, now asked for with --shards 3"),
-        (["--side", 8], "made without --side, now asked for with --side 8"),
-    ],
-)
-def test_finished_set_with_other_settings_is_refused(
-    change, complaint, source, tmp_path, capsys
-):
-    run("folder", source, tmp_path / "out", "--per-shard", 5)
-    before = tree(tmp_path / "out")
-    assert run("folder", source, tmp_path / "out", *change) == 2
-    message = capsys.readouterr().err
-    assert complaint in message and "remove it or choose another" in message
-    assert tree(tmp_path / "out") == before
-
-
-def test_finished_set_of_other_images_is_refused(source, tmp_path, capsys):
-    run("folder", source, tmp_path / "out")
-    (source / "a" / "0.jpg").rename(source / "a" / "00.jpg")
-    assert run("folder", source, tmp_path / "out") == 2
-    assert "made of other images than there are now" in capsys.readouterr().err
-
-
-def test_finished_set_with_a_damaged_shard_is_refused(source, tmp_path, capsys):
-    out = tmp_path / "out"
-    run("folder", source, out, "--per-shard", 5)
-    (damaged, *_) = sorted(out.rglob("*.array_record"))
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    assert run("folder", source, out, "--per-shard", 5) == 2
-    assert f"{damaged}: missing or damaged" in capsys.readouterr().err
-    damaged.unlink()
-    assert run("folder", source, out, "--per-shard", 5) == 2
-    assert f"{damaged}: missing or damaged" in capsys.readouterr().err
-
-
-# Refused
-
-
-def test_unreadable_files_are_all_named_and_nothing_is_finished_without_them(
-    source, tmp_path, capsys
-):
-    for name in ("a/x.png", "b/y.jpg"):
-        (source / name).write_bytes(b"no image")
-    out = tmp_path / "out"
-    command = ["folder", source, out, "--per-shard", 3]
-    assert run(*command) == 2
-    message = capsys.readouterr().err
-    assert all(name in message for name in ("a/x.png", "b/y.jpg"))
-    assert "--skip-unreadable" in message
-    assert not (out / "manifest.json").exists()
-    kept = {path: path.stat().st_ino for path in out.rglob("*.array_record")}
-    assert kept
-    assert run(*command, "--skip-unreadable") == 0
-    assert all(path.stat().st_ino == inode for path, inode in kept.items())
-    records = [r.name for s in read_manifest(out).shards for r in s.records]
-    assert len(records) == 12
-    left_out = (out / "left_out.txt").read_text().splitlines()
-    assert ["x.png" in left_out[0], "y.jpg" in left_out[1]] == [True, True]
-
-
-def test_file_mended_after_a_refusal_is_packed(source, tmp_path):
-    broken, good = source / "a" / "0.jpg", (source / "a" / "0.jpg").read_bytes()
-    broken.write_bytes(bytes(len(good)))
-    command = ["folder", source, tmp_path / "a" / "set", "--per-shard", 3]
-    assert run(*command) == 2
-    broken.write_bytes(good)
-    assert run(*command) == 0
-    run("folder", source, tmp_path / "b" / "set", "--per-shard", 3)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-def test_unreadable_masks_are_named_or_left_out(mask_folder, tmp_path, capsys):
-    (mask_folder / "mask" / "broken.png").write_bytes(b"")
-    assert run("masks", mask_folder, tmp_path / "out") == 2
-    assert "broken.png" in capsys.readouterr().err
-    assert run("masks", mask_folder, tmp_path / "out", "--skip-unreadable") == 0
-    assert "broken.png" in (tmp_path / "out" / "left_out.txt").read_text()
-
-
-def test_reading_back_finds_every_damaged_byte_of_a_record(source, tmp_path):
-    run("folder", source, tmp_path / "out")
-    (shard,) = read_manifest(tmp_path / "out").shards
-    path = tmp_path / "out" / shard.path
-    shards.check_records(path, shard.records)
-    data = path.read_bytes()
-    first = (source / shard.records[0].name).read_bytes()
-    at = data.index(first[8:40])  # Records of this size are stored as they are.
-    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-    with pytest.raises(InputError, match="holds other bytes than were written"):
-        shards.check_records(path, shard.records)
-    path.write_bytes(data)
-    with pytest.raises(InputError, match="holds other bytes than were written"):
-        shards.check_records(path, shard.records[::-1])
-
-
-def test_shard_that_reads_back_otherwise_gets_no_place_in_the_set(
-    source, tmp_path, monkeypatch, capsys
-):
-    original = shards._write
-
-    def write(path, data):
-        original(path, list(data)[::-1])
-
-    monkeypatch.setattr(shards, "_write", write)
-    assert run("folder", source, tmp_path / "out") == 2
-    assert "holds other bytes than were written" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "train").exists()
-
-
-def test_second_run_into_the_same_folder_is_refused(source, tmp_path, capsys):
-    with workspace(tmp_path / "out"):
-        assert run("folder", source, tmp_path / "out") == 2
-    assert "another run is writing here" in capsys.readouterr().err
-    assert run("folder", source, tmp_path / "out") == 0
-
-
-def test_folder_with_other_files_is_refused(source, tmp_path, capsys):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "notes.txt").write_text("mine")
-    assert run("folder", source, tmp_path / "out") == 2
-    assert "holds other files" in capsys.readouterr().err
-    assert tree(tmp_path / "out") == {"notes.txt": b"mine"}
-
-
-def test_full_disk_is_said_in_one_line(source, tmp_path, capsys, monkeypatch):
-    def write(path, data):
-        next(iter(data))
-        original(Path("/dev/full"), data)
-
-    original = shards._write
-    monkeypatch.setattr(shards, "_write", write)
-    assert run("folder", source, tmp_path / "out") == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert "cannot be written" in last and "No space left" in last
-    assert not (tmp_path / "out" / "train").exists()
-
-
-@pytest.mark.parametrize(
-    "where, complaint",
-    [("nowhere", "no such source"), ("text.txt", "neither"), ("empty", "no image")],
-)
-def test_source_that_cannot_be_used_is_named(where, complaint, tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text.txt").write_text("hello")
-    assert run("folder", tmp_path / where, tmp_path / "out") == 2
-    message = capsys.readouterr().err
-    assert str(tmp_path / where) in message and complaint in message
-    assert not (tmp_path / "out").exists()
-
-
-def test_folder_that_cannot_be_written_is_named(source, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert run("folder", source, tmp_path / "file" / "out") == 2
-    message = capsys.readouterr().err
-    assert str(tmp_path / "file") in message and "cannot be written" in message
-
-
-@pytest.mark.parametrize(
-    "option, value", [("--side", 0), ("--quality", 101), ("--test", 1.5)]
-)
-def test_option_out_of_range_is_named(option, value, source, tmp_path, capsys):
-    assert run("folder", source, tmp_path / "out", option, value) == 2
-    assert f"{option} {value}: must be" in capsys.readouterr().err
-
-
-# TFDS
-
-
-@pytest.fixture(scope="module")
-def celeb_a_hq(tmp_path_factory):
-    """The TFDS dataset celeb_a_hq with four images, and the images by name."""
-    tfds = pytest.importorskip("tensorflow_datasets")
-    rng, files = np.random.default_rng(0), {}
-    for number in (splits.celebahq_test_numbers()[0], 7, 3, 29_999):
-        file = io.BytesIO()
-        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(pixels).save(file, "PNG")
-        files[f"imgHQ{number:05d}.png"] = file.getvalue()
-
-    class CelebAHq(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("2.0.0")
-
-        def _info(self):
-            features = {
-                "image": tfds.features.Image(shape=(8, 8, 3), encoding_format="png"),
-                "image/filename": tfds.features.Text(),
-            }
-            features = tfds.features.FeaturesDict(features)
-            return tfds.core.DatasetInfo(builder=self, features=features)
-
-        def _split_generators(self, manager):
-            return {"train": self._generate_examples()}
-
-        def _generate_examples(self):
-            for name, data in files.items():
-                yield name, {"image": data, "image/filename": name}
-
-    folder = tmp_path_factory.mktemp("tfds")
-    CelebAHq(data_dir=folder, file_format="array_record").download_and_prepare()
-    return folder / "celeb_a_hq", files
-
-
-def test_tfds_dataset_gives_the_same_set_as_the_folder(celeb_a_hq, tmp_path):
-    dataset, files = celeb_a_hq
-    (tmp_path / "folder").mkdir()
-    for name, data in files.items():
-        (tmp_path / "folder" / name).write_bytes(data)
-    run("celebahq", tmp_path / "folder", tmp_path / "a" / "set", "--incomplete")
-    out = tmp_path / "b" / "set"
-    assert run("celebahq", dataset, out, "--incomplete", "--tfds") == 0
-    plain, packed = read_manifest(tmp_path / "a" / "set"), read_manifest(out)
-    assert (plain.settings, plain.shards) == (packed.settings, packed.shards)
-    assert {shard.path.split("/")[0] for shard in plain.shards} == {"train", "test"}
-
-
-def test_tfds_dataset_is_read_in_several_processes(celeb_a_hq, tmp_path):
-    one, two = (
-        Options(per_shard=1, workers=n, tfds=True, incomplete=True) for n in (1, 2)
-    )
-    prepare("celebahq", celeb_a_hq[0], tmp_path / "a" / "set", one)
-    prepare("celebahq", celeb_a_hq[0], tmp_path / "b" / "set", two)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-def test_another_tfds_dataset_is_refused(celeb_a_hq, tmp_path, capsys):
-    assert run("places365", celeb_a_hq[0], tmp_path / "out", "--tfds") == 2
-    assert "celeb_a_hq, not places365_small" in capsys.readouterr().err
-    assert run("celebahq", tmp_path, tmp_path / "out", "--tfds") == 2
-    assert "holds no dataset_info.json" in capsys.readouterr().err
-
-
-def test_missing_tensorflow_datasets_is_said_with_the_remedy(
-    tmp_path, monkeypatch, capsys
-):
-    (tmp_path / "dataset_info.json").write_text("{}")
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    assert run("celebahq", tmp_path, tmp_path / "out", "--tfds") == 2
-    assert "pip install 'tensorflow-datasets" in capsys.readouterr().err
-
-
-# Manifests
-
-
-def test_manifest_reads_back_as_it_was_written(source, tmp_path):
-    run("folder", source, tmp_path / "out")
-    manifest = read_manifest(tmp_path / "out")
-    write_manifest(tmp_path, manifest)
-    assert read_manifest(tmp_path) == manifest
-    write_manifest(tmp_path, Manifest("é", {}, ()))
-    assert read_manifest(tmp_path) == Manifest("é", {}, ())
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"format": "dear_jax prepared set 1"}'])
-def test_what_is_no_manifest_is_refused(text, tmp_path):
-    with pytest.raises(InputError, match="holds no manifest.json"):
-        read_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match=r"manifest\.json: .*python -m data_prep"):
-        read_manifest(tmp_path)
-
-
-def test_shard_without_a_manifest_of_ours_has_no_entry(tmp_path):
-    (tmp_path / "a.array_record").write_bytes(b"12")
-    assert shard_of(tmp_path / "a.array_record") is None
-    (tmp_path / "manifest.json").write_text('{"name": "another tool"}')
-    assert shard_of(tmp_path / "a.array_record") is None

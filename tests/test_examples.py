@@ -1,6 +1,7 @@
 """Laws of training examples: what one photo becomes."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -144,3 +145,25 @@ def test_the_target_is_what_queries_would_ask_about(picture):
 def test_at_scale_one_the_target_is_the_image(picture):
     made = example(picture, queries=0, scale=(1.0, 1.0), side=16)
     np.testing.assert_array_equal(made["target"], made["image"])
+
+
+def test_crop_of_a_photo_too_long_to_enlarge_is_that_of_the_enlarged(monkeypatch):
+    for size in ((5, 90), (90, 5), (7, 33), (1, 40)):
+        photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        for seed in range(5):
+            crops = []
+            for limit in (1 << 24, 0):
+                monkeypatch.setattr(examples, "_ENLARGED_WHOLE", limit)
+                crop = examples.random_crop(photo, 16, np.random.default_rng(seed))
+                crops.append(crop.astype(int))
+            assert crops[0].shape == (16, 16, 3)
+            assert np.abs(crops[0] - crops[1]).max() <= 1
+
+
+def test_crop_of_the_longest_photo_takes_little_memory():
+    tracemalloc.start()
+    photo = np.zeros((1, 20_000, 3), np.uint8)
+    crop = examples.random_crop(photo, 256, np.random.default_rng(0))
+    assert crop.shape == (256, 256, 3)
+    assert tracemalloc.get_traced_memory()[1] < 1e8
+    tracemalloc.stop()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from prepared import write_set
 
-from dear_jax import bundled, photo
+from dear_jax import bundled, photo, resize
 from dear_jax.data import lama_masks
+from dear_jax.data.digests import digest
 from dear_jax.data.masks import open_masks
 from dear_jax.data.masks_by_bin import nearest_bin, open_test_masks
 from dear_jax.errors import InputError
@@ -47,21 +48,19 @@ def test_drawn_masks_are_flips_and_turns_of_the_files(mask_folder):
     files = [photo.read_mask(p) for p in sorted(mask_folder.rglob("*.png"))]
     masks = open_masks(str(mask_folder))
     assert len(masks) == 3
-    counts = {int(f.sum()) for f in files}
+    upright = [f[::u, ::v] for f in files for u in (1, -1) for v in (1, -1)]
+    lying = [
+        np.rot90(resize.nearest(f, (32, 24)))[::u, ::v]
+        for f in files for u in (1, -1) for v in (1, -1)
+    ]  # fmt: skip
+    allowed = {mask.tobytes() for mask in upright + lying}
+    assert len(allowed) == 24
     seen = set()
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        mask = masks.draw(rng, (24, 32))
+    for seed in range(200):
+        mask = masks.draw(np.random.default_rng(seed), (24, 32))
         assert mask.shape == (24, 32) and mask.dtype == bool
-        for number, file in enumerate(files):
-            for turned, name in [
-                (file, "as it is"), (file[::-1], "up"), (file[:, ::-1], "left"),
-                (file[::-1, ::-1], "both"),
-            ]:  # fmt: skip
-                if np.array_equal(mask, turned):
-                    assert int(mask.sum()) in counts
-                    seen.add((number, name))
-    assert len(seen) == 12  # three files, each in all four ways that keep its shape
+        seen.add(mask.tobytes())
+    assert seen == allowed
 
 
 def test_square_masks_come_in_all_eight_orientations(tmp_path):
@@ -185,14 +184,20 @@ def by_bin(bins):
 def test_a_folder_of_bins_has_the_masks_of_each(mask_folder, prepared):
     plain, packed = open_test_masks(mask_folder), open_test_masks(prepared / "test")
     assert by_bin(plain) == {"01-10": ["0.png", "1.png"], "10-20": ["2.png"]}
-    # A record is called after its place in what was packed.
-    packed_names = {"01-10": ["01-10/0.png", "01-10/1.png"], "10-20": ["10-20/2.png"]}
-    assert by_bin(packed) == packed_names
+    assert by_bin(packed) == by_bin(plain)
     for name, masks in plain.items():
         for mask, other in zip(masks, packed[name], strict=True):
             np.testing.assert_array_equal(mask.load(), other.load())
-            size = (mask_folder / name / mask.name).stat().st_size
-            assert mask.fact == f"{mask.name} {size}"
+            content = (mask_folder / name / mask.name).read_bytes()
+            assert mask.digest() == other.digest() == digest(content)
+
+
+def test_drawn_masks_are_told_apart_and_from_none_at_all():
+    masks = [mask for bin_masks in open_test_masks("generated").values()
+             for mask in bin_masks] + open_test_masks("none")["none"]  # fmt: skip
+    again = open_test_masks("generated")["01-10"][0]
+    assert again.digest() == masks[0].digest()
+    assert len({mask.digest() for mask in masks}) == len(masks) == 301
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,19 @@
 """Photos are the same sequence wherever they lie: in folders or in prepared sets."""
 
+import contextlib
+import functools
+import hashlib
+import os
 import pickle
+import resource
+import shutil
 
 import numpy as np
 import pytest
 from prepared import write_records, write_set
 
 from dear_jax import bundled, photo
+from dear_jax.data import shards
 from dear_jax.data.images import open_images
 from dear_jax.data.photos import open_photos
 from dear_jax.errors import InputError
@@ -51,6 +58,48 @@ def test_a_prepared_set_is_its_folder(folder, prepared):
     assert plain.facts() == packed.facts()
     for one, other in zip(plain, packed, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_digest_is_of_the_content_wherever_it_lies(folder, prepared, tmp_path):
+    plain, packed = open_photos(str(folder)), open_photos(str(prepared / "train"))
+    contents = [(folder / name).read_bytes() for name in plain.names]
+    expected = [hashlib.sha256(content).hexdigest()[:16] for content in contents]
+    for photos in (plain, packed):
+        assert [photos.digest(i) for i in range(5)] == expected
+    bare = open_photos(str(write_records(tmp_path / "p.array_record", contents)))
+    assert [bare.digest(i) for i in range(5)] == expected
+    assert plain.select([3, 1]).digest(0) == expected[3]
+
+
+def test_a_file_is_hashed_again_only_when_it_changed(tmp_path, monkeypatch):
+    path, reads = tmp_path / "a.png", []
+    read = photo.read_bytes
+    monkeypatch.setattr(photo, "read_bytes", lambda p: reads.append(p) or read(p))
+
+    def digest_after(content=None, seconds=None):
+        if content:
+            path.write_bytes(content)
+            os.utime(path, (seconds, seconds) if seconds else None)
+        return open_photos(str(tmp_path)).digest(0)
+
+    first = digest_after(b"abc", 1e9)
+    assert digest_after() == first and len(reads) == 1
+    assert digest_after(b"xyz", 1e9 + 1) != first and len(reads) == 2
+    assert digest_after(b"abc", 1e9 + 2) == first and len(reads) == 3
+    # Within the tick of a file system's clock a time says nothing.
+    now = digest_after(b"xyz")
+    status = path.stat()
+    path.write_bytes(b"uvw")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digest_after() != now
+
+
+def test_a_file_that_is_gone_has_no_digest(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"abc")
+    photos = open_photos(str(tmp_path))
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(InputError, match=r"a\.png: cannot be read .*put it back"):
+        photos.digest(0)
 
 
 def test_one_shard_is_a_run_of_the_set(folder, prepared):
@@ -226,3 +275,38 @@ def test_no_readable_photo_at_all_is_refused(tmp_path):
     (tmp_path / "b.png").touch()
     with pytest.raises(InputError, match="no readable photo"):
         open_photos(str(tmp_path), skip_unreadable=True)
+
+
+def test_too_many_open_files_are_no_damage(folder, prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path / "faces")
+    for where in (folder, tmp_path / "faces" / "train"):
+        photos = open_photos(str(where))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as held:
+            held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+            shards._reader.cache_clear()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+            with pytest.raises(OSError, match="Too many"):
+                while True:
+                    held.enter_context(open(os.devnull))
+            for index in range(2):
+                with pytest.raises(InputError, match="too many files.*ulimit"):
+                    photos[index]
+        assert photos[0].ndim == 3
+
+
+def test_more_shards_than_may_be_open_at_once_are_read(prepared, monkeypatch):
+    reader = functools.lru_cache(maxsize=1)(shards._reader.__wrapped__)
+    monkeypatch.setattr(shards, "_reader", reader)
+    photos = open_photos(str(prepared / "train"))
+    before = len(os.listdir("/proc/self/fd"))
+    for photo_ in photos:
+        assert photo_.ndim == 3
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_pickled_set_leaves_its_manifest_behind(prepared):
+    photos = open_photos(str(prepared / "train"))
+    data = pickle.dumps(photos)
+    assert b"c.png" not in data
+    assert pickle.loads(data).names == photos.names

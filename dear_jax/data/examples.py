@@ -6,10 +6,15 @@ number of queries. T is the side of the crop.
 
 import grain
 import numpy as np
+from PIL import Image
 
 from dear_jax import resize
 from dear_jax.data.masks import Masks
 from dear_jax.model.coordinates import to_coordinates
+
+# Pixels of an enlarged photo above which only the crop is made. It may differ by
+# rounding from the crop of the whole.
+_ENLARGED_WHOLE = 1 << 24
 
 
 class MakeExample(grain.transforms.RandomMap):
@@ -91,10 +96,33 @@ def random_crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> np.nd
     shorter = min(height, width)
     if shorter < side:
         height, width = (round(n * side / shorter) for n in (height, width))
-        photo = resize.bicubic(photo, (height, width))
+        if height * width <= _ENLARGED_WHOLE:
+            photo = resize.bicubic(photo, (height, width))
     top = rng.integers(height - side + 1)
     left = rng.integers(width - side + 1)
+    if photo.shape[:2] != (height, width):
+        return _enlarged_crop(photo, (height, width), (top, left), side)
     return photo[top : top + side, left : left + side]
+
+
+def _enlarged_crop(
+    photo: np.ndarray, size: tuple[int, int], corner: tuple[int, int], side: int
+) -> np.ndarray:
+    """Cuts [side, side, 3] at `corner` out of a photo enlarged to `size` = (h, w).
+
+    Only that is made, of the pixels that the filter needs.
+    """
+    steps = [old / new for old, new in zip(photo.shape[:2], size, strict=True)]
+    low = [at * step for at, step in zip(corner, steps, strict=True)]
+    high = [
+        min((at + side) * step, old)
+        for at, step, old in zip(corner, steps, photo.shape[:2], strict=True)
+    ]
+    bicubic, height = Image.Resampling.BICUBIC, photo.shape[0]
+    # Width first and rounded, as Pillow enlarges the whole.
+    narrow = (low[1], 0, high[1], height)
+    cut = Image.fromarray(photo).resize((side, height), bicubic, narrow)
+    return np.asarray(cut.resize((side, side), bicubic, (0, low[0], side, high[0])))
 
 
 def augmented(crop: np.ndarray, how: str, rng: np.random.Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dear_jax import photo
+from dear_jax.data.digests import digest_of
 from dear_jax.data.shards import SUFFIX, RecordFile, check_complete
 from dear_jax.errors import InputError
 
@@ -44,6 +45,17 @@ class Images:
     def facts(self) -> list[str]:
         """Returns for every image its name and its size in bytes, as one text."""
         return self._all("fact")
+
+    def digest(self, index: int) -> str:
+        """Returns hex digits of the SHA-256 of an image file's content.
+
+        Read once, or never where a manifest knows it.
+
+        Raises:
+          InputError: if it cannot be read.
+        """
+        part, number = self._place(index)
+        return part.digest(number)
 
     def title(self, index: int) -> str:
         """Returns where an image lies, for messages."""
@@ -122,6 +134,13 @@ class Folder:
     def fact(self, number: int) -> str:
         """That path and the file's size in bytes."""
         return f"{self._names[number]} {self._status(number).st_size}"
+
+    def digest(self, number: int) -> str:
+        """Hex digits of the SHA-256 of its content; InputError if it cannot be read."""
+        status, path = self._status(number), self._folder / self._names[number]
+        return digest_of(
+            path, 0, status.st_size, status.st_mtime_ns, lambda: self.data(number)
+        )
 
     def title(self, number: int) -> str:
         """The file's path."""

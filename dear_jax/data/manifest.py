@@ -17,6 +17,7 @@ from dear_jax.errors import InputError
 from dear_jax.files import replacing
 
 NAME = "manifest.json"
+UNFINISHED = ".unfinished"  # data_prep's folder in a set that it has not finished.
 FORMAT = "dear_jax prepared set 1"
 _REMEDY = "copy the set again or remake it with python -m data_prep"
 
@@ -25,7 +26,8 @@ _REMEDY = "copy the set again or remake it with python -m data_prep"
 class Record:
     """One image: `width` and `height` in pixels, `bytes` and `sha256` of its file.
 
-    `name` is its path in the source, with forward slashes. `missing` is the hole
+    `name`, with forward slashes, is its path in the source, or below the folder there
+    that stands for its split or bin. `missing` is the hole
     ratio of a mask, 0 to 1, and None for photos.
     """
 
@@ -70,6 +72,9 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> None:
         partial.open("w", encoding="utf-8", newline="\n") as file,
     ):
         file.writelines(_lines(manifest))
+        # The set is complete once this file has its name, whatever happens then.
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -96,8 +101,9 @@ def shard_of(path: str | Path) -> Shard | None:
     or where it is another tool's, the answer is None. The content is not read.
 
     Raises:
-      InputError: if there is no such file, the manifest does not know it, or it has
-        another size than the manifest says (half copied, or damaged).
+      InputError: if there is no such file, the manifest does not know it, it has
+        another size than the manifest says (half copied, or damaged), or the set is
+        not finished.
     """
     path = Path(os.path.abspath(path))
     if not path.is_file():
@@ -106,7 +112,16 @@ def shard_of(path: str | Path) -> Shard | None:
         if (folder / NAME).is_file() and (found := _read(folder / NAME)):
             shard = found[1].get(path.relative_to(folder).as_posix())
             return _checked(folder, path, shard)
+        check_finished(folder)
     return None
+
+
+def check_finished(folder: Path) -> None:
+    """Raises InputError for a folder that `python -m data_prep` has yet to finish."""
+    if (folder / UNFINISHED).is_dir() and not (folder / NAME).is_file():
+        raise InputError(
+            f"{folder}: unfinished; run the data_prep command again, it continues"
+        )
 
 
 def shard_from(values: dict[str, Any]) -> Shard:

@@ -22,6 +22,10 @@ class MaskFiles:
     since decoding would otherwise take longer than the rest of an example. It is
     picklable, without what it remembers, and may be used by several threads.
 
+    A prepared set draws the same masks as the folder of bins ("01-10" and so on) that
+    it was made from. A folder without bins has them in another order, so that the
+    same random numbers draw other masks from it than from its set.
+
     Args:
       where: a part or a sequence of parts, see `open_images`; "bundled" are the masks
         that come with the package.

@@ -13,6 +13,7 @@ import numpy as np
 
 from dear_jax import bundled, photo
 from dear_jax.data import shards, strokes
+from dear_jax.data.digests import digest
 from dear_jax.data.images import Images, open_images
 from dear_jax.errors import InputError
 
@@ -27,14 +28,15 @@ class TestMask:
 
     Attributes:
       name: its path below its bin's folder, or what its record is called.
-      fact: its name and size in bytes, or how it is drawn, as one text.
+      digest: called, it returns hex digits of the hash of its file, or of how it is
+        drawn; raises InputError if the file cannot be read.
       load: raises InputError if it cannot be read.
     """
 
     __test__ = False  # The name does not make it a pytest class.
 
     name: str
-    fact: str
+    digest: Callable[[], str]
     load: Callable[[], np.ndarray]
 
 
@@ -62,7 +64,7 @@ def open_test_masks(
     if str(where) == "generated":
         return _generated_masks()
     if str(where) == "none":
-        return {"none": [TestMask("none", "none", lambda: np.zeros((1, 1), bool))]}
+        return {"none": [_drawn("none", "none", lambda: np.zeros((1, 1), bool))]}
     remedy = f"set {setting} to a folder of masks, 'generated', 'bundled' or 'none'"
     folder = Path(where).expanduser()
     bins = _bin_folders(folder) if str(where) != "bundled" else []
@@ -100,8 +102,12 @@ def _bin_folders(folder: Path) -> list[Path]:
 
 def _masks(images: Images) -> list[TestMask]:
     return [
-        TestMask(name, fact, functools.partial(_read, images, i))
-        for i, (name, fact) in enumerate(zip(images.names, images.facts(), strict=True))
+        TestMask(
+            name,
+            functools.partial(images.digest, i),
+            functools.partial(_read, images, i),
+        )
+        for i, name in enumerate(images.names)
     ]
 
 
@@ -120,12 +126,16 @@ def _read(images: Images, index: int) -> np.ndarray:
         raise InputError(f"{error}, or remove it") from None
 
 
+def _drawn(name: str, recipe: str, load: Callable[[], np.ndarray]) -> TestMask:
+    return TestMask(name, functools.partial(digest, recipe.encode()), load)
+
+
 def _generated_masks() -> dict[str, list[TestMask]]:
     return {
         strokes.bin_name(limits): [
-            TestMask(
+            _drawn(
                 f"generated-{i:02d}",
-                f"generated-{i:02d} seed {GENERATED_SEED}",
+                f"strokes {limits} of {GENERATED_SIZE}, seed {(GENERATED_SEED, b, i)}",
                 functools.partial(_draw, limits, (GENERATED_SEED, b, i)),
             )
             for i in range(GENERATED_PER_BIN)

@@ -8,7 +8,7 @@ from absl import logging
 
 from dear_jax import bundled, photo
 from dear_jax.data.images import Images, open_images
-from dear_jax.errors import InputError
+from dear_jax.errors import InputError, Unreadable
 
 
 class Photos:
@@ -47,6 +47,10 @@ class Photos:
         """Returns for every photo its name and its size in bytes, as one text."""
         return self._images.facts()
 
+    def digest(self, index: int) -> str:
+        """Returns a photo's hash, see `Images.digest`; decodes nothing."""
+        return self._images.digest(index)
+
     def title(self, index: int) -> str:
         """Returns where a photo lies, for messages."""
         return self._images.title(index)
@@ -62,11 +66,12 @@ def open_photos(where: str | Sequence[str], skip_unreadable: bool = False) -> Ph
     Args:
       where: a part or a sequence of parts, see `open_images`; "bundled" are the photos
         that come with the package.
-      skip_unreadable: read every photo once now, leave the unreadable ones out and
-        log their names; otherwise they raise when they are asked for.
+      skip_unreadable: read every photo once now, leave out those that are damaged or
+        no images and log their names; otherwise they raise when they are asked for.
 
     Raises:
-      InputError: if a part does not exist, holds no photo or lacks a shard.
+      InputError: if a part does not exist, holds no photo or lacks a shard; or, with
+        skip_unreadable, if a file cannot be opened.
     """
     remedy = "set config.data.photos to a folder of images or ArrayRecord files"
     images = open_images(where, remedy, bundled.PHOTOS)
@@ -96,7 +101,7 @@ def _problem(images: Images, index: int) -> str | None:
         return _problems[version]
     try:
         photo.decode_photo(images.data(index), images.title(index))
-    except InputError as error:
+    except Unreadable as error:
         problem = str(error)
     else:
         problem = None

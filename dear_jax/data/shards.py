@@ -1,39 +1,47 @@
 """ArrayRecord files ("shards") of images: a record is the bytes of an image file."""
 
+import functools
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from dear_jax.data import manifest
-from dear_jax.errors import InputError
+from dear_jax.data.digests import DIGITS, digest_of
+from dear_jax.errors import InputError, Unreadable
+from dear_jax.files import TOO_MANY_OPEN, too_many_open
 
 SUFFIX = ".array_record"
 _REMEDY = "copy it, or prepare the set again"
+# Of the 1024 files that may commonly be open; opening a shard again takes little.
+_KEPT_OPEN = 200
 _NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})")
 
 
 class RecordFile:
-    """The images in one ArrayRecord file, named as its set's manifest names them.
+    """The images in one ArrayRecord file, named as in the folder it stands for.
+
+    A pickled copy is small and reads nothing of the manifest until it is asked for
+    names.
 
     Args:
       path: the file.
-      name: what it is called in the names of its records where there is no manifest.
+      name: its path below the opened folder. The names of its records start with the
+        same folders and go on as the manifest says.
 
     Raises:
       InputError: if it is no such file, or not the one that its manifest describes.
     """
 
     def __init__(self, path: Path, name: str):
-        from array_record.python import array_record_data_source
-
         self._path, self._name = path, name
         self._entry = manifest.shard_of(path)
+        status = path.stat()
+        self._version = status.st_size, status.st_mtime_ns
         try:
-            self._records = array_record_data_source.ArrayRecordDataSource(
-                [os.fspath(path)]
-            )
+            self._count = self._reader().num_records()
         except Exception as error:  # Its kind depends on what is damaged.
+            _refuse_too_many_open(path, error)
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{path}: not an ArrayRecord file, or damaged ({reason}); {_REMEDY}"
@@ -43,16 +51,24 @@ class RecordFile:
                 f"{path}: {len(self)} records, not the {len(self._entry.records)} of "
                 f"its manifest; {_REMEDY}"
             )
-        status = path.stat()
-        self._version = status.st_size, status.st_mtime_ns
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self._count
+
+    def __getstate__(self) -> dict:
+        state = self.__dict__.copy()
+        state.pop("_entry", None)
+        return state
+
+    @functools.cached_property
+    def _entry(self) -> manifest.Shard | None:
+        return manifest.shard_of(self._path)
 
     def name(self, number: int) -> str:
         """The record's name, such as "b/17.png", or "p.array_record record 17"."""
         if self._entry:
-            return self._entry.records[number].name
+            below = PurePosixPath(self._name).parent
+            return str(below / self._entry.records[number].name)
         return f"{self._name} record {number}"
 
     def fact(self, number: int) -> str:
@@ -61,9 +77,20 @@ class RecordFile:
             return f"{self.name(number)} {self._entry.records[number].bytes}"
         return f"{self._name} {self._version[0]} record {number}"
 
+    def digest(self, number: int) -> str:
+        """Hex digits of the record's SHA-256, by the manifest where there is one.
+
+        Raises:
+          InputError: if there is none and the record cannot be read.
+        """
+        if self._entry:
+            return self._entry.records[number].sha256[:DIGITS]
+        return digest_of(self._path, number, *self._version, lambda: self.data(number))
+
     def title(self, number: int) -> str:
         """Where the record lies, for messages."""
-        named = f" ({self.name(number)})" if self._entry else ""
+        # In a worker's copy, a large manifest would be read for every title.
+        named = f" ({self.name(number)})" if self.__dict__.get("_entry") else ""
         return f"{self._path}, record {number}{named}"
 
     def version(self, number: int) -> tuple:
@@ -74,12 +101,45 @@ class RecordFile:
         """The record.
 
         Raises:
-          InputError: if the file is damaged there, or gone.
+          Unreadable: if the file is damaged there.
+          InputError: if it is gone or cannot be opened.
         """
         try:
-            return self._records[number]
-        except Exception:  # Its kind depends on what is damaged.
-            raise InputError(f"{self.title(number)}: damaged; {_REMEDY}") from None
+            return self._reader().read([number])[0]
+        except Exception as error:  # Its kind depends on what is damaged.
+            _reader.cache_clear()  # After an error a reader may give nothing more.
+            _refuse_too_many_open(self._path, error)
+            if not self._path.is_file():
+                raise InputError(f"{self._path}: no such file; {_REMEDY}") from None
+            raise Unreadable(f"{self.title(number)}: damaged; {_REMEDY}") from None
+
+    def _reader(self):
+        return _reader(os.fspath(self._path), self._version)
+
+
+# What drops out of here is closed once no thread reads from it.
+@functools.lru_cache(maxsize=_KEPT_OPEN)
+def _reader(path: str, version: tuple):
+    from array_record.python import array_record_module
+
+    reader = array_record_module.ArrayRecordReader(
+        path, options="readahead_buffer_size:0", file_reader_buffer_size=32768
+    )
+    if not reader.ok():
+        reader.close()  # Raises what was wrong.
+    return reader
+
+
+def _refuse_too_many_open(path: Path, error: Exception) -> None:
+    """Raises InputError if that is what an error in reading a shard means."""
+    if not too_many_open(error):
+        try:
+            path.open("rb").close()
+            return
+        except OSError as own:
+            if not too_many_open(own):
+                return
+    raise InputError(f"{path}: {TOO_MANY_OPEN}") from None
 
 
 def check_complete(folder: Path, names: Sequence[str]) -> None:

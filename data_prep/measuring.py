@@ -5,18 +5,19 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from data_prep import splits, workers
-from data_prep.images import Recipe
 from data_prep.kinds import Member
-from data_prep.progress import progress
-from data_prep.shards import read_member
+from data_prep.records import Recipe
+from data_prep.workers import progress
 from data_prep.workspace import Workspace
+from data_prep.writing import read_member
 from dear_jax.data import strokes
-from dear_jax.errors import InputError
+from dear_jax.data.manifest import Shard
+from dear_jax.errors import Unreadable
 
-_CHUNK = 1000
+_CHUNK = 100
 
 
 def measure(
@@ -56,7 +57,8 @@ def group(
 
     Returns:
       "train/01-10" and so on -> its members in order, bins rising within a split;
-      and the readable masks outside all bins.
+      and the readable masks outside all bins. Masks that all lie in a folder of
+      their bin's name are named below it, as in the folder that the set stands for.
     """
     groups = {
         f"{split}/{strokes.bin_name(limits)}": []
@@ -71,7 +73,34 @@ def group(
             groups[f"{member.split}/{name}"].append(member)
         else:
             outside.append(member)
-    return {name: group for name, group in groups.items() if group}, outside
+    found = {n: _named_below(n.split("/")[1], group) for n, group in groups.items()}
+    return {name: group for name, group in found.items() if group}, outside
+
+
+def _named_below(name: str, group: Sequence[Member]) -> list[Member]:
+    """Takes a bin's folder from its members' names if all of them lie in one."""
+    heads = set()
+    for member in group:
+        folders = member.name.split("/")[:-1]
+        if name not in folders:
+            return list(group)
+        heads.add("/".join(folders[: folders.index(name) + 1]))
+    if len(heads) != 1:
+        return list(group)
+    start = len(heads.pop()) + 1
+    return [replace(member, name=member.name[start:]) for member in group]
+
+
+def empty_bins(shards: Sequence[Shard], share: float) -> list[str]:
+    """Returns a line for every split, by the share for testing, that lacks bins."""
+    there = {tuple(s.path.split("/")[:2]) for s in shards if s.records}
+    lines = []
+    for split, wanted in (("train", share < 1), ("test", share > 0)):
+        bins = [strokes.bin_name(limits) for limits in strokes.RATIO_BINS]
+        empty = [name for name in bins if (split, name) not in there]
+        if wanted and empty:
+            lines.append(f"no mask of {split} is in bin {', '.join(empty)}")
+    return lines
 
 
 def _measure_chunk(
@@ -81,13 +110,13 @@ def _measure_chunk(
     for member in chunk:
         try:
             ratios.append(read_member(source, recipe, member).missing)
-        except InputError as error:
+        except Unreadable as error:
             ratios.append(str(error))
         tick()
     return ratios
 
 
 def _key(chunk: Sequence[Member], recipe: Recipe) -> str:
-    rows = [[member.name, member.size] for member in chunk]
+    rows = [[m.name, m.size, m.version] for m in chunk]
     text = json.dumps(["measured", asdict(recipe), rows])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from dear_jax import photo
+from dear_jax.errors import Unreadable
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Recipe:
 
     masks: bool = False
     side: int | None = None
-    quality: int = 95
+    quality: int = 0
     invert: bool = False
 
 
@@ -45,14 +46,15 @@ def make(data: bytes, place: str, recipe: Recipe) -> Made:
       recipe: see there.
 
     Raises:
-      InputError: if `data` is no image or damaged.
+      Unreadable: if `data` is no image, damaged, or smaller than the recipe's side.
+      InputError: if there is too little memory.
     """
     return (_make_mask if recipe.masks else _make_photo)(data, place, recipe)
 
 
 def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
     pixels = photo.decode_photo(data, place)
-    square = _centre_square(pixels, recipe.side)
+    square = _centre_square(pixels, recipe.side, place)
     if square.shape != pixels.shape:
         data = _encode(square, recipe.quality)
     return Made(data, square.shape[1], square.shape[0])
@@ -60,26 +62,30 @@ def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
 
 def _make_mask(data: bytes, place: str, recipe: Recipe) -> Made:
     mask = photo.decode_mask(data, place)
-    changed = _centre_square(mask, recipe.side) ^ recipe.invert
+    changed = _centre_square(mask, recipe.side, place) ^ recipe.invert
     if changed.shape != mask.shape or recipe.invert:
         data = _encode(changed.astype(np.uint8) * 255, quality=0)
     return Made(data, changed.shape[1], changed.shape[0], float(changed.mean()))
 
 
-def _centre_square(pixels: np.ndarray, side: int | None) -> np.ndarray:
+def _centre_square(pixels: np.ndarray, side: int | None, place: str) -> np.ndarray:
     """Cuts out the centre square and reduces it to `side`; None changes nothing.
 
     Photos uint8 [H, W, 3] are reduced by Pillow's bicubic (as dear_jax.resize does,
     which would load JAX in every process), masks bool [H, W] by its nearest.
-    A square smaller than `side` stays as it is.
+    A square of that side stays as it is; a smaller image is Unreadable.
     """
     if side is None:
         return pixels
     height, width = pixels.shape[:2]
     shorter = min(height, width)
+    if shorter < side:
+        raise Unreadable(
+            f"{place}: {width} x {height} pixels, too small for --side {side}"
+        )
     top, left = (height - shorter) // 2, (width - shorter) // 2
     square = pixels[top : top + shorter, left : left + shorter]
-    if shorter <= side:
+    if shorter == side:
         return square
     if square.dtype == bool:
         grey = Image.fromarray(square.astype(np.uint8) * 255)

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.images import Made, Recipe, make
+import PIL
+
 from data_prep.kinds import Member
+from data_prep.records import Made, Recipe, make
 from dear_jax.data.manifest import Record, Shard, shard_from, shard_values
-from dear_jax.errors import InputError
+from dear_jax.errors import InputError, Unreadable
 
 # Raised when the bytes that the same members and recipe give are other than before.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,10 @@ class Job:
 
     def key(self, recipe: Recipe) -> str:
         """Returns a digest of all that decides the shard's content."""
-        rows = [[member.name, member.size] for member in self.members]
-        text = json.dumps([_VERSION, self.path, asdict(recipe), rows])
+        rows = [[m.name, m.size, m.version] for m in self.members]
+        # Another Pillow may encode the same pixels otherwise.
+        version = [_VERSION, PIL.__version__]
+        text = json.dumps([version, self.path, asdict(recipe), rows])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -62,7 +66,8 @@ def write_shard(
       tick: called after every member; what it raises stops the work.
 
     Raises:
-      InputError: if the file cannot be written or holds something else afterwards.
+      InputError: if the file cannot be written or holds something else afterwards,
+        or a member cannot be read at all.
     """
     partial = folder / f"{job.key(recipe)}.{os.getpid()}"
     records, bad = [], []
@@ -71,7 +76,7 @@ def write_shard(
         for member in job.members:
             try:
                 made = read_member(source, recipe, member)
-            except InputError as error:
+            except Unreadable as error:
                 bad.append(str(error))
             else:
                 digest = hashlib.sha256(made.data).hexdigest()
@@ -97,7 +102,8 @@ def read_member(source, recipe: Recipe, member: Member) -> Made:
     """Reads a member and makes its record.
 
     Raises:
-      InputError: if it is no image, damaged, or another file than was listed.
+      Unreadable: if it is no image, damaged, or too small.
+      InputError: if it cannot be read at all, or is another file than was listed.
     """
     data = source.read(member.where)
     place = source.place(member.where)
@@ -106,7 +112,13 @@ def read_member(source, recipe: Recipe, member: Member) -> Made:
             f"{place}: {len(data)} bytes, but {member.size} when it was listed; "
             "let it be while it is read"
         )
-    return make(data, place, recipe)
+    try:
+        return make(data, place, recipe)
+    except MemoryError:
+        raise InputError(
+            f"{place}: too little memory; the same command continues, with fewer "
+            "--workers if it happens again"
+        ) from None
 
 
 def _write(path: Path, data: Iterable[bytes]) -> None:
