@@ -98,7 +98,7 @@ def print_table(flags: argparse.Namespace, out: Path) -> None:
         raise errors.InputError("--model goes with --scale; a --setup fills a table")
     if flags.masks and not flags.data:
         raise errors.InputError(f"--masks {flags.masks}: goes with --data")
-    report = measure.measure_table(
+    told = measure.measure_table(
         number=flags.table,
         setup=flags.setup or BUNDLED,
         data=flags.data,
@@ -107,7 +107,8 @@ def print_table(flags: argparse.Namespace, out: Path) -> None:
         limit=flags.limit,
         out=out,
     )
-    print(report)
+    for line in told:
+        print(line)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from tqdm import tqdm
 import dear_jax
 from dear_jax import bundled, photo, resize
 from dear_jax.evaluation import protocol
-from dear_jax.evaluation.evaluate import Seconds, evaluate, group_sizes
+from dear_jax.evaluation.batches import Batches
+from dear_jax.evaluation.evaluate import Seconds, evaluate
 from dear_jax.evaluation.journal import Journal
 
 SIDE = 256
@@ -61,7 +62,7 @@ def main() -> None:
         print(f"{flags.model}, x{flags.scale:g}: {len(cases)} results")
         # The first batch compiles.
         where = folder / "photos", folder / "masks", flags.scale
-        evaluate(system, protocol.cases(*where, limit=group_sizes(cases)[0]))
+        evaluate(system, protocol.cases(*where, limit=Batches(cases).photos))
         memory, seconds = [], Seconds()
         with tqdm(total=len(cases)) as bar:
 

@@ -1,12 +1,30 @@
 """Writing files so that nobody ever meets half of one."""
 
+import errno
 import os
 import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dear_jax.errors import InputError
+
+TOO_MANY_OPEN = (
+    "too many files are open at once, more than the system allows this process; "
+    "raise the limit (ulimit -n)"
+)
+
+
+def too_many_open(error: BaseException) -> bool:
+    """Whether an error says that the limit of open files is reached.
+
+    Libraries in other languages say it in words only.
+    """
+    number = getattr(error, "errno", None)
+    return number in (errno.EMFILE, errno.ENFILE) or any(
+        os.strerror(known) in str(error) for known in (errno.EMFILE, errno.ENFILE)
+    )
 
 
 @contextmanager
@@ -21,7 +39,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     # Beside the target, where a rename is atomic; the suffix tells Pillow the format.
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # Each writer has its own: two may write the same file.
+    partial = path.with_name(f".partial-{os.getpid()}-{uuid.uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = _usual_mode(partial)

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.errors import InputError
+from dear_jax.model_fields import check_field
 
 
 class Architecture(NamedTuple):
@@ -86,18 +87,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lpips-alexnet": {"architecture": "lpips"},
     "lpips-vgg16": {"architecture": "lpips", "network": "vgg16"},
 }
-
-# Architecture and field -> the texts it can be.
-_CHOICES = {
-    ("dear", "network"): ("paper", "lite"),
-    ("dear", "norm"): ("none", "instance"),
-    ("dear", "high_pass"): ("impulse", "ones"),
-    ("dear", "attention_keys"): ("all", "known"),
-    ("dear", "residual"): ("none", "bilinear", "fill"),
-    ("lte", "layout"): ("interleaved", "halves"),
-    ("lpips", "network"): ("alexnet", "vgg16"),
-}
-_MAY_BE_ZERO = ("blocks", "detail_groups", "attention_chunk", "pixel_scale", "shared")
 
 # What tells the variants of an architecture apart, whatever their widths.
 _TELLING = {
@@ -170,7 +159,7 @@ def build(fields: Mapping[str, Any]) -> nn.Module:
                 f"model field {field!r} is unknown; {architecture} has: "
                 f"{', '.join(sorted(known))}"
             )
-        _check(architecture, field, value, known[field])
+        check_field(architecture, field, value, known[field])
     # Lists come back from JSON where tuples went in.
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     del values["architecture"]
@@ -192,7 +181,8 @@ def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
     }
     place = f"{type(model).__module__}:{type(model).__qualname__}"
     role = next(a.role for a in ARCHITECTURES.values() if a.module == place)
-    return model.init(jax.random.key(seed), *inputs.get(role, (image,)))
+    # Compiled as a whole, what initialisation does not need is not computed.
+    return jax.jit(model.init)(jax.random.key(seed), *inputs.get(role, (image,)))
 
 
 def init_shapes(model: nn.Module) -> dict[str, Any]:
@@ -202,7 +192,7 @@ def init_shapes(model: nn.Module) -> dict[str, Any]:
 
 def _architecture(fields: Mapping[str, Any]) -> str:
     name = fields.get("architecture")
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise InputError(
             f"model field architecture = {name!r}; choose from "
             f"{', '.join(ARCHITECTURES)}"
@@ -222,21 +212,3 @@ def _defaults(architecture: str) -> dict[str, Any]:
         if field.name not in ("parent", "name")
     }
     return {"architecture": architecture, **fields}
-
-
-def _check(architecture: str, field: str, value: Any, example: Any) -> None:
-    """Raises InputError unless the field, like `example`, can have this value."""
-    complaint = ""
-    choices = _CHOICES.get((architecture, field), (value,))
-    if value not in choices:
-        complaint = f"choose from {', '.join(map(repr, choices))}"
-    elif type(example) is int and value < (0 if field in _MAY_BE_ZERO else 1):
-        complaint = "too small"
-    elif field in ("detail_kernel", "importance_kernel") and value % 2 == 0:
-        complaint = "must be odd"
-    elif isinstance(example, tuple) and not isinstance(value, tuple | list):
-        complaint = "give several numbers"
-    elif field in ("widths", "depths") and len(value) != len(example):
-        complaint = f"give {len(example)} numbers"
-    if complaint:
-        raise InputError(f"model field {field} = {value!r}; {complaint}")

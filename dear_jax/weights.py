@@ -139,9 +139,13 @@ def _read(path: str | Path, tensors: bool = True) -> tuple[dict, dict]:
 
 
 def _check_fit(path: str | Path, model: dict, shapes: dict[str, tuple]) -> None:
+    try:
+        module = build(model)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     expected = {
         key: leaf.shape
-        for key, leaf in flatten_dict(init_shapes(build(model)), sep="/").items()
+        for key, leaf in flatten_dict(init_shapes(module), sep="/").items()
     }
     for key in sorted(expected.keys() | shapes.keys()):
         if expected.get(key) != shapes.get(key):

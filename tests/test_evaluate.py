@@ -10,14 +10,16 @@ import pytest
 from dear_jax import metrics, photo, resize
 from dear_jax.errors import InputError
 from dear_jax.evaluation import batches, gallery, protocol
-from dear_jax.evaluation.evaluate import Seconds, evaluate, group_sizes
-from dear_jax.evaluation.journal import Journal
+from dear_jax.evaluation.batches import Batches
+from dear_jax.evaluation.evaluate import Seconds, _measures, evaluate
+from dear_jax.evaluation.journal import Journal, Place
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.scores import METRICS, Score
+from dear_jax.systems.devices import mesh_for, spread
 from dear_jax.systems.restorer import Restorer
 
-# What fits in a batch, on a CPU.
-AT_ONCE = "dear_jax.evaluation.evaluate.PIXELS_AT_ONCE"
+# Results of a device in a batch, on a CPU.
+AT_ONCE = "dear_jax.evaluation.batches.RESULTS_AT_ONCE"
 
 
 class Counted(Restorer):
@@ -59,7 +61,7 @@ def cases(photos):
 def pairs(monkeypatch):
     """Two photos of 32 x 32, four results, fit in a batch on four devices."""
     assert jax.local_device_count() == 4
-    monkeypatch.setattr(AT_ONCE, {"cpu": 32 * 32})
+    monkeypatch.setattr(AT_ONCE, {"cpu": 1})
 
 
 def test_every_case_is_scored_once_in_order(cases):
@@ -84,7 +86,7 @@ def test_lpips_is_measured_only_if_asked_for(cases):
 
 
 def test_batches_of_one_size_have_one_shape_the_last_included(cases, pairs):
-    assert group_sizes(cases) == (2, 4)
+    assert Batches(cases).photos == 2
     system = Counted()
     scores = evaluate(system, cases, perceptual=False)
     # a b | c, d of another size | e
@@ -94,8 +96,8 @@ def test_batches_of_one_size_have_one_shape_the_last_included(cases, pairs):
 
 def test_the_size_of_batches_changes_no_score(cases, pairs, monkeypatch):
     some = evaluate(Counted(), cases, perceptual=False)
-    monkeypatch.setattr(AT_ONCE, {"cpu": 2**20})
-    assert group_sizes(cases) == (5, 12)
+    monkeypatch.setattr(AT_ONCE, {"cpu": 64})
+    assert Batches(cases).photos == 5
     alone = evaluate(Counted(), cases, perceptual=False)
     for one, other in zip(some, alone, strict=True):
         # Sums of float32 in another order.
@@ -177,39 +179,69 @@ def _score(photo_name="a.png", psnr=20.0):
     return Score("s", photo_name, "m.png", "01-10", 4.0, psnr, 0.5, 0.1, 0.2)
 
 
+def _place(photo_name="a.png", digest="1"):
+    return Place(photo_name, digest, "01-10", "2")
+
+
 def test_a_line_cut_short_by_a_kill_is_measured_anew(tmp_path):
     journal = Journal(tmp_path, "x", {})
-    journal.add([_score("a.png"), _score("b.png")])
-    whole = journal.path.read_bytes()
-    journal.path.write_bytes(whole[:-10])
+    journal.add({_place("a.png"): _score("a.png"), _place("b.png"): _score("b.png")})
+    journal.path.write_bytes(journal.path.read_bytes()[:-10])
     after = Journal(tmp_path, "x", {})
-    assert after.get("a.png", "01-10") == _score("a.png")
-    assert after.get("b.png", "01-10") is None
-    after.add([_score("b.png")])
-    assert journal.path.read_bytes() == whole
+    assert after.get(_place("a.png")) == _score("a.png")
+    assert after.get(_place("b.png")) is None
+    after.add({_place("b.png"): _score("b.png")})
+    again = Journal(tmp_path, "x", {})
+    assert again.get(_place("a.png")) == _score("a.png")
+    assert again.get(_place("b.png")) == _score("b.png")
+
+
+def test_two_writers_of_one_journal_lose_nothing(tmp_path):
+    one, other = Journal(tmp_path, "x", {}), Journal(tmp_path, "x", {})
+    one.add({_place("a.png"): _score("a.png")})
+    other.add({_place("b.png"): _score("b.png")})
+    one.add({_place("c.png"): _score("c.png")})
+    after = Journal(tmp_path, "x", {})
+    for name in ("a.png", "b.png", "c.png"):
+        assert after.get(_place(name)) == _score(name)
+
+
+def test_another_photo_or_mask_of_the_same_name_is_another_place(tmp_path):
+    journal = Journal(tmp_path, "x", {})
+    journal.add({_place(): _score()})
+    after = Journal(tmp_path, "x", {})
+    assert after.get(_place()) == _score()
+    assert after.get(_place(digest="other")) is None
+    assert after.get(_place()._replace(mask_digest="other")) is None
 
 
 def test_journals_hold_infinite_scores_in_plain_json(tmp_path):
     journal = Journal(tmp_path, "x", {})
-    journal.add([_score(psnr=float("inf"))])
+    journal.add({_place(): _score(psnr=float("inf"))})
     for line in journal.path.read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
-    assert Journal(tmp_path, "x", {}).get("a.png", "01-10").psnr == float("inf")
+    assert Journal(tmp_path, "x", {}).get(_place()).psnr == float("inf")
 
 
 def test_a_foreign_line_is_passed_over(tmp_path):
     journal = Journal(tmp_path, "x", {})
     journal.path.write_text('[1]\n{"photo": 3}\nnonsense\n')
     journal = Journal(tmp_path, "x", {})
-    journal.add([_score()])
-    assert Journal(tmp_path, "x", {}).get("a.png", "01-10") == _score()
+    journal.add({_place(): _score()})
+    assert Journal(tmp_path, "x", {}).get(_place()) == _score()
+
+
+def test_a_long_title_makes_a_short_name(tmp_path):
+    journal = Journal(tmp_path, "ä" * 10 + "x" * 500, {})
+    journal.add({_place(): _score()})
+    assert len(journal.path.name.encode()) < 120
 
 
 def test_other_facts_or_other_code_is_another_journal(tmp_path, monkeypatch):
     path = Journal(tmp_path, "x", {"scale": 2}).path
     assert Journal(tmp_path, "x", {"scale": 2}).path == path
     assert Journal(tmp_path, "x", {"scale": 3}).path != path
-    monkeypatch.setattr("dear_jax.evaluation.journal._code", lambda: "changed")
+    monkeypatch.setattr("dear_jax.evaluation.journal._surroundings", lambda: "changed")
     assert Journal(tmp_path, "x", {"scale": 2}).path != path
 
 
@@ -228,7 +260,7 @@ def test_an_unreadable_photo_is_named_and_what_was_measured_is_kept(
     with pytest.raises(InputError, match="d.png"):
         evaluate(Counted(), cases, journal, False)
     kept = Journal(tmp_path / "j", "x", {})
-    assert kept.get("a.png", "01-10") is not None
+    assert kept.get(Place(*cases.places(0)[0])) is not None
 
 
 def test_reading_ahead_holds_few_groups_at_once(cases, monkeypatch):
@@ -240,11 +272,50 @@ def test_reading_ahead_holds_few_groups_at_once(cases, monkeypatch):
             read.append(index)
         return whole(self, index)
 
+    monkeypatch.setattr(batches, "RESULTS_AT_ONCE", {"cpu": 0})
+    ahead = Batches(cases)
     monkeypatch.setattr(protocol.Cases, "of_photo", of_photo)
-    found = batches.groups(cases, 1, 2, lambda indices: False)
+    found = ahead.groups(lambda indices: False)
     next(found)
     assert max(read) <= batches.READ_AHEAD
     found.close()
+
+
+def test_a_perfect_result_is_perfect(photos):
+    whole = protocol.cases(photos / "photos", "none", 1)
+    for score in evaluate(Counted(), whole):
+        assert score.psnr == float("inf") and score.l1 == 0
+        assert score.ssim == pytest.approx(1) and score.lpips < 1e-9
+
+
+def test_batches_of_rare_shapes_are_hardly_padded(cases, monkeypatch):
+    monkeypatch.setattr(AT_ONCE, {"cpu": 64})
+    batching = Batches(cases)
+    # Ten results of five photos, on four devices.
+    assert batching.size((32, 32, 3), 2) == 12
+    assert batching.size((32, 40, 3), 2) == 4
+    assert batching.size((9000, 9000, 3), 2) == 4
+
+
+def test_a_larger_set_measures_only_what_is_new(photos, tmp_path, pairs):
+    few, every = (
+        protocol.cases(photos / "photos", photos / "masks", 2, limit)
+        for limit in (2, None)
+    )
+    evaluate(Counted(), few, Journal(tmp_path / "j", "x", {}), False)
+    system = Counted()
+    evaluate(system, every, Journal(tmp_path / "j", "x", {}), False)
+    assert len(system.shapes) == 3  # c, d of another size, e; not a and b
+
+
+def test_metrics_on_several_devices_exchange_nothing(cases):
+    batch = next(next(Batches(cases).groups(lambda indices: False)))
+    pair = spread(batch.truths), spread(batch.truths)
+    mesh = mesh_for(len(batch.truths))
+    program = _measures(True, mesh).lower(*pair).compile().as_text()
+    assert mesh is not None
+    for exchange in ("all-to-all", "collective-permute", "all-gather", "all-reduce"):
+        assert exchange not in program
 
 
 def test_seconds_say_where_the_time_went(cases):
@@ -261,6 +332,23 @@ def test_pictures_show_each_photo_once_with_the_bins_in_turn(cases):
         ("b.png", "20-30"),
         ("c.png", "01-10"),
     ]
+
+
+@pytest.mark.parametrize("other", ["system", "scale"])
+def test_another_system_or_scale_is_measured_anew(photos, tmp_path, other):
+    def cases(scale=2.0):
+        return protocol.cases(photos / "photos", photos / "masks", scale, 2)
+
+    shown = gallery.shown_cases(cases())
+    measuring = Measuring(tmp_path, Silent())
+    measuring.measure(Counted(), cases(), shown, "A")
+    system, changed = Counted(), cases()
+    if other == "system":
+        system.fingerprint = lambda: "other"
+    else:
+        changed = cases(scale=4.0)
+    measuring.measure(system, changed, gallery.shown_cases(changed), "A")
+    assert system.shapes
 
 
 class Silent:

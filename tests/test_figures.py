@@ -5,8 +5,10 @@ import pytest
 
 from dear_jax import resize
 from dear_jax.evaluation.protocol import Case
-from dear_jax.figures import comparison, sheet
-from dear_jax.figures.comparison import Example, Stages
+from dear_jax.evaluation.scores import Score
+from dear_jax.figures import comparison, sheet, stages
+from dear_jax.figures.comparison import Example
+from dear_jax.figures.stages import Stages
 from dear_jax.figures.zoom import COLOURS, Box, enlarged, with_boxes, zoom_boxes
 
 CELL = 64
@@ -16,13 +18,13 @@ def photo(size=(48, 48), seed=0):
     return np.random.default_rng(seed).integers(0, 200, (*size, 3), np.uint8)
 
 
-def case(size=(48, 48), scale=4, missing=True):
+def case(size=(48, 48), scale=4, missing=True, name="photo.png"):
     truth = photo(size)
     small = tuple(round(side / scale) for side in size)
     mask = np.zeros(small, bool)
     mask[: small[0] // 2, : small[1] // 3] = missing
     image = np.where(mask[..., None], np.uint8(0), resize.bicubic(truth, small))
-    return Case(0, "photo.png", truth, image, mask, scale, "10-20", "a.png")
+    return Case(0, name, truth, image, mask, scale, "10-20", "a.png")
 
 
 def flat(colour, size=(48, 48)):
@@ -149,12 +151,12 @@ def test_photos_of_any_shape_and_without_holes_are_shown(size):
     drawn = comparison.comparison_sheet([Example(one, {"a": one.truth})], cell=CELL)
     assert drawn.dtype == np.uint8 and drawn.shape[-1] == 3
     assert (drawn[0] == 255).all() and (drawn[:, -1] == 255).all()
-    stages = comparison.stages_sheet(one, [Stages("a", None, one.truth)], cell=CELL)
-    assert (stages[0] == 255).all() and (stages[:, -1] == 255).all()
+    drawn = stages.stages_sheet(one, [Stages("a", None, one.truth)], cell=CELL)
+    assert (drawn[0] == 255).all() and (drawn[:, -1] == 255).all()
 
 
 def test_another_example_is_another_block_of_the_same_kind():
-    one = Example(case(), {"a": flat(9), "b": flat(8)})
+    one = Example(case(missing=False), {"a": flat(9), "b": flat(8)})
     single = comparison.comparison_sheet([one], cell=CELL)
     double = comparison.comparison_sheet([one, one], cell=CELL)
     margin = CELL // 16
@@ -187,6 +189,76 @@ def test_psnr_is_written_only_where_it_is_given():
     assert left <= columns.min() and columns.max() <= right
 
 
+def heading_of(name):
+    """The part of a sheet above the pictures."""
+    one = Example(case(name=name), {"a": flat(50)})
+    drawn = comparison.comparison_sheet([one], cell=CELL)
+    return drawn[: CELL // 16 + 12]
+
+
+def test_the_heading_tells_photos_of_like_names_apart():
+    names = ["x/a.png", "y/a.png", "a.jpg", *(60 * "x" + f"{i}.png" for i in (1, 2))]
+    seen = [heading_of(name) for name in names]
+    for i, one in enumerate(seen):
+        assert not any(np.array_equal(one, other) for other in seen[:i])
+
+
+def test_a_long_name_does_not_widen_the_sheet():
+    assert heading_of(200 * "x" + ".png").shape == heading_of("a.png").shape
+
+
+def test_a_name_that_is_not_utf8_can_be_read():
+    np.testing.assert_array_equal(heading_of("\udce9.png"), heading_of(r"\udce9.png"))
+
+
+def test_a_sheet_with_holes_says_below_what_magenta_means(monkeypatch):
+    monkeypatch.setattr(comparison, "holes_note", lambda cell: note)
+    note = sheet.words("magenta", 20, (1, 2, 3))
+    whole, holes = (
+        comparison.comparison_sheet(
+            [Example(case(missing=missing), {"a": flat(50)})] * 2, cell=CELL
+        )
+        for missing in (False, True)
+    )
+    assert not (whole == (1, 2, 3)).all(-1).any()
+    (top, _), _ = places(holes, (1, 2, 3))
+    assert top > places(holes, (50, 50, 50))[1][0]
+    assert holes.shape[0] == whole.shape[0] + note.height + CELL // 8
+
+
+def test_a_long_label_does_not_widen_the_stages():
+    def drawn(label):
+        ways = [Stages(label, None, flat(30)), Stages("b", None, flat(40))]
+        return stages.stages_sheet(case(), ways, cell=CELL)
+
+    assert drawn(200 * "x").shape == drawn("x").shape
+
+
+def test_an_example_has_the_scores_of_its_own_pictures():
+    shown = [case(name="a.png"), case(name="b.png")]
+    made = {"one": [flat(1), flat(2)], "two": [flat(3), flat(4)]}
+    values = {
+        ("one", "a"): 1.0,
+        ("one", "b"): 2.0,
+        ("two", "a"): 3.0,
+        ("two", "b"): 4.0,
+    }
+    scores = {
+        label: [
+            Score(label, f"{name}.png", "a.png", hole_ratio, 4.0, psnr, 0.5, 0.1)
+            for name in "ba"
+            for hole_ratio, psnr in (("10-20", values[label, name]), ("20-30", 9.0))
+        ]
+        for label in made
+    }
+    first, second = comparison.examples(shown, made, scores)
+    assert (first.case, second.case) == tuple(shown)
+    assert first.psnr == {"one": 1.0, "two": 3.0}
+    assert second.psnr == {"one": 2.0, "two": 4.0}
+    for example, i in ((first, 0), (second, 1)):
+        assert all(example.outputs[label] is made[label][i] for label in made)
+
+
 def test_comparison_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no examples"):
         comparison.comparison_sheet([])
@@ -200,7 +272,7 @@ def test_stages_stand_in_order_and_are_enlarged_below():
         Stages("elan+misf", holes, other),
         Stages("dear", None, single),
     ]
-    drawn = comparison.stages_sheet(one, chains, cell=CELL)
+    drawn = stages.stages_sheet(one, chains, cell=CELL)
     found = [places(drawn, colour) for colour in colours]
     (b1, b2, c1, c2, d), ends = zip(*found, strict=True)
     height = drawn.shape[0]
@@ -215,6 +287,6 @@ def test_stages_stand_in_order_and_are_enlarged_below():
 def test_stages_can_be_many_or_of_one_size():
     one = case(scale=1)
     way = Stages("a", flat(30), flat(40))
-    few = comparison.stages_sheet(one, [way], cell=CELL)
-    many = comparison.stages_sheet(one, [way] * 7, cell=CELL)
+    few = stages.stages_sheet(one, [way], cell=CELL)
+    many = stages.stages_sheet(one, [way] * 7, cell=CELL)
     assert many.shape[0] > few.shape[0] and many.shape[1] >= few.shape[1]

@@ -1,10 +1,12 @@
 """Laws of the image metrics, and parity with independent implementations."""
 
+import functools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -118,6 +120,50 @@ def test_rounded_compares_what_an_image_file_would_hold(measure):
     assert (ours != measure(noisy, truth)).all()
 
 
+@functools.cache
+def _gradient(measure):
+    return jax.jit(jax.grad(lambda x, y: measure(x, y).sum()))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_gradients_tell_how_a_measure_changes(measure):
+    _, truth = _pair()
+    rng = np.random.default_rng(1)
+    # Off by 0.05 at least: the slope of L1 turns where both are equal.
+    off = rng.uniform(0.05, 0.1, truth.shape) * rng.choice([-1, 1], truth.shape)
+    prediction = np.float32(truth + off)
+    way = np.float32(rng.standard_normal(truth.shape))
+    gradient = _gradient(measure)(prediction, truth)
+    assert np.isfinite(gradient).all()
+    ahead, back = (measure(prediction + s * way, truth).sum() for s in (1e-3, -1e-3))
+    change = float(ahead - back) / 2e-3
+    np.testing.assert_allclose(np.sum(gradient * way), change, rtol=0.02)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_perfect_image_moves_nothing_in_a_batch(measure):
+    noisy, truth = _pair()
+    others = _gradient(measure)(noisy, truth)[1]
+    noisy[0] = truth[0]
+    gradient = _gradient(measure)(noisy, truth)
+    np.testing.assert_allclose(gradient[0], 0, atol=1e-6)
+    np.testing.assert_array_equal(gradient[1], others)
+    assert np.any(others)
+
+
+def test_psnr_of_one_pixel_off_by_one_bit_has_a_gradient():
+    truth = np.full((1, 64, 64, 3), 0.9, np.float32)
+    off = truth.copy()
+    off[0, 5, 5, 0] = np.nextafter(off[0, 5, 5, 0], 1, dtype=np.float32)
+    gradient = jax.jit(jax.grad(lambda x: metrics.psnr(x, truth).sum()))(off)
+    assert np.isfinite(gradient).all() and gradient[0, 5, 5, 0] < 0
+
+
+def test_psnr_of_what_is_no_number_is_none():
+    _, truth = _pair()
+    assert np.isnan(metrics.psnr(np.full_like(truth, np.nan), truth)).all()
+
+
 def test_ssim_takes_exactly_one_window_and_refuses_less():
     noisy, truth = _pair(shape=(1, 11, 11, 3))
     assert metrics.ssim(noisy, truth).shape == (1,)
@@ -191,6 +237,27 @@ def test_options_that_make_no_sense_are_refused(measure, options, says):
     noisy, truth = _pair()
     with pytest.raises(InputError, match=says):
         measure(noisy, truth, **options)
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"window": 0}, "window 0; give an odd whole number"),
+        ({"window": -3}, "window -3; give an odd"),
+        ({"window": 10}, "window 10; give an odd"),
+        ({"window": 3.0}, "window 3.0; give an odd"),
+        ({"window": "11"}, "window '11'; give an odd"),
+        ({"window": True}, "window True; give an odd"),
+        ({"window": 25}, "at least 25 x 25; .*smaller window"),
+        ({"sigma": 0}, "sigma 0; give pixels above 0"),
+        ({"sigma": -1.5}, "sigma -1.5; give"),
+        ({"sigma": float("nan")}, "sigma nan; give"),
+    ],
+)
+def test_windows_that_make_no_sense_are_refused(options, says):
+    noisy, truth = _pair()
+    with pytest.raises(InputError, match=says):
+        metrics.ssim(noisy, truth, **options)
 
 
 @pytest.mark.parametrize("measure", MEASURES)

@@ -1,6 +1,6 @@
 """Laws of the evaluation protocol: which damaged photos there are to restore."""
 
-import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -81,7 +81,7 @@ def test_names_need_no_photo_to_be_decoded(folders, prepared, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(photo, "decode_photo", lambda *_: pytest.fail("decoded"))
             patched.setattr(photo, "decode_mask", lambda *_: pytest.fail("decoded"))
-            assert len(cases.names) == 3 and cases.facts()
+            assert len(cases.names) == 3 and cases.places(2)
 
 
 def test_input_is_the_reduced_photo_black_where_missing(folders):
@@ -127,33 +127,62 @@ def test_reduced_photos_are_the_truth(folders):
         protocol.cases(*folders, 1, reduce=4)
 
 
-# Facts
+# Places
 
 
-def test_facts_are_the_same_wherever_the_files_lie(folders, tmp_path):
+def _places(cases):
+    return [place for i in range(len(cases.names)) for place in cases.places(i)]
+
+
+def test_places_are_the_same_wherever_the_files_lie(folders, tmp_path):
     photos, _ = folders
     for name in ("a.png", "b.png", "c/d.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((photos / name).read_bytes())
-    facts = protocol.cases(*folders, 2).facts()
-    assert protocol.cases(tmp_path, folders[1], 2).facts() == facts
-    assert json.loads(json.dumps(facts)) == facts
+    places = _places(protocol.cases(*folders, 2))
+    assert _places(protocol.cases(tmp_path, folders[1], 2)) == places
     packed = write_set(tmp_path / "set", photos, {"test": ""}) / "test"
-    assert protocol.cases(packed, folders[1], 2).facts() == facts
+    assert _places(protocol.cases(packed, folders[1], 2)) == places
 
 
-def test_facts_change_with_whatever_decides_the_cases(folders, tmp_path):
-    photos, masks = folders
+def test_folders_and_prepared_sets_of_the_same_files_have_the_same_places(
+    folders, prepared
+):
+    plain, packed = protocol.cases(*folders, 2), protocol.cases(*prepared, 2)
+    assert _places(plain) == _places(packed)
 
-    def facts(masks=masks, scale=2, limit=None, reduce=1.0, photos=photos):
-        return protocol.cases(photos, masks, scale, limit, reduce).facts()
 
-    for i, name in enumerate(["a.png", "b.png"]):
-        photo.write_photo(tmp_path / name, np.full((36, 36, 3), i, np.uint8))
-    several = [facts(), facts(scale=3), facts(limit=2), facts(reduce=1.1),
-               facts("none"), facts("generated"), facts("bundled"),
-               facts(photos=tmp_path)]  # fmt: skip
-    assert len({json.dumps(one) for one in several}) == len(several)
+@pytest.mark.parametrize("kind", ["bmp", "ppm", "tif"])
+@pytest.mark.parametrize("part", ["photos", "masks/10-20"])
+def test_other_pixels_in_as_many_bytes_are_another_place(tmp_path, kind, part):
+    rng = np.random.default_rng(0)
+
+    def places(seconds):
+        path = tmp_path / part / f"a.{kind}"
+        photo.write_photo(path, rng.integers(0, 256, shape[part], np.uint8))
+        os.utime(path, (seconds, seconds))
+        sizes.add(path.stat().st_size)
+        cases = protocol.cases(tmp_path / "photos", tmp_path / "masks", 2)
+        return _places(cases)
+
+    shape, sizes = {"photos": (36, 36, 3), "masks/10-20": (36, 36)}, set()
+    for name, size in shape.items():
+        photo.write_photo(tmp_path / name / f"a.{kind}", np.zeros(size, np.uint8))
+    assert places(1e9) != places(1e9 + 1) and len(sizes) == 1
+
+
+@pytest.mark.parametrize("masks", ["folder", "generated", "none"])
+def test_places_are_those_of_the_cases(folders, masks):
+    cases = protocol.cases(folders[0], folders[1] if masks == "folder" else masks, 2)
+    places = _places(cases)
+    assert places == [(c.photo, c.photo_digest, c.bin, c.mask_digest) for c in cases]
+    assert len(set(places)) == len(cases)
+    assert all(len(d) == 16 and int(d, 16) for p in places for d in (p[1], p[3]))
+
+
+def test_a_smaller_set_has_the_first_places_of_a_larger(folders):
+    every, few = (_places(protocol.cases(*folders, 2, limit)) for limit in (None, 2))
+    assert few == every[: len(few)] and len(few) < len(every)
 
 
 # Refusals

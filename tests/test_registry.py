@@ -1,6 +1,7 @@
 """Names of models: what tells variants apart, and what their fields can be."""
 
 import itertools
+import re
 
 import pytest
 
@@ -58,3 +59,49 @@ def test_an_architecture_means_its_first_variant():
 def test_each_architecture_has_choices_of_its_own(name, network, says):
     with pytest.raises(InputError, match=f"network = '{network}'; {says}"):
         build({**fields_of(name), "network": network})
+
+
+@pytest.mark.parametrize(
+    "name, field, value, says",
+    [
+        ("dear", "width", "x", "'x'; give a whole number"),
+        ("dear", "width", 64.0, "64.0; give a whole number"),
+        ("dear", "width", True, "True; give a whole number"),
+        ("dear", "width", None, "None; give a whole number"),
+        ("dear", "width", [64], "[64]; give a whole number"),
+        ("dear", "width", 0, "0; too small"),
+        ("dear", "detail_kernel", "3", "'3'; give a whole number"),
+        ("dear", "detail_kernel", 4, "4; must be odd"),
+        ("dear", "detail", 1, "1; give true or false"),
+        ("dear", "detail", "yes", "'yes'; give true or false"),
+        ("dear", "network", ["lite"], "['lite']; give a text"),
+        ("dear", "network", {}, "{}; give a text"),
+        ("dear", "widths", 48, "48; give several whole numbers"),
+        ("dear", "widths", "4824", "'4824'; give several whole numbers"),
+        ("dear", "widths", [48, 80, "x", 144], "'x', 144]; give several"),
+        ("dear", "widths", [48, 80, 144.0, 144], "give several whole numbers"),
+        ("dear", "widths", [48, 80, -1, 144], "too small"),
+        ("dear", "widths", [48, 80], "[48, 80]; give 4 numbers"),
+        ("elan", "windows", [], "[]; give several whole numbers"),
+        ("elan", "windows", [[4], 8, 16], "give several whole numbers"),
+        ("edsr", "residual_scale", "1", "'1'; give a finite number"),
+        ("edsr", "residual_scale", True, "True; give a finite number"),
+        ("edsr", "residual_scale", float("nan"), "nan; give a finite number"),
+        ("edsr", "residual_scale", float("-inf"), "-inf; give a finite number"),
+        ("lama", "global_ratio", [0.5], "[0.5]; give a finite number"),
+        ("dear", "architecture", ["lte"], "['lte']; choose from dear, liif"),
+        ("dear", "architecture", None, "None; choose from dear, liif"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_naming_field_and_value(
+    name, field, value, says
+):
+    with pytest.raises(InputError, match=f"model field {field} = .*{re.escape(says)}"):
+        build({**fields_of(name), field: value})
+
+
+def test_lists_and_whole_numbers_stand_for_tuples_and_floats():
+    assert build({"architecture": "elan", "windows": [4, 8, 16]}) == build(
+        {"architecture": "elan"}
+    )
+    assert build({"architecture": "edsr", "residual_scale": 0}).residual_scale == 0

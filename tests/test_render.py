@@ -1,6 +1,7 @@
 """Renderings of filled tables: what they look like, and that programs can read them."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -192,7 +193,7 @@ def test_csv_reads_back_in_full_precision():
 
 
 def test_json_reads_back_with_every_image_and_what_is_not_finite_as_text():
-    read = json.loads(export.to_json(_filled(), _scores()))
+    read = json.loads("".join(export.json_lines(_filled(), _scores())))
     (image,) = read["images"]
     assert (image["photo"], image["psnr"], image["l1"]) == ("ä.png", "inf", "nan")
     assert image["ssim"] == 0.5 and image["row"] == "LTE"
@@ -200,6 +201,40 @@ def test_json_reads_back_with_every_image_and_what_is_not_finite_as_text():
     lines = _records(export.to_csv(_filled()))
     for cell, line in zip(read["cells"], lines, strict=True):
         assert {k: "" if v is None else str(v) for k, v in cell.items()} == line
+
+
+def test_images_are_written_one_by_one():
+    made = []
+
+    class Watched(list):
+        def __iter__(self):
+            for score in super().__iter__():
+                made.append(score)
+                yield score
+
+    ((place, (score,)),) = _scores().items()
+    lines = export.json_lines(_filled(), {place: Watched([score] * 5)})
+    counts = [len(made) for line in lines if '"photo"' in line]
+    assert counts == [1, 2, 3, 4, 5]
+    assert not hasattr(score, "__dict__")
+
+
+@pytest.mark.parametrize("write", [render.to_text, render.to_markdown, export.to_csv])
+def test_names_that_are_not_utf8_are_escaped(write):
+    strange = "caf\udce9"
+    extra, notes = (Row("Telea", strange),), {"DEAR": strange}
+    text = write(_filled(about=(strange,), extra_rows=extra, notes=notes))
+    assert r"caf\udce9" in text and text.encode("utf-8")
+
+
+def test_json_gives_back_names_that_are_not_utf8():
+    ((place, (score,)),) = _scores().items()
+    score = dataclasses.replace(score, photo="caf\udce9/ä.png")
+    strange = _filled(about=("caf\udce9",))
+    text = "".join(export.json_lines(strange, {place: [score]}))
+    read = json.loads(text.encode("utf-8"))
+    assert read["about"] == ["caf\udce9"]
+    assert read["images"][0]["photo"] == score.photo
 
 
 def test_equal_tables_give_equal_text():

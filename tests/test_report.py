@@ -43,6 +43,19 @@ def test_pooled_is_the_plain_mean_over_all_results():
     assert row[1:3] == ["20.00", "60.00"] and row[4].startswith("30.00")
 
 
+def test_columns_are_as_wide_as_the_names_of_their_bins():
+    bins = ("random_thick_256", "thin")
+    scores = [_score(bin_name=name, i=i) for i in range(2) for name in bins]
+    lines = report.format_table(scores).splitlines()
+    head, *rows = [line for line in lines if "|" in line]
+    ends = [head.index(name) + len(name) for name in bins]
+    for row in (head, *rows):
+        assert row.index("|") == head.index("|")
+        assert all(row[end - 1] != " " == row[end] for end in ends)
+    usual = report.format_table([_score()]).splitlines()
+    assert f"{'classical':<14}{'20.00':>9}  | 20.00" in usual
+
+
 def test_table_states_protocol_scales_and_differences():
     scores = [_score(), _score("ours", psnr=21.5), _score(scale=6.0)]
     table = report.format_table(scores, {"photos": "mine"})

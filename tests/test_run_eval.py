@@ -1,49 +1,33 @@
-"""The command run_eval.py: by scale and as the paper's tables."""
+"""The command run_eval.py by scale; as the paper's tables: test_table_command.py."""
 
 import json
-import re
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from eval_folders import command_on, write_masks, write_photos, write_random_weights
 from tiny import SMALLEST, TINY
 
-import run_eval
-from dear_jax import photo, registry, resize
+from dear_jax import registry
 from dear_jax.evaluation import by_scale, protocol, report
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.scores import Score
 from dear_jax.registry import VARIANTS
 from dear_jax.systems.catalogue import open_system
-from dear_jax.tables.paper import paper_tables
-from dear_jax.tables.setup import read_setup
-from dear_jax.weights import Weights, write_weights
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def folders(tmp_path):
-    """Three photos of two sizes, and two bins of two and one masks."""
-    rng = np.random.default_rng(0)
-    for name, size in (("a", (32, 32)), ("b", (32, 32)), ("c", (32, 40))):
-        coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
-        photo.write_photo(tmp_path / f"photos/{name}.png", resize.bicubic(coarse, size))
-    for name, ratio in (("01-10/x", 0.1), ("01-10/y", 0.05), ("20-30/z", 0.25)):
-        mask = np.zeros((40, 40), np.uint8)
-        mask[: round(40 * ratio)] = 255
-        photo.write_photo(tmp_path / f"masks/{name}.png", mask)
-    return tmp_path / "photos", tmp_path / "masks"
+def command(tmp_path):
+    return command_on(tmp_path)
 
 
 @pytest.fixture
-def command(folders, tmp_path):
-    """Calls run_eval.main in this process on the small folders."""
-    data, masks = map(str, folders)
-    usual = ["--data", data, "--masks", masks, "--out", str(tmp_path / "out")]
-    return lambda *flags: run_eval.main([*usual, *flags])
+def folders(tmp_path):
+    return write_photos(tmp_path / "photos"), write_masks(tmp_path / "masks")
 
 
 def _run(*flags):
@@ -81,10 +65,8 @@ def test_a_named_system_is_never_run_untrained(command, capsys, tmp_path):
 def test_a_scale_without_weights_is_dashes_if_another_has_them(
     command, tmp_path, capsys
 ):
-    fields = {**registry.fields_of("edsr"), **SMALLEST["edsr"], "scale": 3}
-    variables = registry.init_variables(registry.build(fields), 0)
-    weights = Weights(variables, fields, {})
-    write_weights(tmp_path / "w" / "mine.safetensors", weights)
+    mine = tmp_path / "w" / "mine.safetensors"
+    write_random_weights(mine, "edsr", **SMALLEST["edsr"], scale=3)
     flags = ["--model", "edsr", "--weights", str(tmp_path / "w"), "--limit", "1"]
     assert command(*flags, "--scale", "2,3") == 0
     table = capsys.readouterr().out
@@ -132,18 +114,63 @@ def test_bad_flags_are_named_with_a_remedy(command, capsys, flags, words):
     assert words in capsys.readouterr().err
 
 
-def test_loaded_models_stand_beside_the_classical_row(command, tmp_path, monkeypatch):
+def test_models_that_call_themselves_the_same_are_called_as_asked_for(
+    command, tmp_path, monkeypatch
+):
+    own, loaded = {"one": "dear", "two": "dear", "x/one": "one"}, []
+
     def load(name, weights):
+        loaded.append(name)
         found = open_system("classical")
-        found.name = name if name == "classical" else "dear"
+        found.name = own.get(name, name)
         found.fingerprint = lambda: name
         return found
 
     monkeypatch.setattr(by_scale, "load", load)
-    assert command("--model", "one,two", "--limit", "1") == 0
+    assert command("--model", "one,two,x/one", "--limit", "1", "--scale", "2,4") == 0
+    assert loaded == ["classical", *own]  # Each once for all scales.
     rows = _scores(tmp_path / "out" / "scale-4.json")
-    systems = ["classical", "dear", "two"]
+    systems = ["classical", *own]
     assert [row.system for row in rows] == [name for name in systems for _ in range(2)]
+
+
+def test_a_label_means_the_same_weights_at_every_scale(command, tmp_path):
+    files = [tmp_path / f"w{scale}" / "edsr.safetensors" for scale in (2, 3)]
+    for scale, file in zip((2, 3), files, strict=True):
+        write_random_weights(file, "edsr", **SMALLEST["edsr"], scale=scale)
+    flags = ["--limit", "1", "--scale", "2,3", "--model"]
+    assert command(*flags, f"{files[0]},{files[1]}") == 0
+    for scale, file in zip((2, 3), files, strict=True):
+        rows = _scores(tmp_path / "out" / f"scale-{scale}.json")
+        assert {row.system for row in rows} == {"classical", str(file)}
+    table = (tmp_path / "out" / "table.txt").read_text()
+    second = table.split("\nx3:")[1]
+    dashes = [line for line in second.splitlines() if line.endswith("| -")]
+    assert len(dashes) == 4 and all(line.startswith(str(files[0])) for line in dashes)
+
+
+def test_a_file_is_called_by_its_stem_where_that_is_clear(command, tmp_path):
+    file = tmp_path / "w" / "edsr.safetensors"
+    write_random_weights(file, "edsr", **SMALLEST["edsr"], scale=2)
+    out = tmp_path / "out" / "scale-2.json"
+    flags = ["--limit", "1", "--scale", "2", "--weights", str(file.parent)]
+    assert command(*flags, "--model", str(file)) == 0
+    assert {row.system for row in _scores(out)} == {"classical", "edsr"}
+    assert command(*flags, "--model", f"{file},edsr") == 0
+    assert {row.system for row in _scores(out)} == {"classical", "edsr", str(file)}
+
+
+def test_names_that_are_not_utf8_are_measured_and_said(command, tmp_path, capsys):
+    strange = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        write_photos(strange, [os.fsdecode(b"caf\xe9")])
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    flags = ["--data", strange, "--out", strange / "out", "--model", "classical"]
+    assert command(*flags) == 0
+    assert r"caf\udce9" in capsys.readouterr().out
+    rows = _scores(strange / "out" / "scale-4.json")
+    assert {os.fsencode(row.photo) for row in rows} == {b"caf\xe9.png"}
 
 
 def test_a_stopped_command_goes_on_and_ends_the_same(
@@ -166,87 +193,3 @@ def test_a_stopped_command_goes_on_and_ends_the_same(
     assert command(*flags) == 0
     assert "every result was there already" in capsys.readouterr().out
     assert (tmp_path / "out" / "table.txt").exists()
-
-
-@pytest.mark.parametrize("number", paper_tables())
-def test_every_table_is_filled_with_what_there_is(number, command, tmp_path, capsys):
-    setup = tmp_path / "setup.toml"
-    setup.write_text('[systems]\nDEAR = "classical"\n[extra]\nblack = "bicubic"\n')
-    flags = ["--table", str(number), "--setup", str(setup), "--limit", "1"]
-    assert command(*flags) == 0
-    shown = capsys.readouterr().out
-    out, table = tmp_path / "out", paper_tables()[number]
-    assert (out / f"table-{number}.txt").read_text() in shown
-    assert shown.startswith(f"Table {number}") and "protocol v1" in shown
-    for row in table.rows:
-        assert row.label in shown
-    found = json.loads((out / f"table-{number}.json").read_text())
-    assert found
-    assert {path.suffix for path in out.glob(f"table-{number}*")} == {
-        ".txt",
-        ".md",
-        ".csv",
-        ".json",
-        ".png",
-    }
-
-
-def test_tables_share_what_they_measured(command, tmp_path, capsys):
-    setup = tmp_path / "setup.toml"
-    setup.write_text('[systems]\nDEAR = "classical"\n"+PIM" = "classical"\n')
-    flags = ["--setup", str(setup), "--limit", "1"]
-    assert command("--table", "6", *flags) == 0
-    assert "every result was there already" not in capsys.readouterr().out
-    assert command("--table", "5", *flags) == 0
-    assert "every result was there already" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "flags, words",
-    [
-        (["--table", "7"], "tables 1 to 6"),
-        (["--table", "1", "--setup", "no.toml"], "no.toml: no such setup"),
-        (["--table", "1", "--model", "lte"], "--model goes with --scale"),
-        (["--scale", "4", "--setup", "x"], "goes with --table"),
-    ],
-)
-def test_flags_that_do_not_go_together_are_named(command, capsys, flags, words):
-    assert command(*flags) == 2
-    assert words in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ("[systems]\nDEER = 'x'", "systems.DEER is unknown; choose from"),
-        ("[data.CelebHQ]\nphotos = 'x'", "data.CelebHQ is unknown; .*CelebAHQ"),
-        ("[data.FFHQ]\nmasks = 'x'", "data.FFHQ names no photos"),
-        ("[data.FFHQ]\nphoto = 'x'", "data.FFHQ.photo is unknown"),
-        ("[table9.systems]\nDEAR = 'x'", "table9 is unknown"),
-        ("[table1.system]\nDEAR = 'x'", "table1.system is unknown"),
-        ("DEAR", "not a setup of tables"),
-    ],
-)
-def test_what_a_setup_gets_wrong_is_named(command, capsys, tmp_path, text, words):
-    (tmp_path / "s.toml").write_text(text)
-    assert command("--table", "1", "--setup", str(tmp_path / "s.toml")) == 2
-    message = capsys.readouterr().err
-    assert re.search(words, message) and message.count("\n") == 1
-
-
-def test_a_setup_of_one_table_goes_before_the_general_one(tmp_path):
-    path = tmp_path / "s.toml"
-    path.write_text(
-        '[systems]\nDEAR = "a"\nLTE = "b"\n[table6.systems]\nDEAR = "c"\n'
-        '[data.FFHQ]\nphotos = "p"\n[table3.data.FFHQ]\nphotos = "q"\n'
-    )
-    assert read_setup(path, 6).systems == {"DEAR": "c", "LTE": "b"}
-    assert read_setup(path, 1).systems == {"DEAR": "a", "LTE": "b"}
-    assert read_setup(path, 3).data["FFHQ"].photos == "q"
-    assert read_setup(path, 1).data["FFHQ"].photos == "p"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.toml")))
-def test_the_setups_that_come_along_can_be_read_for_every_table(path):
-    for number in paper_tables():
-        assert set(paper_tables()[number].datasets) & set(read_setup(path, number).data)

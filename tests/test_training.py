@@ -10,13 +10,13 @@ import jax
 import numpy as np
 import optax
 import pytest
-from tiny import tiny_config
+from tiny import draw_like, tiny_config
 
 import dear_jax
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.figures import sheet
-from dear_jax.registry import build, init_variables
+from dear_jax.registry import build, init_shapes
 from dear_jax.training import log as log_module
 from dear_jax.training.loop import train
 from dear_jax.training.objectives import QueryObjective
@@ -222,7 +222,7 @@ def test_sheets_show_the_bins_in_turn(monkeypatch):
     config = tiny_config(**{"evaluate.limit": 3, "evaluate.scale": 16.0})
     monkeypatch.setattr(sheet, "contact_sheet", lambda rows, titles, captions: captions)
     shown = Validation(config)
-    _, captions = shown(init_variables(build(config.model.to_dict()), 0))
+    _, captions = shown(draw_like(init_shapes(build(config.model.to_dict()))))
     assert [c.split()[-2] for c in captions] == ["01-10", "10-20", "20-30"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 from tiny import tiny_restorer
 
+import dear_jax
 from dear_jax.errors import InputError
 from dear_jax.registry import build
 from dear_jax.weights import Weights, read_weights, write_weights
@@ -61,6 +62,23 @@ def test_weights_that_do_not_fit_their_model_are_refused(weights, tmp_path):
     write_weights(tmp_path / "w.safetensors", weights._replace(model=wider))
     with pytest.raises(InputError, match="does not fit its model: params/decoder"):
         read_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    "field, value, says",
+    [
+        ("architecture", ["lte"], r"architecture = \['lte'\]; choose from"),
+        ("decoder_width", "x", "decoder_width = 'x'; give a whole number"),
+    ],
+)
+def test_fields_that_make_no_sense_are_named_with_their_file(
+    weights, tmp_path, field, value, says
+):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, weights._replace(model={**weights.model, field: value}))
+    for read in (read_weights, dear_jax.load):
+        with pytest.raises(InputError, match=f"w.safetensors: model field {says}"):
+            read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, I am a text", b"\xff" * 64])

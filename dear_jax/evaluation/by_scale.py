@@ -1,6 +1,7 @@
 """Systems on damaged photos, scale by scale and by hole ratio: run_eval.py --scale."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from dear_jax import files, photo
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.evaluation import gallery, protocol, report
 from dear_jax.evaluation.measuring import Measuring
+from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.protocol import Cases
 from dear_jax.evaluation.scores import Score
 from dear_jax.figures import comparison
@@ -59,7 +61,7 @@ def measure_scales(
     where = ("--data", "--masks")
     runs = [protocol.cases(data, masks, s, limit, settings=where) for s in scales]
     about = {"photos": f"{data} ({len(runs[0].names)})", "masks": masks}
-    loaded = [_load_systems(models, weights, run) for run in runs]
+    loaded = _load_systems(models, weights, runs)
     if loaded[0][1] and not any(set(found) - {CLASSICAL} for found, _ in loaded):
         raise NoWeights(next(iter(loaded[0][1].values())))
     scores, notes = [], {}
@@ -74,7 +76,7 @@ def measure_scales(
     table = report.format_table(scores, about, baseline=CLASSICAL, notes=notes)
     files.write_text(out / "table.txt", table)
     sheets = [f"sheet: {out}/scale-{scale:g}.png" for scale in scales]
-    return "\n".join([table, str(measuring.seconds), *sheets])
+    return printable("\n".join([table, str(measuring.seconds), *sheets]))
 
 
 def _names_of(models: Sequence[str] | None) -> list[str]:
@@ -86,28 +88,61 @@ def _names_of(models: Sequence[str] | None) -> list[str]:
 
 
 def _load_systems(
-    models: Sequence[str] | None, weights: Path, cases: Cases
-) -> tuple[dict[str, Restorer], dict[str, str]]:
-    """Returns label -> system and label -> remark; one that cannot has only a remark.
+    models: Sequence[str] | None, weights: Path, runs: Sequence[Cases]
+) -> list[tuple[dict[str, Restorer], dict[str, str]]]:
+    """For each run label -> system and label -> remark; one that cannot has only a
+    remark. A label is the same thing in every run.
 
     A system that "all" names is run with random weights where it has none.
     """
     every = "all" in ",".join(models or []).split(",")
+    # Read once: at every scale it is the same model.
+    trained = functools.cache(functools.partial(load, weights=weights))
+    opened: list[dict[str, Restorer | NoWeights]] = [{} for _ in runs]
+    for run, found in zip(runs, opened, strict=True):
+        for name in _names_of(models):
+            try:
+                if every and is_system(name) and name != DEFAULT:
+                    found[name] = open_system(name, weights, run.scale)
+                else:
+                    found[name] = trained(name)
+            except NoWeights as error:
+                found[name] = error
+    labels = _labels(opened)
+    return [_that_can(*each, labels) for each in zip(runs, opened, strict=True)]
+
+
+def _labels(opened: Sequence[Mapping[str, Restorer | NoWeights]]) -> dict[str, str]:
+    """What to call each system asked for: as it calls itself, or else by all that it
+    was asked for by, where others could be meant."""
+    short = {
+        name: name if isinstance(system, NoWeights) else system.name
+        for found in opened
+        for name, system in found.items()
+    }
+    taken = [*short, *short.values()]
+    return {
+        name: printable(own if taken.count(own) == 1 else name)
+        for name, own in short.items()
+    }
+
+
+def _that_can(
+    cases: Cases, opened: Mapping[str, Restorer | NoWeights], labels: Mapping[str, str]
+) -> tuple[dict[str, Restorer], dict[str, str]]:
+    """The systems that can restore the cases, and remarks; see `_load_systems`."""
     case = cases.of_photo(0)[0]
     sizes = case.image.shape[:2], case.truth.shape[:2]
     systems, remarks = {}, {}
-    for name in _names_of(models):
+    for name, system in opened.items():
         try:
-            if every and is_system(name) and name != DEFAULT:
-                system = open_system(name, weights, cases.scale)
-            else:
-                system = load(name, weights=weights)
+            if isinstance(system, NoWeights):
+                raise system
             system.check(*sizes)
         except NoWeights as error:
-            remarks[name] = str(error)
+            remarks[labels[name]] = str(error)
             continue
-        label = name if system.name in systems else system.name
-        label += "" if system.trained else report.UNTRAINED
+        label = labels[name] + ("" if system.trained else report.UNTRAINED)
         systems[label] = system
         used = f"weights {', '.join(system.files)}" if system.files else ""
         remarks[label] = "; ".join(filter(None, (system.remark(*sizes), used)))

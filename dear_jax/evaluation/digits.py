@@ -1,4 +1,4 @@
-"""How many digits of a number are shown."""
+"""How numbers are written for people."""
 
 from dear_jax.evaluation.scores import PASTED, SHOWN
 
@@ -17,6 +17,11 @@ def precise(value: float, metric: str, sign: str = "") -> str:
 def p_value(p: float) -> str:
     """Three digits, and "<0.001" for what has none."""
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def many(number: int, what: str) -> str:
+    """A number of things: "1 photo", "2 photos"."""
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _digits(metric: str) -> int:

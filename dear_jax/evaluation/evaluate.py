@@ -10,22 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from dear_jax import metrics
-from dear_jax.evaluation import batches
-from dear_jax.evaluation.batches import Batch
-from dear_jax.evaluation.journal import Journal
+from dear_jax.errors import InputError
+from dear_jax.evaluation.batches import Batch, Batches
+from dear_jax.evaluation.journal import Journal, Place
 from dear_jax.evaluation.protocol import Case, Cases
 from dear_jax.evaluation.scores import METRICS, PASTED, Score
 from dear_jax.systems.compiling import compiled
-from dear_jax.systems.devices import spread
+from dear_jax.systems.devices import mesh_for, per_device, spread
+from dear_jax.systems.levels import to_floats
 from dear_jax.systems.restorer import Restorer
-
-# Truth pixels restored at once per device: a CPU gains nothing from more.
-PIXELS_AT_ONCE = {"cpu": 2**19}
-PIXELS_AT_ONCE_ELSEWHERE = 2**22
 
 
 @dataclass
@@ -85,50 +82,39 @@ def evaluate(
       InputError: for a photo or mask that cannot be read.
       ValueError: if the system returns anything but uint8 of the asked size.
     """
-    kept: dict[tuple[str, str], Score] = {}
+    kept: dict[Place, Score] = {}
+    order: list[Place] = []
 
     def is_done(indices: Sequence[int]) -> bool:
-        places = [
-            (cases.names[i], bin_name) for i in indices for bin_name in cases.bins
-        ]
-        found = [journal.get(*place) for place in places] if journal else [None]
-        if None in found:
+        places = [Place(*place) for i in indices for place in cases.places(i)]
+        order.extend(places)
+        found = {place: journal.get(place) if journal else None for place in places}
+        if None in found.values():
             return False
-        kept.update(zip(places, found, strict=True))
-        on_progress(len(found))
+        kept.update(found)
+        on_progress(len(places))
         return True
 
     clock = _Clock(seconds or Seconds())
-    for group in batches.groups(cases, *group_sizes(cases), is_done):
-        clock.tick("reading")
-        scores = []
+    for group in Batches(cases).groups(is_done):
+        scores: dict[Place, Score] = {}
         for batch in group:
+            clock.tick("reading")
             outputs = _restore(system, batch)
             clock.tick("restoring")
-            scores += _measure_batch(system.name, batch, outputs, perceptual)
+            scores |= _measure_batch(system.name, batch, outputs, perceptual)
             clock.tick("measuring", results=len(batch.cases))
             for case, output in zip(batch.cases, outputs, strict=False):
                 on_restored(case, output)
             on_progress(len(batch.cases))
         if journal:
             journal.add(scores)
-        kept.update({(score.photo, score.bin): score for score in scores})
-    return [kept[name, bin_name] for name in cases.names for bin_name in cases.bins]
-
-
-def group_sizes(cases: Cases) -> tuple[int, int]:
-    """How many photos are read together, and how many results a batch has.
-
-    They depend on the first photo's size and on the devices, nothing else. A batch
-    is all results of one photo or more, unless these are too large to hold at once.
-    """
-    devices = jax.local_device_count()
-    budget = PIXELS_AT_ONCE.get(jax.default_backend(), PIXELS_AT_ONCE_ELSEWHERE)
-    height, width = cases.of_photo(0)[0].truth.shape[:2]
-    results = max(devices, devices * budget // (height * width))
-    photos = min(max(1, results // len(cases.bins)), len(cases.names))
-    batch = min(results, photos * len(cases.bins))
-    return photos, batch + -batch % devices
+        kept.update(scores)
+    if changed := [place.photo for place in order if place not in kept]:
+        raise InputError(
+            f"{changed[0]}: it, or its mask, changed while it was measured; run again"
+        )
+    return [kept[place] for place in order]
 
 
 class _Clock:
@@ -160,14 +146,16 @@ def _restore(system: Restorer, batch: Batch) -> np.ndarray:
 
 def _measure_batch(
     name: str, batch: Batch, outputs: np.ndarray, perceptual: bool
-) -> list[Score]:
+) -> dict[Place, Score]:
     values = _measure(outputs, batch.truths, perceptual)
     if batch.cases[0].scale == 1:
         pasted = np.where(batch.masks[..., None], outputs, batch.truths)
         again = _measure(pasted, batch.truths, perceptual)
         values |= {metric + PASTED: value for metric, value in again.items()}
-    return [
-        Score(
+    scores = {}
+    for i, case in enumerate(batch.cases):
+        place = Place(case.photo, case.photo_digest, case.bin, case.mask_digest)
+        scores[place] = Score(
             system=name,
             photo=case.photo,
             mask=case.mask_name,
@@ -175,25 +163,25 @@ def _measure_batch(
             scale=case.scale,
             **{metric: float(value[i]) for metric, value in values.items()},
         )
-        for i, case in enumerate(batch.cases)
-    ]
+    return scores
 
 
 def _measure(
     outputs: np.ndarray, truths: np.ndarray, perceptual: bool
 ) -> dict[str, np.ndarray]:
     """Metric -> values [B] of uint8 [B, h, w, 3]."""
-    values = _measures(perceptual)(spread(outputs), spread(truths))
+    measure = _measures(perceptual, mesh_for(len(outputs)))
+    values = measure(spread(outputs), spread(truths))
     return {metric: np.asarray(value) for metric, value in values.items()}
 
 
-@functools.cache
-def _measures(perceptual: bool):
+@functools.lru_cache(maxsize=8)
+def _measures(perceptual: bool, mesh: Mesh | None):
     measured = METRICS if perceptual else METRICS[:-1]
 
-    @compiled
     def measure(outputs: jax.Array, truths: jax.Array) -> dict[str, jax.Array]:
-        pair = [x.astype(jnp.float32) / 255 for x in (outputs, truths)]
+        # Not divided by 255 here: a compiler may round that differently for both.
+        pair = [to_floats(x) for x in (outputs, truths)]
         return {metric: getattr(metrics, metric)(*pair) for metric in measured}
 
-    return measure
+    return compiled(per_device(measure, mesh, "bb"))

@@ -1,5 +1,6 @@
 """Restored photos to look at, kept as files while a system is measured."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,32 +28,36 @@ class Gallery:
       shown: the cases to show.
     """
 
-    def __init__(self, folder: Path, shown: list[Case]):
-        self._folder = folder
-        self._shown = {(case.photo, case.bin): i for i, case in enumerate(shown)}
-        self._cases = shown
+    def __init__(self, folder: Path, shown: Sequence[Case]):
+        self._cases = list(shown)
+        self._files = {_place(case): folder / _name(case) for case in shown}
 
     def keep(self, case: Case, output: np.ndarray) -> None:
         """Writes a result, uint8 [h, w, 3], if its case is to be shown."""
-        place = self._shown.get((case.photo, case.bin))
-        if place is not None:
-            photo.write_photo(self._file(place), output)
+        file = self._files.get(_place(case))
+        if file is not None:
+            photo.write_photo(file, output)
 
     def pictures(self, system: Restorer) -> list[np.ndarray]:
         """All results, uint8 [h, w, 3]; what was not kept is restored."""
-        return [self._picture(i, system) for i in range(len(self._cases))]
+        return [self._picture(case, system) for case in self._cases]
 
-    def _picture(self, place: int, system: Restorer) -> np.ndarray:
-        case = self._cases[place]
+    def _picture(self, case: Case, system: Restorer) -> np.ndarray:
+        file = self._files[_place(case)]
         try:
-            kept = photo.read_photo(self._file(place))
+            kept = photo.read_photo(file)
         except InputError:
             kept = None
         if kept is not None and kept.shape == case.truth.shape:
             return kept
         output = system(case.image, case.mask, size=case.truth.shape[:2])
-        photo.write_photo(self._file(place), output)
+        photo.write_photo(file, output)
         return output
 
-    def _file(self, place: int) -> Path:
-        return self._folder / f"{place:02d}-{self._cases[place].bin}.png"
+
+def _place(case: Case) -> tuple[str, str, str]:
+    return case.photo_digest, case.bin, case.mask_digest
+
+
+def _name(case: Case) -> str:
+    return f"{case.photo_digest[:12]}-{case.mask_digest[:12]}.png"

@@ -1,33 +1,51 @@
 """Scores kept on disk as they come, so that a stopped evaluation goes on.
 
-A journal belongs to one system on the same photos, masks and scale, by the same code;
-its file is named after all of that. A line is one score as JSON. What another table
-needs of the same is found there too.
+A journal belongs to one system at one scale, with the code, libraries and devices of
+the moment; its file is named after all of that. A line is one score as JSON, with
+digests of the photo and the mask. What another table, or a larger set, needs of the
+same is found there too.
 """
 
 import functools
 import hashlib
+import importlib.metadata
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 import dear_jax
+from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.evaluation.scores import Score
 
+# Libraries that decide digits, beside this package.
+LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "pillow", "opencv-python-headless")
+LONGEST_TITLE = 80
+
+
+class Place(NamedTuple):
+    """What a score is of: a photo and a mask, by name and by content."""
+
+    photo: str
+    photo_digest: str
+    bin: str
+    mask_digest: str
+
 
 class Journal:
-    """The scores of one system on some cases, in a file that only grows.
+    """The scores of one system, in a file that only grows.
+
+    Several processes may add to it.
 
     Args:
       folder: of all journals; made if need be.
       title: begins the file's name.
-      facts: all that decides the scores, as JSON can hold it.
+      facts: all that decides the scores but photo, mask, code, libraries and devices,
+        as JSON can hold it.
 
     Attributes:
       name: the file's, without its suffix.
@@ -38,9 +56,8 @@ class Journal:
     """
 
     def __init__(self, folder: Path, title: str, facts: Mapping[str, Any]):
-        digest = _digest([_code(), jax.default_backend(), facts])
-        shown = re.sub(r"[^\w+.-]+", "-", title).strip("-")
-        self.name = f"{shown}-{digest[:12]}"
+        shown = re.sub(r"[^A-Za-z0-9_+.-]+", "-", title).strip("-")[:LONGEST_TITLE]
+        self.name = f"{shown}-{_digest([_surroundings(), facts])[:12]}"
         self.path = folder / f"{self.name}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,40 +65,42 @@ class Journal:
         except OSError as error:
             raise _unwritable(self.path, error) from None
 
-    def get(self, photo: str, bin_name: str) -> Score | None:
-        """The score of a case, by its photo and bin, if it was kept."""
-        return self._scores.get((photo, bin_name))
+    def get(self, place: Place) -> Score | None:
+        """The score of a photo with a mask, if it was kept."""
+        return self._scores.get(place)
 
-    def add(self, scores: Iterable[Score]) -> None:
+    def add(self, scores: Mapping[Place, Score]) -> None:
         """Keeps scores; they are in the file when this returns.
 
         Raises:
           InputError: if the file cannot be written.
         """
-        scores = list(scores)
-        lines = "".join(json.dumps(score.to_row()) + "\n" for score in scores)
+        rows = [place._asdict() | score.to_row() for place, score in scores.items()]
+        lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("ab+") as file:
+                if file.tell():
+                    file.seek(-1, 2)
+                    # A line that a kill cut short stays alone.
+                    lines = lines if file.read(1) == b"\n" else b"\n" + lines
                 file.write(lines)
         except OSError as error:
             raise _unwritable(self.path, error) from None
-        self._scores.update({(s.photo, s.bin): s for s in scores})
+        self._scores.update(scores)
 
-    def _read(self) -> dict[tuple[str, str], Score]:
-        """The scores in the file; a line that a kill cut short is taken away."""
-        if not self.path.exists():
-            return {}
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.truncate(self.path, len(whole))
+    def _read(self) -> dict[Place, Score]:
+        """The scores in the file; lines that are none, or half of one, do not count."""
         scores = {}
-        for line in whole.splitlines():
+        lines = self.path.read_bytes().splitlines() if self.path.exists() else ()
+        for line in lines:
             try:
-                score = Score.from_row(json.loads(line))
-            except (ValueError, TypeError, AttributeError):
-                continue  # Not a score: measured anew.
-            scores[score.photo, score.bin] = score
+                row = json.loads(line)
+                digests = row.pop("photo_digest"), row.pop("mask_digest")
+                score = Score.from_row(row)
+            except (ValueError, TypeError, AttributeError, KeyError):
+                continue
+            place = Place(score.photo, digests[0], score.bin, digests[1])
+            scores[place] = score
         return scores
 
 
@@ -93,15 +112,27 @@ def _unwritable(path: Path, error: OSError) -> InputError:
 
 
 def _digest(facts: Any) -> str:
-    text = json.dumps(facts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _surroundings() -> list:
+    """What moves a digit anywhere: code, libraries, devices and their precision."""
+    kinds = sorted({device.device_kind for device in jax.local_devices()})
+    precision = str(jax.config.jax_default_matmul_precision)
+    chosen = str(jax.config.jax_default_device)
+    return [_code(), kinds, jax.local_device_count(), precision, chosen]
 
 
 @functools.cache
 def _code() -> str:
-    """Digest of this package's code and of JAX's version: either may move a digit."""
+    """Digest of this package's code and networks of metrics, and of the libraries."""
     root = Path(dear_jax.__file__).parent
-    digest = hashlib.sha256(jax.__version__.encode())
-    for path in sorted(root.rglob("*.py")):
+    digest = hashlib.sha256()
+    for path in sorted([*root.rglob("*.py"), *bundled.METRICS.glob("*.safetensors")]):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    for library in LIBRARIES:
+        try:
+            digest.update(f"{library} {importlib.metadata.version(library)}".encode())
+        except importlib.metadata.PackageNotFoundError:
+            digest.update(library.encode())  # Under another name; its row needs it.
     return digest.hexdigest()

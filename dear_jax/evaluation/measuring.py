@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from dear_jax.evaluation.evaluate import Seconds, evaluate, group_sizes
+from dear_jax.evaluation import protocol
+from dear_jax.evaluation.evaluate import Seconds, evaluate
 from dear_jax.evaluation.gallery import Gallery
 from dear_jax.evaluation.journal import Journal
 from dear_jax.evaluation.protocol import Case, Cases
@@ -73,14 +74,14 @@ class Measuring:
         """
         facts = {
             "system": system.fingerprint(),
-            "cases": cases.facts(),
-            "measured": METRICS,
-            "group": group_sizes(cases),
+            "protocol": protocol.NAME,
+            "scale": cases.scale,
+            "reduce": cases.reduce,
+            "metrics": METRICS,
         }
-        journal = Journal(
-            self._out / "scores", f"{system.name}-x{cases.scale:g}", facts
-        )
-        gallery = Gallery(self._out / "pictures" / journal.name, list(shown))
+        title = f"{system.name}-x{cases.scale:g}"
+        journal = Journal(self._out / "scores", title, facts)
+        gallery = Gallery(self._out / "pictures" / journal.name, shown)
         self._bar.set_description(f"{label} x{cases.scale:g}")
         scores = evaluate(
             system,

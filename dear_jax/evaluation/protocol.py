@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -50,6 +49,8 @@ class Case:
       scale: side of the truth / side of the input, as asked for.
       bin: name of the hole-ratio bin, such as "10-20" (percent).
       mask_name: name of the mask within its bin.
+      photo_digest: hex digits of the hash of the photo's file, before any reduction.
+      mask_digest: hex digits of the hash of the mask's file, or of how it is drawn.
     """
 
     index: int
@@ -60,6 +61,8 @@ class Case:
     scale: float
     bin: str
     mask_name: str
+    photo_digest: str = ""
+    mask_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Cases:
         Raises:
           InputError: if the photo or a mask cannot be read, or the photo is too small.
         """
+        # Hashed before it is read: a file that changes meanwhile is measured again.
+        places = self.places(index)
         truth = _read_truth(self.photos, index, self.reduce)
         size = input_size(truth.shape[:2], self.scale, self.names[index])
         case = functools.partial(
@@ -103,27 +108,39 @@ class Cases:
         )
         reduced = resize.bicubic(truth, size)
         found = []
-        for name, masks in self.bins.items():
-            chosen = masks[index % len(masks)]
+        for (_, photo, name, digest), chosen in zip(
+            places, self._masks(index), strict=True
+        ):
             mask = resize.nearest(chosen.load(), size)
-            image = np.where(mask[..., None], np.uint8(0), reduced)
-            found.append(case(image=image, mask=mask, bin=name, mask_name=chosen.name))
+            found.append(
+                case(
+                    image=np.where(mask[..., None], np.uint8(0), reduced),
+                    mask=mask,
+                    bin=name,
+                    mask_name=chosen.name,
+                    photo_digest=photo,
+                    mask_digest=digest,
+                )
+            )
         return found
 
-    def facts(self) -> dict[str, Any]:
-        """Returns what decides the cases, as JSON can hold it; decodes nothing.
+    def places(self, index: int) -> list[tuple[str, str, str, str]]:
+        """Returns what tells the cases of one photo from others; decodes nothing.
 
-        Photos and masks count by name and size in bytes, wherever they lie.
+        Returns:
+          For every case of the photo, in order: name of the photo, its digest, the
+          bin, digest of the mask, as `Case` has them.
+
+        Raises:
+          InputError: if a file has to be hashed that cannot be read.
         """
-        return {
-            "protocol": NAME,
-            "scale": self.scale,
-            "reduce": self.reduce,
-            "photos": self.photos.facts(),
-            "masks": {
-                name: [mask.fact for mask in masks] for name, masks in self.bins.items()
-            },
-        }
+        name, digest = self.names[index], self.photos.digest(index)
+        masks = zip(self.bins, self._masks(index), strict=True)
+        return [(name, digest, bin_name, mask.digest()) for bin_name, mask in masks]
+
+    def _masks(self, index: int) -> list[TestMask]:
+        """The mask that a photo takes in every bin."""
+        return [masks[index % len(masks)] for masks in self.bins.values()]
 
 
 def cases(

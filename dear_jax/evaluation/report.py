@@ -11,9 +11,12 @@ from dear_jax import files
 from dear_jax.evaluation import digits, protocol
 from dear_jax.evaluation.estimates import Difference, Estimate, compare, estimate
 from dear_jax.evaluation.per_photo import difference, gather
+from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.scores import METRICS, PASTED, SHOWN, Score
 
 WIDTH = 96
+# Width of a bin's column, but for bins of long names.
+COLUMN = 9
 POOLED = "pooled"
 # What the name of a system ends with whose weights are random.
 UNTRAINED = " (untrained)"
@@ -55,7 +58,7 @@ def format_table(
         for pasted in ("", PASTED) if scale == 1 else ("",):
             lines += _block(chosen, pasted, baseline, said)
         lines += _remarks(chosen, said)
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines) + "\n")
 
 
 def write_json(
@@ -108,6 +111,7 @@ def _block(
     missing = [system for system in notes if system not in systems]
     columns = sorted({column for _, column in results} - {POOLED}) + [POOLED]
     width = max(map(len, [*systems, *missing, "  vs " + baseline]))
+    wide = max(COLUMN, *(len(column) + 2 for column in columns))
     title = f"x{scores[0].scale:g}" + ", known pixels pasted back" * bool(pasted)
     images = len(results[systems[0], POOLED].images)
     lines = ["", f"{title}: {images} results per system; columns are hole ratios in %"]
@@ -117,15 +121,16 @@ def _block(
         shown = SHOWN[metric.removesuffix(PASTED)]
         better = "higher" if shown.higher_is_better else "lower"
         lines += ["", f"{shown.heading} ({better} is better)"]
-        lines.append(_line("", columns, width))
+        lines.append(_line("", columns, width, wide))
         for system in systems:
             row = [cells.get(((system, column), metric)) for column in columns]
-            lines.append(_line(system, _means(row, metric), width))
+            lines.append(_line(system, _means(row, metric), width, wide))
             row = [gains.get(((system, column), metric)) for column in columns]
             if any(row):
-                lines.append(_line(f"  vs {baseline}", _changes(row, metric), width))
+                changes = _changes(row, metric)
+                lines.append(_line(f"  vs {baseline}", changes, width, wide))
         dashes = ["-"] * len(columns)
-        lines += [_line(system, dashes, width) for system in missing]
+        lines += [_line(system, dashes, width, wide) for system in missing]
     return lines
 
 
@@ -156,9 +161,9 @@ def _half(found: Estimate | Difference | None, metric: str) -> str:
     return "±" + digits.precise((found.high - found.low) / 2, metric)
 
 
-def _line(head: str, cells: Sequence[str], width: int) -> str:
+def _line(head: str, cells: Sequence[str], width: int, wide: int) -> str:
     *bins, pooled = cells
-    body = "".join(f"{cell:>9}" for cell in bins)
+    body = "".join(f"{cell:>{wide}}" for cell in bins)
     # The pooled means stand below each other, whatever follows them.
     return f"{head:<{width}}{body}  | {pooled:<}".rstrip()
 

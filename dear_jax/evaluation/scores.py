@@ -27,7 +27,8 @@ SHOWN = {
 }
 
 
-@dataclass(frozen=True)
+# There may be millions of them.
+@dataclass(frozen=True, slots=True)
 class Score:
     """How well one system restored one case.
 

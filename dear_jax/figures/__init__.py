@@ -1,1 +1,1 @@
-"""Pictures of results: `comparison` sheets of photos, `curves`, plain `sheet`s."""
+"""Pictures of results: `comparison` and `stages` of photos, `curves`, plain `sheet`."""

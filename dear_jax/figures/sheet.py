@@ -182,13 +182,14 @@ def words(
     return image
 
 
-def shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, cut so that it takes at most `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+def shortened(
+    text: str, font: ImageFont.FreeTypeFont, width: float, keep_end: bool = False
+) -> str:
+    """The text, cut at its end or beginning so that it takes at most `width` pixels."""
+    mark = "" if font.getlength(text) <= width else "…"
+    while mark and text and font.getlength(text + mark) > width:
+        text = text[1:] if keep_end else text[:-1]
+    return mark + text if keep_end else text + mark
 
 
 def beside(images: Sequence[Image.Image], gap: int, align: float = 0) -> Image.Image:

@@ -23,7 +23,7 @@ def psnr(
       data_range, channels, border, rounded: see `dear_jax.metrics`.
 
     Returns:
-      [B] in dB, infinite for identical images.
+      [B] in dB, infinite for identical images, where the gradient is zero.
 
     Raises:
       InputError: for images or options that `compared` refuses.
@@ -37,7 +37,11 @@ def psnr(
         rounded=rounded,
     )
     error = jnp.mean(jnp.square(prediction - target), axis=(1, 2, 3))
-    return 10 * jnp.log10(1 / error)
+    # Nothing is done for identical images: there log10 would have a gradient of NaN,
+    # which spoils that of a whole batch.
+    identical = error == 0
+    error = jnp.where(identical, 1.0, error)
+    return jnp.where(identical, jnp.inf, 10 * jnp.log10(1 / error))
 
 
 def l1(
@@ -57,7 +61,7 @@ def l1(
       data_range, channels, border, rounded: see `dear_jax.metrics`.
 
     Returns:
-      [B] in [0, 1], 0 for identical images.
+      [B] in [0, 1], 0 for identical images; the gradient at equal values is zero.
 
     Raises:
       InputError: for images or options that `compared` refuses.
@@ -70,4 +74,7 @@ def l1(
         border=border,
         rounded=rounded,
     )
-    return jnp.mean(jnp.abs(prediction - target), axis=(1, 2, 3))
+    difference = prediction - target
+    # The gradient of jnp.abs at 0 is 1, which would spoil pixels that are right.
+    sign = jnp.sign(jax.lax.stop_gradient(difference))
+    return jnp.mean(difference * sign, axis=(1, 2, 3))

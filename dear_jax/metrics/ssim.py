@@ -34,7 +34,7 @@ def ssim(
       target: [B, H, W, 3].
       data_range, channels, border, rounded: see `dear_jax.metrics`.
       window: side of the Gaussian's support, in pixels, odd.
-      sigma: standard deviation of the Gaussian, in pixels.
+      sigma: standard deviation of the Gaussian, in pixels, above 0.
       k1: stabiliser of the mean term.
       k2: stabiliser of the variance term.
 
@@ -42,9 +42,16 @@ def ssim(
       [B] in [-1, 1], 1 for identical images.
 
     Raises:
-      InputError: for images or options that `compared` refuses, or if an image is
-        smaller than the window.
+      InputError: for images or options that `compared` refuses, if window or sigma
+        cannot have its value, or if an image is smaller than the window.
     """
+    whole = isinstance(window, int | np.integer) and not isinstance(window, bool)
+    if not whole or window < 1 or window % 2 == 0:
+        raise InputError(
+            f"window {window!r}; give an odd whole number of pixels, e.g. {SSIM_WINDOW}"
+        )
+    if not 0 < sigma < np.inf:
+        raise InputError(f"sigma {sigma!r}; give pixels above 0, e.g. 1.5")
     prediction, target = compared(
         prediction,
         target,
@@ -57,7 +64,7 @@ def ssim(
     if min(height, width) < window:
         raise InputError(
             f"images of {width} x {height} pixels: SSIM needs at least "
-            f"{window} x {window}; give larger images"
+            f"{window} x {window}; give larger images or a smaller window"
         )
     # The variances do not change, but in float32 they lose less to cancellation.
     x, y = prediction - 0.5, target - 0.5

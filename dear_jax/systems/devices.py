@@ -73,6 +73,11 @@ def mesh_for(photos: int) -> Mesh | None:
     return _mesh(devices)
 
 
+def device_count() -> int:
+    """How many devices a batch may be dealt out to."""
+    return len(_devices())
+
+
 def share_of(photos: int) -> int:
     """How many photos of a batch one device takes."""
     mesh = mesh_for(photos)

@@ -5,11 +5,12 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from dear_jax.evaluation.estimates import Estimate
+from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.scores import Score
 from dear_jax.tables import layout
 from dear_jax.tables.filled import Filled, measures
@@ -27,19 +28,20 @@ def to_csv(filled: Filled) -> str:
     writer = csv.DictWriter(text, records[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    return text.getvalue()
+    return printable(text.getvalue())
 
 
-def to_json(
+def json_lines(
     filled: Filled, scores: Mapping[tuple[str, str, float], Sequence[Score]]
-) -> str:
-    """All of the table and of every image, as JSON.
+) -> Iterator[str]:
+    """All of the table and of every image as one JSON document, line by line.
+
+    Numbers that JSON cannot hold are text: "inf", "-inf", "nan". Only a line is made
+    at a time: there may be a million images.
 
     Args:
       filled: the table.
       scores: what it was filled with: (label, dataset, scale) -> scores.
-
-    Numbers that JSON cannot hold are text: "inf", "-inf", "nan".
     """
     table = filled.table
     head = {
@@ -51,16 +53,26 @@ def to_json(
         "remarks": table.remarks,
         "notes": filled.notes,
     }
-    images = [
+    images = (
         {"row": label, "dataset": dataset, **score.to_row()}
         for (label, dataset, _), listed in scores.items()
         for score in listed
-    ]
+    )
+    yield "{\n"
+    for key, value in head.items():
+        yield f'"{key}": {_json(value)},\n'
     # A cell or an image a line: such files are read by people, too.
-    parts = [f'"{key}": {_json(value)}' for key, value in head.items()]
-    for key, items in (("cells", _records(filled)), ("images", images)):
-        parts.append(f'"{key}": [\n' + ",\n".join(map(_json, items)) + "\n]")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+    yield from _listed("cells", _records(filled))
+    yield ",\n"
+    yield from _listed("images", images)
+    yield "\n}\n"
+
+
+def _listed(key: str, items: Iterable[dict[str, Any]]) -> Iterator[str]:
+    yield f'"{key}": [\n'
+    for number, item in enumerate(items):
+        yield ",\n" * bool(number) + _json(item)
+    yield "\n]"
 
 
 def _records(filled: Filled) -> Iterator[dict[str, Any]]:
@@ -95,7 +107,8 @@ def _estimate(cell: Estimate | None) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_speakable(value), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_speakable(value), ensure_ascii=False, allow_nan=False)
+    return printable(text)
 
 
 def _speakable(value: Any) -> Any:

@@ -89,8 +89,9 @@ def counted(filled: Filled, block: Block) -> str:
         for column in block.columns:
             cell = filled.cells.get((row.label, block.dataset, *column[1:]))
             if cell:
-                count = _many(cell.results, "result"), _many(cell.photos, "photo")
-                rows.setdefault(" of ".join(count), {})[row.label] = None
+                results = digits.many(cell.results, "result")
+                count = f"{results} of {digits.many(cell.photos, 'photo')}"
+                rows.setdefault(count, {})[row.label] = None
     usual = max(rows, key=lambda count: len(rows[count]), default="")
     others = [f"{', '.join(rows[c])}: {c}" for c in rows if c != usual]
     return "; ".join([usual + " a row" * bool(usual), *others])
@@ -142,7 +143,3 @@ def _shown(metric: str) -> Metric:
 
 def _name(metric: str) -> str:
     return f"{_shown(metric).heading} {'↑' if _shown(metric).higher_is_better else '↓'}"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)

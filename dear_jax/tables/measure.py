@@ -1,6 +1,6 @@
 """The paper's tables, filled by what is here: run_eval.py --table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,9 +9,10 @@ from dear_jax import files
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol
 from dear_jax.evaluation.measuring import Measuring
+from dear_jax.evaluation.printable import printable
 from dear_jax.tables import export, pictures, render
 from dear_jax.tables.filled import Filled, fill_table
-from dear_jax.tables.paper import paper_tables
+from dear_jax.tables.paper import Table, paper_tables
 from dear_jax.tables.rows import measure_rows, open_cases, rows_of
 from dear_jax.tables.setup import PhotoSet, Setup, read_setup
 
@@ -24,8 +25,10 @@ def measure_table(
     weights: Path,
     limit: int | None,
     out: Path,
-) -> str:
+) -> Iterator[str]:
     """Measures a table and writes it as text, Markdown, CSV, JSON and pictures.
+
+    Numbers are written before anything is drawn.
 
     Args:
       number: of the table, 1 to 6.
@@ -35,18 +38,14 @@ def measure_table(
       limit: only the first photos of each set.
       out: folder of results; gets table-N.txt and so on.
 
-    Returns:
-      The table as text, and what else was written where.
+    Yields:
+      What to tell, when it is so: the table as text, where the time went, and each
+      file that was written.
 
     Raises:
       InputError: for what cannot be opened, before any work where possible.
     """
-    if number not in paper_tables():
-        raise InputError(f"--table {number}: the paper has tables 1 to 6")
-    table, filling = paper_tables()[number], read_setup(setup, number)
-    if data:
-        own = PhotoSet(data, masks or "bundled")
-        filling = Setup({table.datasets[0]: own}, filling.systems, filling.extra)
+    table, filling = _chosen(number, setup, data, masks)
     cases = open_cases(table, filling.data, limit)
     rows = rows_of(table, filling)
     total = len(rows) * sum(map(len, cases.values()))
@@ -57,14 +56,34 @@ def measure_table(
     others = [name for label, name in results.names.items() if name != label]
     about += [f"rows filled by another system: {', '.join(others)}"] * bool(others)
     extra = tuple(rows[len(table.rows) :])
-    papers = [name for name, own in filling.data.items() if own.of_the_paper]
+    papers = results.paper_photos
     filled = fill_table(
         table, results.scores, results.notes, about, extra, paper_photos=papers
     )
     stem = out / f"table-{number}"
     made = _write(filled, results.scores, stem)
-    made += pictures.draw(filled, results, weights, stem)
-    return "\n".join([render.to_text(filled), str(measuring.seconds), *map(str, made)])
+    yield render.to_text(filled)
+    yield str(measuring.seconds) if results.scores else "nothing was measured"
+    yield from (printable(str(path)) for path in made)
+    for path in pictures.draw(filled, results, weights, stem):
+        yield printable(str(path))
+
+
+def _chosen(
+    number: int, setup: str | Path, data: str | None, masks: str | None
+) -> tuple[Table, Setup]:
+    """A table and what fills it."""
+    if number not in paper_tables():
+        raise InputError(f"--table {number}: the paper has tables 1 to 6")
+    table, filling = paper_tables()[number], read_setup(setup, number)
+    if masks not in (None, "none") and not table.masked:
+        raise InputError(
+            f"--masks {masks}: in table {number} nothing is missing; leave it out"
+        )
+    if data:
+        own = PhotoSet(data, masks or "bundled")
+        filling = Setup({table.datasets[0]: own}, filling.systems, filling.extra)
+    return table, filling
 
 
 def _write(filled: Filled, scores: Mapping, stem: Path) -> list[Path]:
@@ -73,8 +92,10 @@ def _write(filled: Filled, scores: Mapping, stem: Path) -> list[Path]:
         ".txt": render.to_text(filled),
         ".md": render.to_markdown(filled),
         ".csv": export.to_csv(filled),
-        ".json": export.to_json(filled, scores),
     }
     for suffix, text in texts.items():
         files.write_text(stem.with_suffix(suffix), text)
-    return [stem.with_suffix(suffix) for suffix in texts]
+    images = stem.with_suffix(".json")
+    with files.replacing(images) as partial, partial.open("w", encoding="utf-8") as to:
+        to.writelines(export.json_lines(filled, scores))
+    return [*(stem.with_suffix(suffix) for suffix in texts), images]

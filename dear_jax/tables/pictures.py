@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from dear_jax import photo, pretrained
-from dear_jax.errors import NoWeights
+from dear_jax.errors import InputError
 from dear_jax.evaluation.protocol import Case
 from dear_jax.evaluation.scores import Score
-from dear_jax.figures import comparison, curves
+from dear_jax.figures import comparison, curves, stages
 from dear_jax.systems.two_stage import TwoStage
 from dear_jax.tables.filled import REFERENCE, Filled
 from dear_jax.tables.paper import Table, paper_tables
@@ -23,23 +23,25 @@ FILL_FIRST = ("misf+elan", "lama+elan", "misf+edsr", "misf+bilinear", "telea+bic
 ENLARGE_FIRST = tuple("+".join(reversed(way.split("+"))) for way in FILL_FIRST)
 
 
-def draw(filled: Filled, results: RowResults, weights: Path, stem: Path) -> list[Path]:
-    """Draws all pictures of a table; returns the files.
+def draw(
+    filled: Filled, results: RowResults, weights: Path, stem: Path
+) -> Iterator[Path]:
+    """Draws all pictures of a table; yields each file when it is there.
 
     STEM-scales.png has the metrics against scale, STEM-ratios-SET.png against hole
     ratio, STEM-SET.png photos with enlarged parts, and STEM-stages.png, of Table 1,
     what goes wrong between two stages.
     """
-    table, files = filled.table, []
+    table = filled.table
 
     def name(what: str) -> Path:
-        files.append(stem.with_name(f"{stem.name}-{what}.png"))
-        return files[-1]
+        return stem.with_name(f"{stem.name}-{what}.png")
 
     if not results.scores:
-        return []
+        return
     if len(table.scales) > 1:
         curves.save(name("scales"), curves.draw_scale_curves(filled))
+        yield name("scales")
     for place in _places(table, results):
         dataset, scores = place[0], _scores_at(place, results)
         pictures = {
@@ -49,12 +51,14 @@ def draw(filled: Filled, results: RowResults, weights: Path, stem: Path) -> list
         if table.masked and len(table.scales) == 1:
             figure = curves.draw_ratio_curves(scores, [results.about[dataset]])
             curves.save(name(f"ratios-{dataset}"), figure)
+            yield name(f"ratios-{dataset}")
         shown = results.shown[place][:ROWS]
         examples = comparison.examples(shown, pictures, scores)
         photo.write_photo(name(dataset), comparison.comparison_sheet(examples))
+        yield name(dataset)
         if table.number == 1 and dataset == table.datasets[0]:
             photo.write_photo(name("stages"), _stages(place, results, weights))
-    return files
+            yield name("stages")
 
 
 def _places(table: Table, results: RowResults) -> Iterator[Place]:
@@ -83,10 +87,10 @@ def _stages(place: Place, results: RowResults, weights: Path) -> np.ndarray:
         between, result = system.stages(
             case.image[None], case.mask[None], case.truth.shape[:2]
         )
-        chains.append(comparison.Stages(_label(system), between[0], result[0]))
+        chains.append(stages.Stages(_label(system), between[0], result[0]))
     if made := results.pictures[place].get(REFERENCE):
-        chains.append(comparison.Stages(results.names[REFERENCE], None, made[which]))
-    return comparison.stages_sheet(case, chains)
+        chains.append(stages.Stages(results.names[REFERENCE], None, made[which]))
+    return stages.stages_sheet(case, chains)
 
 
 def _label(system: TwoStage) -> str:
@@ -104,6 +108,6 @@ def _first_that_can(ways: Sequence[str], case: Case, weights: Path) -> TwoStage:
             system = pretrained.load(way, weights=weights)
             system.check(case.image.shape[:2], case.truth.shape[:2])
             return system
-        except NoWeights:
+        except InputError:  # None for it, or none that can be told apart.
             continue
     return pretrained.load(last)

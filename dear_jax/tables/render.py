@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dear_jax.evaluation import digits
 from dear_jax.evaluation.estimates import Estimate
+from dear_jax.evaluation.printable import printable
 from dear_jax.tables import layout
 from dear_jax.tables.filled import Filled
 from dear_jax.tables.layout import Block, Column
@@ -42,7 +43,7 @@ def to_text(filled: Filled) -> str:
     lines += ["", "Notes"] if notes else []
     for note in notes:
         lines += _wrapped(note)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return printable("\n".join(line.rstrip() for line in lines) + "\n")
 
 
 def to_markdown(filled: Filled) -> str:
@@ -66,7 +67,7 @@ def to_markdown(filled: Filled) -> str:
             lines += ["", *_markdown(["", *(c.heading for c in columns)], body)]
     notes = [f"- {_escaped(line)}" for line in layout.remarks(filled)]
     lines += ["", "### Notes", "", *notes] if notes else []
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines) + "\n")
 
 
 def _titled(filled: Filled, block: Block) -> str:

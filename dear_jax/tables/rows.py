@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dear_jax import pretrained
+from dear_jax import bundled, pretrained
+from dear_jax.data.images import open_images
 from dear_jax.errors import InputError
-from dear_jax.evaluation import gallery, protocol
+from dear_jax.evaluation import digits, gallery, protocol
 from dear_jax.evaluation.measuring import Measuring
+from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.protocol import Case, Cases
 from dear_jax.evaluation.scores import Score
 from dear_jax.systems.restorer import Restorer
@@ -29,6 +31,7 @@ class RowResults(NamedTuple):
       names: row's label -> what to call it in pictures: what fills it is named too
         where that is not what the row says.
       about: dataset -> which photos stand for it.
+      paper_photos: the datasets whose photos are the paper's, all of them.
       shown: (dataset, scale) -> the cases in the pictures.
       pictures: (dataset, scale) -> row's label -> results uint8 [h, w, 3].
     """
@@ -37,6 +40,7 @@ class RowResults(NamedTuple):
     notes: dict[str, str]
     names: dict[str, str]
     about: dict[str, str]
+    paper_photos: tuple[str, ...]
     shown: dict[Place, list[Case]]
     pictures: dict[Place, dict[str, list[np.ndarray]]]
 
@@ -89,7 +93,10 @@ def measure_rows(
         leave a dash, with a note.
     """
     shown = {place: gallery.shown_cases(found) for place, found in cases.items()}
-    result = RowResults({}, {}, {}, _about(setup, cases), shown, {p: {} for p in cases})
+    own = _paper_photos(setup, cases)
+    about = _about(table, setup, cases, own)
+    pictures: dict[Place, dict] = {place: {} for place in cases}
+    result = RowResults({}, {}, {}, about, own, shown, pictures)
     for row in rows_of(table, setup):
         wanted = setup.systems.get(row.label, row.system)
         try:
@@ -137,14 +144,31 @@ def _measure(
     return system.remark(*sizes)
 
 
-def _about(setup: Setup, cases: Mapping[Place, Cases]) -> dict[str, str]:
+def _paper_photos(setup: Setup, cases: Mapping[Place, Cases]) -> tuple[str, ...]:
+    """The sets that are the paper's, and that no limit leaves photos out of."""
+    counts = {name: len(found.names) for (name, _), found in cases.items()}
+    return tuple(
+        name
+        for name, count in counts.items()
+        if setup.data[name].of_the_paper
+        and count == len(open_images(setup.data[name].photos, "", bundled.PHOTOS))
+    )
+
+
+def _about(
+    table: Table, setup: Setup, cases: Mapping[Place, Cases], own: tuple[str, ...]
+) -> dict[str, str]:
+    """Set -> which photos and masks stand for it."""
     lines = {}
     for (name, _), found in cases.items():
         photos = setup.data[name]
-        count = len(found.names)
-        lines[name] = f"{name}: ours on {count} photos, {photos.photos}"
-        if "none" not in found.bins:
-            lines[name] += f"; masks {photos.masks}"
+        count = digits.many(len(found.names), "photo")
+        line = f"{name}: ours on {count}, {photos.photos}"
+        if table.masked:
+            line += f"; masks {photos.masks}"
         if not photos.of_the_paper:
-            lines[name] += "; not the paper's photos"
+            line += "; not the paper's photos"
+        elif name not in own:
+            line += "; not all of the paper's photos"
+        lines[name] = printable(line)
     return lines

@@ -5,7 +5,7 @@ A setup is a small TOML file, such as results/bundled.toml:
     [data.CelebAHQ]            # one of the paper's sets
     photos = "data/celebahq256/test"
     masks = "data/irregular_masks/test"
-    of_the_paper = true        # these are the paper's photos: numbers compare
+    of_the_paper = true        # all photos are the paper's: its numbers compare
 
     [systems]                  # row -> name, weights file or workdir; other rows
     DEAR = "runs/celebahq"     # find their weights in the folder of weights
@@ -18,7 +18,8 @@ goes before the general one.
 """
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from dear_jax.errors import InputError
 from dear_jax.tables.paper import paper_tables
 
 _SECTIONS = ("data", "systems", "extra")
+# What a value has to be, in words of TOML.
+_KINDS = {dict: "a section", str: 'a text in "..."', bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class PhotoSet:
 
     Attributes:
       photos, masks: as run_eval.py's --data and --masks.
-      of_the_paper: whether they are the paper's own.
+      of_the_paper: whether they are the paper's own, all of them.
     """
 
     photos: str
@@ -61,7 +64,8 @@ def read_setup(path: str | Path, table: int) -> Setup:
     """Reads what a setup says of one table.
 
     Raises:
-      InputError: if the file is missing or says what no table has.
+      InputError: if the file is missing, says what no table has or values of the wrong
+        kind, or calls a further row as the paper calls one of its own.
     """
     path = Path(path).expanduser()
     try:
@@ -70,29 +74,61 @@ def read_setup(path: str | Path, table: int) -> Setup:
         raise InputError(f"{path}: no such setup of tables; see results/") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a setup of tables ({error})") from None
-    own = [f"table{number}" for number in paper_tables()]
-    general = {key: content.pop(key, {}) for key in _SECTIONS}
-    _refuse_others(path, "", content, own)
-    special = content.get(f"table{table}", {})
-    _refuse_others(path, f"table{table}.", special, _SECTIONS)
-    merged = {key: {**general[key], **special.get(key, {})} for key in _SECTIONS}
-    tables = paper_tables().values()
-    sets = {name for paper in tables for name in paper.datasets}
-    rows = {row.label for paper in tables for row in paper.rows}
-    _refuse_others(path, "data.", merged["data"], sorted(sets))
-    _refuse_others(path, "systems.", merged["systems"], sorted(rows))
-    data = {name: _photo_set(path, name, d) for name, d in merged["data"].items()}
+    general = {key: content.pop(key) for key in _SECTIONS if key in content}
+    _refuse_others(path, "", content, [f"table{number}" for number in paper_tables()])
+    merged: dict[str, dict[str, Any]] = {key: {} for key in _SECTIONS}
+    # The general ones first: those of one table go before them.
+    for name, sections in {"": general, **content}.items():
+        where = f"{name}." * bool(name)
+        _check(path, name, sections, dict)
+        _refuse_others(path, where, sections, _SECTIONS)
+        for key, values in sections.items():
+            _check_section(path, where + key, key, values)
+            if name in ("", f"table{table}"):
+                merged[key].update(values)
+    data = {name: PhotoSet(**values) for name, values in merged["data"].items()}
     return Setup(data, merged["systems"], merged["extra"])
 
 
-def _photo_set(path: Path, name: str, values: dict[str, Any]) -> PhotoSet:
-    _refuse_others(path, f"data.{name}.", values, PhotoSet.__dataclass_fields__)
+def _check_section(path: Path, where: str, key: str, values: Any) -> None:
+    """Raises InputError unless a section has what `Setup` has under that key."""
+    _check(path, where, values, dict)
+    rows = {row.label for paper in paper_tables().values() for row in paper.rows}
+    if key == "data":
+        sets = {name for paper in paper_tables().values() for name in paper.datasets}
+        _refuse_others(path, f"{where}.", values, sorted(sets))
+        for name, photos in values.items():
+            _check_photo_set(path, f"{where}.{name}", photos)
+        return
+    for label, system in values.items():
+        _check(path, f"{where}.{label}", system, str)
+        if key == "extra" and label in rows:
+            raise InputError(
+                f"{path}: {where}.{label} is a row of the paper's; call it otherwise, "
+                "or put what fills the paper's row under systems"
+            )
+    if key == "systems":
+        _refuse_others(path, f"{where}.", values, sorted(rows))
+
+
+def _check_photo_set(path: Path, where: str, values: Any) -> None:
+    _check(path, where, values, dict)
+    kinds = {field.name: field.type for field in fields(PhotoSet)}
+    _refuse_others(path, f"{where}.", values, kinds)
+    for name, value in values.items():
+        _check(path, f"{where}.{name}", value, kinds[name])
     if "photos" not in values:
-        raise InputError(f"{path}: data.{name} names no photos")
-    return PhotoSet(**values)
+        raise InputError(f"{path}: {where} names no photos")
 
 
-def _refuse_others(path: Path, where: str, found, known) -> None:
+def _check(path: Path, where: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"{path}: {where} = {value!r}: give {_KINDS[kind]}")
+
+
+def _refuse_others(
+    path: Path, where: str, found: Iterable[str], known: Collection[str]
+) -> None:
     for key in found:
         if key not in known:
             raise InputError(
