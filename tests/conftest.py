@@ -9,8 +9,11 @@ import os
 import tempfile
 
 import jax
+import numpy as np
 import pytest
 from tiny import draw_like
+
+from dear_jax import photo
 
 # Tests compare to 1e-6, which accelerators do not promise; JAX_PLATFORMS overrides.
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS") or "cpu")
@@ -42,3 +45,14 @@ jax.config.update(
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module")
+def mask_folder(tmp_path_factory):
+    """Three masks in two subfolders."""
+    path = tmp_path_factory.mktemp("masks")
+    rng = np.random.default_rng(1)
+    for i, part in enumerate(["01-10", "01-10", "10-20"]):
+        mask = rng.random((24, 32)) < 0.1 * (i + 1)
+        photo.write_photo(path / part / f"{i}.png", mask.astype(np.uint8) * 255)
+    return path

@@ -21,17 +21,6 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def mask_folder(tmp_path_factory):
-    """Three masks in two subfolders."""
-    path = tmp_path_factory.mktemp("masks")
-    rng = np.random.default_rng(1)
-    for i, part in enumerate(["01-10", "01-10", "10-20"]):
-        mask = rng.random((24, 32)) < 0.1 * (i + 1)
-        photo.write_photo(path / part / f"{i}.png", mask.astype(np.uint8) * 255)
-    return path
-
-
 def settings(folder, mask_folder, **changes):
     return ml_collections.ConfigDict(
         {

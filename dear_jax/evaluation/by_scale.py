@@ -132,20 +132,19 @@ def _that_can(
 ) -> tuple[dict[str, Restorer], dict[str, str]]:
     """The systems that can restore the cases, and remarks; see `_load_systems`."""
     case = cases.of_photo(0)[0]
-    sizes = case.image.shape[:2], case.truth.shape[:2]
     systems, remarks = {}, {}
     for name, system in opened.items():
         try:
             if isinstance(system, NoWeights):
                 raise system
-            system.check(*sizes)
+            system.check(*case.sizes)
         except NoWeights as error:
             remarks[labels[name]] = str(error)
             continue
         label = labels[name] + ("" if system.trained else report.UNTRAINED)
         systems[label] = system
         used = f"weights {', '.join(system.files)}" if system.files else ""
-        remarks[label] = "; ".join(filter(None, (system.remark(*sizes), used)))
+        remarks[label] = "; ".join(filter(None, (system.remark(*case.sizes), used)))
     return systems, {name: text for name, text in remarks.items() if text}
 
 

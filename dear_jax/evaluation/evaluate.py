@@ -16,8 +16,8 @@ from jax.sharding import Mesh
 from dear_jax import metrics
 from dear_jax.errors import InputError
 from dear_jax.evaluation.batches import Batch, Batches
-from dear_jax.evaluation.journal import Journal, Place
-from dear_jax.evaluation.protocol import Case, Cases
+from dear_jax.evaluation.journal import Journal
+from dear_jax.evaluation.protocol import Case, Cases, Place
 from dear_jax.evaluation.scores import METRICS, PASTED, Score
 from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import mesh_for, per_device, spread
@@ -86,7 +86,7 @@ def evaluate(
     order: list[Place] = []
 
     def is_done(indices: Sequence[int]) -> bool:
-        places = [Place(*place) for i in indices for place in cases.places(i)]
+        places = [place for i in indices for place in cases.places(i)]
         order.extend(places)
         found = {place: journal.get(place) if journal else None for place in places}
         if None in found.values():
@@ -154,8 +154,7 @@ def _measure_batch(
         values |= {metric + PASTED: value for metric, value in again.items()}
     scores = {}
     for i, case in enumerate(batch.cases):
-        place = Place(case.photo, case.photo_digest, case.bin, case.mask_digest)
-        scores[place] = Score(
+        scores[case.place] = Score(
             system=name,
             photo=case.photo,
             mask=case.mask_name,

@@ -30,11 +30,11 @@ class Gallery:
 
     def __init__(self, folder: Path, shown: Sequence[Case]):
         self._cases = list(shown)
-        self._files = {_place(case): folder / _name(case) for case in shown}
+        self._files = {case.place: folder / _name(case) for case in shown}
 
     def keep(self, case: Case, output: np.ndarray) -> None:
         """Writes a result, uint8 [h, w, 3], if its case is to be shown."""
-        file = self._files.get(_place(case))
+        file = self._files.get(case.place)
         if file is not None:
             photo.write_photo(file, output)
 
@@ -43,7 +43,7 @@ class Gallery:
         return [self._picture(case, system) for case in self._cases]
 
     def _picture(self, case: Case, system: Restorer) -> np.ndarray:
-        file = self._files[_place(case)]
+        file = self._files[case.place]
         try:
             kept = photo.read_photo(file)
         except InputError:
@@ -53,10 +53,6 @@ class Gallery:
         output = system(case.image, case.mask, size=case.truth.shape[:2])
         photo.write_photo(file, output)
         return output
-
-
-def _place(case: Case) -> tuple[str, str, str]:
-    return case.photo_digest, case.bin, case.mask_digest
 
 
 def _name(case: Case) -> str:

@@ -13,27 +13,19 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 import dear_jax
 from dear_jax import bundled
 from dear_jax.errors import InputError
+from dear_jax.evaluation.protocol import Place
 from dear_jax.evaluation.scores import Score
 
 # Libraries that decide digits, beside this package.
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "pillow", "opencv-python-headless")
 LONGEST_TITLE = 80
-
-
-class Place(NamedTuple):
-    """What a score is of: a photo and a mask, by name and by content."""
-
-    photo: str
-    photo_digest: str
-    bin: str
-    mask_digest: str
 
 
 class Journal:

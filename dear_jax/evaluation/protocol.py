@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,15 @@ SUMMARY = (
 )
 # Smallest side of a truth that all metrics can measure.
 SMALLEST = max(SSIM_WINDOW, alexnet.SMALLEST)
+
+
+class Place(NamedTuple):
+    """What tells a case from others: a photo and a mask, by name and by content."""
+
+    photo: str
+    photo_digest: str
+    bin: str
+    mask_digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +73,16 @@ class Case:
     mask_name: str
     photo_digest: str = ""
     mask_digest: str = ""
+
+    @property
+    def place(self) -> Place:
+        """What tells it from other cases."""
+        return Place(self.photo, self.photo_digest, self.bin, self.mask_digest)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Size (H, W) of the input and (h, w) of the truth."""
+        return self.image.shape[:2], self.truth.shape[:2]
 
 
 @dataclass(frozen=True)
@@ -108,35 +128,31 @@ class Cases:
         )
         reduced = resize.bicubic(truth, size)
         found = []
-        for (_, photo, name, digest), chosen in zip(
-            places, self._masks(index), strict=True
-        ):
+        for place, chosen in zip(places, self._masks(index), strict=True):
             mask = resize.nearest(chosen.load(), size)
             found.append(
                 case(
                     image=np.where(mask[..., None], np.uint8(0), reduced),
                     mask=mask,
-                    bin=name,
+                    bin=place.bin,
                     mask_name=chosen.name,
-                    photo_digest=photo,
-                    mask_digest=digest,
+                    photo_digest=place.photo_digest,
+                    mask_digest=place.mask_digest,
                 )
             )
         return found
 
-    def places(self, index: int) -> list[tuple[str, str, str, str]]:
-        """Returns what tells the cases of one photo from others; decodes nothing.
-
-        Returns:
-          For every case of the photo, in order: name of the photo, its digest, the
-          bin, digest of the mask, as `Case` has them.
+    def places(self, index: int) -> list[Place]:
+        """Returns the places of one photo's cases, in order; decodes nothing.
 
         Raises:
           InputError: if a file has to be hashed that cannot be read.
         """
         name, digest = self.names[index], self.photos.digest(index)
         masks = zip(self.bins, self._masks(index), strict=True)
-        return [(name, digest, bin_name, mask.digest()) for bin_name, mask in masks]
+        return [
+            Place(name, digest, bin_name, mask.digest()) for bin_name, mask in masks
+        ]
 
     def _masks(self, index: int) -> list[TestMask]:
         """The mask that a photo takes in every bin."""

@@ -12,7 +12,7 @@ from dear_jax.evaluation import digits, protocol
 from dear_jax.evaluation.estimates import Difference, Estimate, compare, estimate
 from dear_jax.evaluation.per_photo import difference, gather
 from dear_jax.evaluation.printable import printable
-from dear_jax.evaluation.scores import METRICS, PASTED, SHOWN, Score
+from dear_jax.evaluation.scores import METRICS, PASTED, SHOWN, Score, spoken
 
 WIDTH = 96
 # Width of a bin's column, but for bins of long names.
@@ -174,6 +174,6 @@ def _as_json(scores: Sequence[Score]) -> dict[str, Any]:
     results = {key: gather(part, metrics) for key, part in _parts(scores).items()}
     found: dict[str, Any] = {}
     for ((system, column), metric), e in estimate(results).items():
-        values = [v if math.isfinite(v) else str(v) for v in (e.mean, e.low, e.high)]
+        values = [spoken(value) for value in (e.mean, e.low, e.high)]
         found.setdefault(system, {}).setdefault(column, {})[metric] = values
     return found

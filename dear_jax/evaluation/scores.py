@@ -63,7 +63,7 @@ class Score:
 
     def to_row(self) -> dict[str, Any]:
         """As JSON can hold it: numbers that it has no word for become text."""
-        return {k: _spoken(v) for k, v in dataclasses.asdict(self).items()}
+        return {k: spoken(v) for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "Score":
@@ -86,6 +86,7 @@ def mean(scores: Iterable[Score], metric: str) -> float:
     return math.fsum(values) / len(values)
 
 
-def _spoken(value: Any) -> Any:
+def spoken(value: Any) -> Any:
+    """The value, as text if it is a number that JSON has no word for."""
     finite = not isinstance(value, float) or math.isfinite(value)
     return value if finite else str(value)

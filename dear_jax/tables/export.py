@@ -4,14 +4,13 @@ import csv
 import io
 import itertools
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from dear_jax.evaluation.estimates import Estimate
 from dear_jax.evaluation.printable import printable
-from dear_jax.evaluation.scores import Score
+from dear_jax.evaluation.scores import Score, spoken
 from dear_jax.tables import layout
 from dear_jax.tables.filled import Filled, measures
 from dear_jax.tables.paper import DASH
@@ -115,5 +114,4 @@ def _speakable(value: Any) -> Any:
     """Replaces numbers that JSON cannot hold by their text, in a flat mapping."""
     if isinstance(value, dict):
         return {key: _speakable(item) for key, item in value.items()}
-    finite = not isinstance(value, float) or math.isfinite(value)
-    return value if finite else str(value)
+    return spoken(value)

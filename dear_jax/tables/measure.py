@@ -61,8 +61,9 @@ def measure_table(
         table, results.scores, results.notes, about, extra, paper_photos=papers
     )
     stem = out / f"table-{number}"
-    made = _write(filled, results.scores, stem)
-    yield render.to_text(filled)
+    text = render.to_text(filled)
+    made = _write(filled, text, results.scores, stem)
+    yield text
     yield str(measuring.seconds) if results.scores else "nothing was measured"
     yield from (printable(str(path)) for path in made)
     for path in pictures.draw(filled, results, weights, stem):
@@ -86,15 +87,15 @@ def _chosen(
     return table, filling
 
 
-def _write(filled: Filled, scores: Mapping, stem: Path) -> list[Path]:
-    """Writes the table's numbers; returns the files."""
+def _write(filled: Filled, text: str, scores: Mapping, stem: Path) -> list[Path]:
+    """Writes the table's numbers, `text` as it is; returns the files."""
     texts = {
-        ".txt": render.to_text(filled),
+        ".txt": text,
         ".md": render.to_markdown(filled),
         ".csv": export.to_csv(filled),
     }
-    for suffix, text in texts.items():
-        files.write_text(stem.with_suffix(suffix), text)
+    for suffix, content in texts.items():
+        files.write_text(stem.with_suffix(suffix), content)
     images = stem.with_suffix(".json")
     with files.replacing(images) as partial, partial.open("w", encoding="utf-8") as to:
         to.writelines(export.json_lines(filled, scores))

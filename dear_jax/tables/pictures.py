@@ -106,7 +106,7 @@ def _first_that_can(ways: Sequence[str], case: Case, weights: Path) -> TwoStage:
     for way in others:
         try:
             system = pretrained.load(way, weights=weights)
-            system.check(case.image.shape[:2], case.truth.shape[:2])
+            system.check(*case.sizes)
             return system
         except InputError:  # None for it, or none that can be told apart.
             continue

@@ -132,16 +132,15 @@ def _measure(
 ) -> str:
     """Measures a system on one set at one scale; returns what to say of it."""
     case = result.shown[place][0]
-    sizes = case.image.shape[:2], case.truth.shape[:2]
     try:
-        system.check(*sizes)
+        system.check(*case.sizes)
     except InputError as error:
         measuring.skip(len(cases))
         return str(error)
     scores, pictures = measuring.measure(system, cases, result.shown[place], label)
     result.scores[label, *place] = scores
     result.pictures[place][label] = pictures
-    return system.remark(*sizes)
+    return system.remark(*case.sizes)
 
 
 def _paper_photos(setup: Setup, cases: Mapping[Place, Cases]) -> tuple[str, ...]:
