@@ -33,6 +33,7 @@ class Options:
     tfds: bool = False
     test: float = 0.0
     invert: bool = False
+    raw: bool = False
 
     def __post_init__(self):
         for name, low, high in (
@@ -53,10 +54,15 @@ class Options:
             raise InputError(
                 f"--quality {self.quality}: is of reduced images; add --side"
             )
+        if self.quality is not None and self.raw:
+            raise InputError(
+                f"--quality {self.quality}: --raw does not compress; give one of them"
+            )
 
     def recipe(self, kind: str) -> Recipe:
         """Returns how records are made."""
-        return Recipe(kind == "masks", self.side, self.quality or 0, self.invert)
+        masks = kind == "masks"
+        return Recipe(masks, self.side, self.quality or 0, self.invert, self.raw)
 
 
 def settings(kind: str, options: Options, members: Sequence[Member]) -> dict[str, Any]:
@@ -70,7 +76,9 @@ def settings(kind: str, options: Options, members: Sequence[Member]) -> dict[str
         row = f"{member.split}\0{member.name}\0{member.size}\n"
         digest.update(row.encode("utf-8", "surrogateescape"))
     values = {"kind": kind, "side": options.side}
-    if options.side and kind != "masks":
+    if options.raw:
+        values["raw"] = True
+    elif options.side and kind != "masks":
         values["quality"] = options.quality or 0
     if kind in ("masks", "folder"):
         values["test"] = float(options.test)

@@ -1,11 +1,14 @@
 """Turns the bytes of an image file into the record that stands for it.
 
 A record is again the bytes of an image file: the same bytes where nothing has to
-change, else the reduced photo as JPEG or PNG, or the changed mask as PNG.
+change, else the reduced photo as JPEG, PNG or uncompressed PPM, or the changed mask as
+PNG.
 """
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,13 +21,15 @@ from dear_jax.errors import Unreadable
 class Recipe:
     """How records are made: `side` in pixels or None, `quality` of JPEG or 0 = PNG.
 
-    `masks` says that the images are masks; `invert`, that black is missing in them.
+    `masks` says that the images are masks; `invert`, that black is missing in them;
+    `raw`, that all photos become PPM files, whose pixels are not compressed.
     """
 
     masks: bool = False
     side: int | None = None
     quality: int = 0
     invert: bool = False
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,11 @@ def make(data: bytes, place: str, recipe: Recipe) -> Made:
 def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
     pixels = photo.decode_photo(data, place)
     square = _centre_square(pixels, recipe.side, place)
-    if square.shape != pixels.shape:
-        data = _encode(square, recipe.quality)
+    if recipe.raw:
+        data = _encode(square, "PPM")
+    elif square.shape != pixels.shape:
+        options = {"quality": recipe.quality, "subsampling": 0}
+        data = _encode(square, "JPEG", options) if recipe.quality else _encode(square)
     return Made(data, square.shape[1], square.shape[0])
 
 
@@ -64,7 +72,7 @@ def _make_mask(data: bytes, place: str, recipe: Recipe) -> Made:
     mask = photo.decode_mask(data, place)
     changed = _centre_square(mask, recipe.side, place) ^ recipe.invert
     if changed.shape != mask.shape or recipe.invert:
-        data = _encode(changed.astype(np.uint8) * 255, quality=0)
+        data = _encode(changed.astype(np.uint8) * 255)
     return Made(data, changed.shape[1], changed.shape[0], float(changed.mean()))
 
 
@@ -94,10 +102,9 @@ def _centre_square(pixels: np.ndarray, side: int | None, place: str) -> np.ndarr
     return np.asarray(reduced)
 
 
-def _encode(pixels: np.ndarray, quality: int) -> bytes:
+def _encode(
+    pixels: np.ndarray, form: str = "PNG", options: Mapping[str, Any] | None = None
+) -> bytes:
     file = io.BytesIO()
-    if quality:
-        Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0)
-    else:
-        Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, form, **(options or {}))
     return file.getvalue()

@@ -85,8 +85,10 @@ def write_shard(
                 yield made.data
             tick()
 
+    # Group size 1: each record is found and decompressed alone, as shuffling needs.
+    options = "group_size:1" + (",uncompressed" if recipe.raw else "")
     try:
-        _write(partial, data())
+        _write(partial, data(), options)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition(";")[0]
         raise InputError(
@@ -121,11 +123,10 @@ def read_member(source, recipe: Recipe, member: Member) -> Made:
         ) from None
 
 
-def _write(path: Path, data: Iterable[bytes]) -> None:
+def _write(path: Path, data: Iterable[bytes], options: str) -> None:
     from array_record.python import array_record_module
 
-    # Group size 1: each record is found and decompressed alone, as shuffling needs.
-    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+    writer = array_record_module.ArrayRecordWriter(str(path), options)
     try:
         for record in data:
             writer.write(record)

@@ -68,14 +68,18 @@ def test_threads_do_not_change_the_batches(folder, mask_folder):
     assert_equal_batches(alone, four)
 
 
-def test_processes_together_hold_the_examples_of_one(folder, mask_folder):
+@pytest.mark.parametrize("start", [0, 2])
+def test_parts_of_processes_side_by_side_are_the_batch_of_one(
+    folder, mask_folder, start
+):
     data = settings(folder, mask_folder)
-    whole = first_batches(3, data, 4, 0)
-    halves = [first_batches(3, data, 4, 0, process=(i, 2)) for i in range(2)]
-    for batch, *parts in zip(whole, *halves, strict=True):
-        for key in batch:
-            dealt = np.stack([part[key] for part in parts], 1).reshape(batch[key].shape)
-            np.testing.assert_array_equal(dealt, batch[key])
+    whole = first_batches(3, data, 6, 0, start)
+    thirds = [first_batches(3, data, 6, 0, start, (i, 3)) for i in range(3)]
+    together = [
+        {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        for parts in zip(*thirds, strict=True)
+    ]
+    assert_equal_batches(together, whole)
 
 
 def test_resuming_equals_never_having_stopped(folder, mask_folder):
@@ -106,6 +110,17 @@ def test_an_unreadable_photo_stops_the_iterator_by_name(folder, tmp_path):
         next(batches)
 
 
+def test_a_photo_that_vanishes_is_named_by_a_reading_process_too(folder, tmp_path):
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    data = settings(tmp_path, "none", workers=1, queries=0, scale=(1.0, 1.0))
+    batches = pipeline.training_batches(data, 2, 0)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(InputError, match=r"1\.png: no such file"):
+        next(batches)
+    batches.close()
+
+
 def test_whole_crops_are_batched_at_their_one_scale(folder, mask_folder):
     for scale, side in ((1.0, 8), (2.5, 20)):
         data = settings(folder, mask_folder, queries=0, scale=(scale, scale))
@@ -121,6 +136,7 @@ def test_whole_crops_are_batched_at_their_one_scale(folder, mask_folder):
         ({"queries": -1}, r"config\.data\.queries=-1"),
         ({"queries": 0}, r"config\.data\.scale=\(1\.0, 3\.0\).*queries=0"),
         ({"augment": "turn"}, r"config\.data\.augment='turn'.*'dihedral'"),
+        ({"render": "gpu"}, r"config\.data\.render='gpu'.*'device', 'resident'"),
         ({"scale": (0.5, 2.0)}, r"config\.data\.scale"),
         ({"scale": (3.0, 2.0)}, r"config\.data\.scale"),
         ({"scale": (3.0,)}, r"config\.data\.scale"),
@@ -156,7 +172,8 @@ def test_fingerprint_changes_with_the_batches_and_only_then(
         (moved / file.name).write_bytes(file.read_bytes())
     for same in ({"threads": 3}, {"workers": 1}, {"photos": (str(moved),)},
                  {"skip_unreadable": True}, {"clean": 0.0},
-                 {"augment": "flip"}):  # fmt: skip
+                 {"augment": "flip"}, {"render": "device"},
+                 {"render": "resident"}):  # fmt: skip
         changed = settings(folder, mask_folder, **same)
         assert pipeline.fingerprint(changed, 0, 4) == own, same
     for other in ({"side": 9}, {"scale": (1.0, 2.0)}, {"queries": 11}, {"clean": 0.5},

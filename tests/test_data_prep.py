@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -315,6 +316,32 @@ def test_photos_smaller_than_the_side_are_named_or_left_out(tmp_path, capsys):
 def test_quality_of_nothing_that_is_reduced_is_refused(source, tmp_path, capsys):
     assert run("folder", source, tmp_path / "out", "--quality", 90) == 2
     assert "add --side" in capsys.readouterr().err
+
+
+def test_raw_photos_are_the_pixels_themselves_and_read_like_any(source, tmp_path):
+    for side in ((), ("--side", 8)):
+        run("folder", source, tmp_path / "raw" / "set", "--raw", *side)
+        run("folder", source, tmp_path / "png" / "set", *side)
+        raw, png = (tmp_path / x / "set" for x in ("raw", "png"))
+        opened, expected = open_photos(raw / "train"), open_photos(png / "train")
+        assert opened.names == expected.names and len(opened) == 12
+        for found, photo_ in zip(opened, expected, strict=True):
+            np.testing.assert_array_equal(found, photo_)
+        (shard,) = read_manifest(raw).shards
+        assert read_manifest(raw).settings["raw"] is True
+        for record in shard.records:
+            head = len(f"P6\n{record.width} {record.height}\n255\n")
+            assert record.bytes == head + 3 * record.width * record.height
+        # The shard does not compress them either.
+        assert shard.bytes > sum(record.bytes for record in shard.records)
+        for path in (raw, png):
+            shutil.rmtree(path)
+
+
+def test_raw_photos_have_no_quality(source, tmp_path, capsys):
+    options = ("--side", 8, "--quality", 90, "--raw")
+    assert run("folder", source, tmp_path / "out", *options) == 2
+    assert "--raw does not compress" in capsys.readouterr().err
 
 
 def test_masks_in_an_archive_give_the_same_set_as_in_a_folder(mask_folder, tmp_path):

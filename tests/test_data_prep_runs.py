@@ -75,6 +75,16 @@ def test_stopped_run_continues_to_the_same_bytes(
     assert tree(tmp_path / "stopped") == tree(tmp_path / "fresh")
 
 
+def test_stopped_raw_set_continues_to_the_same_bytes(source, tmp_path, monkeypatch):
+    command = ["folder", source, tmp_path / "a" / "set", "--raw", "--per-shard", 2]
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 5)
+        assert run(*command) == 130
+    assert run(*command) == run(*command) == 0
+    run("folder", source, tmp_path / "b" / "set", "--raw", "--per-shard", 2)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
 def test_run_that_was_stopped_may_go_on_with_other_settings(
     source, tmp_path, monkeypatch
 ):
@@ -254,6 +264,7 @@ def test_finished_set_is_checked_and_left_as_it_is(source, tmp_path, capsys):
         (["--per-shard", 4], "with --per-shard 5, now asked for with --per-shard 4"),
         (["--test", 0.5], "with --test 0.0, now asked for with --test 0.5"),
         (["--side", 8], "made without --side, now asked for with --side 8"),
+        (["--raw"], "made without --raw, now asked for with --raw"),
     ],
 )
 def test_finished_set_with_other_settings_is_refused(
@@ -352,8 +363,8 @@ def test_shard_that_reads_back_otherwise_gets_no_place_in_the_set(
 ):
     original = writing._write
 
-    def write(path, data):
-        original(path, list(data)[::-1])
+    def write(path, data, options):
+        original(path, list(data)[::-1], options)
 
     monkeypatch.setattr(writing, "_write", write)
     assert run("folder", source, tmp_path / "out") == 2
@@ -377,9 +388,9 @@ def test_folder_with_other_files_is_refused(source, tmp_path, capsys):
 
 
 def test_full_disk_is_said_in_one_line(source, tmp_path, capsys, monkeypatch):
-    def write(path, data):
+    def write(path, data, options):
         next(iter(data))
-        original(Path("/dev/full"), data)
+        original(Path("/dev/full"), data, options)
 
     original = writing._write
     monkeypatch.setattr(writing, "_write", write)

@@ -7,15 +7,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dear_jax.data import examples
-from dear_jax.data.examples import MakeExample
+from dear_jax import resize
+from dear_jax.data import choices, examples
+from dear_jax.data.choices import Choices, Chooser
+from dear_jax.data.examples import CropExample, MakeExample, NumberExample
 from dear_jax.data.masks import open_masks
 
 
-def example(picture, seed=0, **changes):
+def chooser_of(**changes):
     options = {"side": 8, "scale": (2.0, 2.0), "queries": 256} | changes
-    make = MakeExample(open_masks("generated"), **options)
+    return Chooser(open_masks("generated"), **options)
+
+
+def example(picture, seed=0, **changes):
+    make = MakeExample(chooser_of(**changes))
     return make.random_map(picture, np.random.default_rng(seed))
+
+
+def random_crop(photo, side, seed):
+    """A crop and nothing else."""
+    size, corner = choices.place_crop(
+        photo.shape[:2], side, np.random.default_rng(seed)
+    )
+    return examples.cut(photo, Choices(side, size, corner, 0, None, None))
 
 
 @pytest.fixture(scope="module")
@@ -78,23 +92,20 @@ def test_more_queries_than_pixels_are_drawn_with_repeats(picture):
 
 
 def test_queries_never_repeat_a_pixel_while_there_are_enough():
-    rows, columns = examples.random_pixels(12, 144, np.random.default_rng(0))
-    assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == 144
+    pixels = choices.draw_pixels(12, 144, np.random.default_rng(0))
+    assert sorted(pixels) == list(range(144))
 
 
 def test_crops_reach_every_corner_of_the_photo():
     where = np.stack(np.mgrid[:5, :6, :1].squeeze(-1), -1)
     where = np.concatenate([where, where[..., :1]], -1).astype(np.uint8)
-    corners = {
-        tuple(examples.random_crop(where, 4, np.random.default_rng(s))[0, 0, :2])
-        for s in range(100)
-    }
+    corners = {tuple(random_crop(where, 4, seed)[0, 0, :2]) for seed in range(100)}
     assert corners == set(itertools.product(range(2), range(3)))
 
 
 def test_a_small_photo_is_enlarged_to_just_fit():
     small = np.full((5, 10, 3), 77, np.uint8)
-    crop = examples.random_crop(small, 16, np.random.default_rng(0))
+    crop = random_crop(small, 16, 0)
     assert crop.shape == (16, 16, 3) and (crop == 77).all()
 
 
@@ -113,16 +124,71 @@ def orientations(picture):
 def test_augmentation_gives_each_of_its_orientations(picture, augment, count):
     known, seen = orientations(picture), set()
     for seed in range(100):
-        rng = np.random.default_rng(seed)
-        seen.add(known[examples.augmented(picture, augment, rng).tobytes()])
+        flips = choices.draw_flips(augment, np.random.default_rng(seed))
+        seen.add(known[examples.flipped(picture, flips).tobytes()])
     assert len(seen) == count
 
 
-def test_flip_takes_one_random_number_as_it_always_did(picture):
+def test_random_numbers_are_drawn_in_the_order_they_always_were(picture):
+    """Or runs could not go on with the examples that they began with."""
+    chooser = chooser_of(scale=(1.0, 2.0), augment="dihedral", clean=0.5, queries=7)
+    for seed in range(20):
+        chosen = chooser.choose((16, 19), np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        side = round(8 * rng.uniform(1.0, 2.0))
+        corner = rng.integers(16 - side + 1), rng.integers(19 - side + 1)
+        crop = np.zeros((16, 19, 3), np.uint8)
+        crop[...] = np.arange(16 * 19).reshape(16, 19, 1) % 251
+        crop = crop[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+        made = examples.flipped(crop, chosen.flips)
+        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
+        crop = crop[::-1] if rng.random() < 0.5 else crop
+        crop = crop.swapaxes(0, 1) if rng.random() < 0.5 else crop
+        np.testing.assert_array_equal(made, crop)
+        mask = chooser.masks.draw(rng, (8, 8))
+        mask &= rng.random() >= 0.5
+        np.testing.assert_array_equal(chosen.mask, mask)
+        pixels = rng.choice(side * side, 7, replace=False, shuffle=False)
+        np.testing.assert_array_equal(chosen.pixels, pixels)
+        assert (chosen.side, chosen.corner) == (side, corner)
+
+
+def test_flip_takes_one_random_number():
     used, fresh = np.random.default_rng(0), np.random.default_rng(0)
-    examples.augmented(picture, "flip", used)
+    choices.draw_flips("flip", used)
     fresh.random()
     assert used.random() == fresh.random()
+
+
+def test_a_crop_that_is_sent_is_the_one_that_examples_are_made_of(picture):
+    options = {"scale": (1.0, 2.0), "augment": "dihedral"}
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        sent = CropExample(chooser_of(**options)).random_map(picture, rng)
+        side, made = int(sent["side"]), example(picture, seed, **options)
+        assert sent["crop"].shape == (16, 16, 3)
+        assert not sent["crop"][side:].any() and not sent["crop"][:, side:].any()
+        crop = examples.flipped(sent["crop"][:side, :side], int(sent["flips"]))
+        reduced = resize.bicubic(crop, (8, 8))
+        np.testing.assert_array_equal(reduced, np.rint(made["image"] * 255))
+        np.testing.assert_array_equal(sent["mask"], made["mask"][..., 0] == 1)
+
+
+def test_numbers_that_are_sent_are_those_of_the_crop(picture):
+    chooser = chooser_of(scale=(1.0, 2.0), augment="dihedral")
+    number, crop = NumberExample(chooser, (16, 16)), CropExample(chooser)
+    for seed in range(10):
+        sent = number.random_map(5, np.random.default_rng(seed))
+        other = crop.random_map(picture, np.random.default_rng(seed))
+        assert sent.pop("photo") == 5
+        side, (top, left) = sent["side"], sent.pop("corner")
+        np.testing.assert_array_equal(
+            other.pop("crop")[:side, :side],
+            picture[top : top + side, left : left + side],
+        )
+        assert sent.keys() == other.keys()
+        for key in sent:
+            np.testing.assert_array_equal(sent[key], other[key])
 
 
 def test_without_queries_the_whole_crop_is_the_target(picture):
@@ -154,8 +220,7 @@ def test_crop_of_a_photo_too_long_to_enlarge_is_that_of_the_enlarged(monkeypatch
             crops = []
             for limit in (1 << 24, 0):
                 monkeypatch.setattr(examples, "_ENLARGED_WHOLE", limit)
-                crop = examples.random_crop(photo, 16, np.random.default_rng(seed))
-                crops.append(crop.astype(int))
+                crops.append(random_crop(photo, 16, seed).astype(int))
             assert crops[0].shape == (16, 16, 3)
             assert np.abs(crops[0] - crops[1]).max() <= 1
 
@@ -163,7 +228,7 @@ def test_crop_of_a_photo_too_long_to_enlarge_is_that_of_the_enlarged(monkeypatch
 def test_crop_of_the_longest_photo_takes_little_memory():
     tracemalloc.start()
     photo = np.zeros((1, 20_000, 3), np.uint8)
-    crop = examples.random_crop(photo, 256, np.random.default_rng(0))
+    crop = random_crop(photo, 256, 0)
     assert crop.shape == (256, 256, 3)
     assert tracemalloc.get_traced_memory()[1] < 1e8
     tracemalloc.stop()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from dear_jax import photo
-from dear_jax.errors import InputError
+from dear_jax.errors import InputError, Unreadable
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (5, 7, 3), np.uint8)
@@ -132,6 +132,21 @@ def test_damaged_exif_spoils_no_photo(tmp_path):
     np.testing.assert_array_equal(photo.read_photo(path), PICTURE)
     path = saved(tmp_path, PICTURE, exif=b"nonsense")
     np.testing.assert_array_equal(photo.read_photo(path), PICTURE)
+
+
+def test_uncompressed_photos_are_read_as_pillow_reads_them(tmp_path):
+    plain = saved(tmp_path, PICTURE, "x.ppm").read_bytes()
+    assert np.shares_memory(photo.decode_photo(plain, "x"), np.frombuffer(plain, "u1"))
+    unusual = [
+        plain.replace(b"P6\n", b"P6 # made by hand\n"),
+        plain + b"\n",
+        plain.replace(b"\n255\n", b"\n254\n"),
+    ]
+    for data in (plain, *unusual):
+        expected = np.asarray(Image.open(io.BytesIO(data)))
+        np.testing.assert_array_equal(photo.decode_photo(data, "x"), expected)
+    with pytest.raises(Unreadable, match="x: cannot be read"):
+        photo.decode_photo(plain[:-1], "x")
 
 
 def test_of_an_animation_the_first_picture_counts(tmp_path):

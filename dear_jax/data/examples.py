@@ -1,7 +1,14 @@
 """One training example from one photo: crop, reduce, mask and sample pixels.
 
-Everything here is numpy on the host. S is the low-resolution side and Q the
-number of queries. T is the side of the crop.
+What chance decides is drawn here, on the host, in any case. How much of the rest is
+done here too differs:
+
+    MakeExample   all of it
+    CropExample   only the crop's bytes; `dear_jax.data.render` makes the rest of them
+    NumberExample nothing, the photos are on the device
+
+S is the low-resolution side, T the side of the crop and Q the number of queries. An
+example is a dict of arrays; the grain transforms here are picklable.
 """
 
 import grain
@@ -9,7 +16,13 @@ import numpy as np
 from PIL import Image
 
 from dear_jax import resize
-from dear_jax.data.masks import Masks
+from dear_jax.data.choices import (
+    LEFT_RIGHT,
+    TRANSPOSED,
+    UPSIDE_DOWN,
+    Choices,
+    Chooser,
+)
 from dear_jax.model.coordinates import to_coordinates
 
 # Pixels of an enlarged photo above which only the crop is made. It may differ by
@@ -18,35 +31,10 @@ _ENLARGED_WHOLE = 1 << 24
 
 
 class MakeExample(grain.transforms.RandomMap):
-    """Turns a photo into a low-resolution image, a mask and queried pixels.
+    """Turns a photo into a low-resolution image, a mask and queried pixels."""
 
-    Attributes:
-      masks: where masks are drawn from, as `open_masks` returns it.
-      side: S, the low-resolution side in pixels.
-      scale: (low, high), the range of the random target side / S, at least 1.
-      queries: Q, the number of high-resolution pixels asked for; 0 for the whole
-        crop.
-      clean: share of examples with an empty mask, in [0, 1] (plain
-        super-resolution).
-      augment: "flip", left to right with probability 1/2, or "dihedral", which adds
-        as probable flips upside down and about the diagonal.
-    """
-
-    def __init__(
-        self,
-        masks: Masks,
-        side: int,
-        scale: tuple[float, float],
-        queries: int,
-        clean: float = 0.0,
-        augment: str = "flip",
-    ):
-        self.masks = masks
-        self.side = side
-        self.scale = tuple(scale)
-        self.queries = queries
-        self.clean = clean
-        self.augment = augment
+    def __init__(self, chooser: Chooser):
+        self.chooser = chooser
 
     def random_map(
         self, photo: np.ndarray, rng: np.random.Generator
@@ -65,89 +53,117 @@ class MakeExample(grain.transforms.RandomMap):
           "colours" [Q, 3] in [0, 1], the crop at those pixels. With Q = 0, instead
           of the last three, "target" [T, T, 3] in [0, 1], the crop.
         """
-        target = max(self.side, round(self.side * rng.uniform(*self.scale)))
-        crop = augmented(random_crop(photo, target, rng), self.augment, rng)
-        image = resize.bicubic(crop, (self.side, self.side))
-        mask = self.masks.draw(rng, (self.side, self.side))
-        if rng.random() < self.clean:
-            mask = np.zeros_like(mask)
+        chosen = self.chooser.choose(photo.shape[:2], rng)
+        crop = flipped(cut(photo, chosen), chosen.flips)
+        side = chosen.mask.shape[0]
         made = {
-            "image": _unit(image),
-            "mask": mask[:, :, None].astype(np.float32),
+            "image": _unit(resize.bicubic(crop, (side, side))),
+            "mask": chosen.mask[:, :, None].astype(np.float32),
         }
-        if not self.queries:
+        if not self.chooser.queries:
             return made | {"target": _unit(crop)}
-        rows, columns = random_pixels(target, self.queries, rng)
-        coordinates = to_coordinates(np.stack([rows, columns], -1), (target, target))
+        side, queries = chosen.side, len(chosen.pixels)
+        rows, columns = np.divmod(chosen.pixels, side)
+        coordinates = to_coordinates(np.stack([rows, columns], -1), (side, side))
         return made | {
             "coordinates": coordinates,
-            "cell": np.full((self.queries, 2), 2 / target, np.float32),
+            "cell": np.full((queries, 2), 2 / side, np.float32),
             "colours": _unit(crop[rows, columns]),
         }
 
 
-def random_crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Cuts a random square uint8 [side, side, 3] out of a photo uint8 [H, W, 3].
+class CropExample(grain.transforms.RandomMap):
+    """Turns a photo into its crop and what is to be done with it."""
 
-    A photo whose shorter side is less than `side` is first enlarged by bicubic
-    to just fit.
+    def __init__(self, chooser: Chooser):
+        self.chooser, self.most = chooser, chooser.sides[-1]
+
+    def random_map(
+        self, photo: np.ndarray, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Makes the example; arguments as for `MakeExample`.
+
+        Returns:
+          "crop", uint8 [T', T', 3], black below and right of the crop where T is
+          less than T', the largest that it can be; and "side", int32, T; "flips",
+          int32, bits; "mask", bool [S, S]; "pixels", int32 [Q], see `Choices`.
+        """
+        chosen = self.chooser.choose(photo.shape[:2], rng)
+        crop = cut(photo, chosen)
+        if (short := self.most - len(crop)) > 0:
+            crop = np.pad(crop, ((0, short), (0, short), (0, 0)))
+        return {"crop": crop} | _numbers(chosen)
+
+
+class NumberExample(grain.transforms.RandomMap):
+    """Turns the number of a photo into what is to be done with it.
+
+    Args:
+      chooser: draws it.
+      size: (H, W) of all photos, at least the largest T.
     """
-    height, width = photo.shape[:2]
-    shorter = min(height, width)
-    if shorter < side:
-        height, width = (round(n * side / shorter) for n in (height, width))
-        if height * width <= _ENLARGED_WHOLE:
-            photo = resize.bicubic(photo, (height, width))
-    top = rng.integers(height - side + 1)
-    left = rng.integers(width - side + 1)
-    if photo.shape[:2] != (height, width):
-        return _enlarged_crop(photo, (height, width), (top, left), side)
+
+    def __init__(self, chooser: Chooser, size: tuple[int, int]):
+        self.chooser, self.size = chooser, size
+
+    def random_map(self, photo: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Makes the example of photo number `photo`.
+
+        Returns:
+          "photo", int32, its number; "corner", int32 [2], (top, left) of the crop;
+          and as `CropExample` but for "crop".
+        """
+        chosen = self.chooser.choose(self.size, rng)
+        place = {"photo": np.int32(photo), "corner": np.array(chosen.corner, np.int32)}
+        return place | _numbers(chosen)
+
+
+def cut(photo: np.ndarray, chosen: Choices) -> np.ndarray:
+    """Cuts the crop, uint8 [T, T, 3], out of a photo uint8 [H, W, 3].
+
+    The photo is first enlarged by bicubic to `chosen.size`.
+    """
+    side, (top, left) = chosen.side, chosen.corner
+    height, width = chosen.size
+    if photo.shape[:2] != chosen.size:
+        if height * width > _ENLARGED_WHOLE:
+            return _enlarged_crop(photo, chosen)
+        photo = resize.bicubic(photo, chosen.size)
     return photo[top : top + side, left : left + side]
 
 
-def _enlarged_crop(
-    photo: np.ndarray, size: tuple[int, int], corner: tuple[int, int], side: int
-) -> np.ndarray:
-    """Cuts [side, side, 3] at `corner` out of a photo enlarged to `size` = (h, w).
-
-    Only that is made, of the pixels that the filter needs.
-    """
-    steps = [old / new for old, new in zip(photo.shape[:2], size, strict=True)]
-    low = [at * step for at, step in zip(corner, steps, strict=True)]
+def _enlarged_crop(photo: np.ndarray, chosen: Choices) -> np.ndarray:
+    """Cuts the crop out of an enlarged photo of which only that is made."""
+    side, old = chosen.side, photo.shape[:2]
+    steps = [now / new for now, new in zip(old, chosen.size, strict=True)]
+    low = [at * step for at, step in zip(chosen.corner, steps, strict=True)]
     high = [
-        min((at + side) * step, old)
-        for at, step, old in zip(corner, steps, photo.shape[:2], strict=True)
+        min((at + side) * step, now)
+        for at, step, now in zip(chosen.corner, steps, old, strict=True)
     ]
-    bicubic, height = Image.Resampling.BICUBIC, photo.shape[0]
+    bicubic, height = Image.Resampling.BICUBIC, old[0]
     # Width first and rounded, as Pillow enlarges the whole.
     narrow = (low[1], 0, high[1], height)
-    cut = Image.fromarray(photo).resize((side, height), bicubic, narrow)
-    return np.asarray(cut.resize((side, side), bicubic, (0, low[0], side, high[0])))
+    part = Image.fromarray(photo).resize((side, height), bicubic, narrow)
+    return np.asarray(part.resize((side, side), bicubic, (0, low[0], side, high[0])))
 
 
-def augmented(crop: np.ndarray, how: str, rng: np.random.Generator) -> np.ndarray:
-    """Flips a square [T, T, 3] at random, as `how`, see `MakeExample`, says."""
-    if rng.random() < 0.5:
+def flipped(crop: np.ndarray, flips: int) -> np.ndarray:
+    """Flips a square [T, T, 3] as the bits of `flips` say."""
+    if flips & LEFT_RIGHT:
         crop = crop[:, ::-1]
-    if how == "dihedral":
-        if rng.random() < 0.5:
-            crop = crop[::-1]
-        if rng.random() < 0.5:
-            crop = crop.swapaxes(0, 1)
-    return crop
+    if flips & UPSIDE_DOWN:
+        crop = crop[::-1]
+    return crop.swapaxes(0, 1) if flips & TRANSPOSED else crop
 
 
-def random_pixels(
-    side: int, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws pixels of a square, all different unless `count` exceeds their number.
-
-    Returns:
-      Rows and columns, integers [count] each.
-    """
-    pixels = side * side
-    chosen = rng.choice(pixels, count, replace=count > pixels, shuffle=False)
-    return np.divmod(chosen, side)
+def _numbers(chosen: Choices) -> dict[str, np.ndarray]:
+    return {
+        "side": np.int32(chosen.side),
+        "flips": np.int32(chosen.flips),
+        "mask": chosen.mask,
+        "pixels": chosen.pixels,
+    }
 
 
 def _unit(grey_levels: np.ndarray) -> np.ndarray:

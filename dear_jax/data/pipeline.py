@@ -11,8 +11,11 @@
   clean: optional, share of examples with an empty mask, 0 if absent
   augment: optional, "flip" (left to right, also if absent) or "dihedral" (all eight
     flips and turns)
-  threads: reading threads, 0 to read in the caller's thread
-  workers: reading processes, 0 for none
+  render: optional, where examples are made: "host" (also if absent); "device", which
+    gets crops as bytes; or "resident", whose memory holds all photos, so that only
+    numbers are sent. See `dear_jax.data.render`.
+  threads: reading threads, 0 to read in the caller's thread; each makes a whole batch
+  workers: reading processes, 0 for none; each has so many threads
 """
 
 import hashlib
@@ -22,12 +25,15 @@ from collections.abc import Iterator
 import ml_collections
 import numpy as np
 
+from dear_jax.data import settings
+from dear_jax.data.lasting import Lasting
 from dear_jax.data.masks import open_masks
-from dear_jax.data.photos import open_photos
+from dear_jax.data.photos import Photos, open_photos
+from dear_jax.data.resident import size_of_all
 from dear_jax.errors import InputError
 
-_BATCHES_AHEAD = 4
-_AUGMENTATIONS = ("flip", "dihedral")
+# Finished batches that may wait for the step, besides one in the hands of each thread.
+_WAITING = 2
 
 
 def training_batches(
@@ -39,8 +45,8 @@ def training_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Returns an endless iterator over batches, beginning with number `start`.
 
-    Batch k holds the same examples whatever the threads, workers and `start`; with
-    several processes it is dealt out among them.
+    Batch k holds the same examples whatever the threads, workers, `start` and
+    processes: put side by side, the processes' parts of it are the whole.
 
     Args:
       data: see the head of this file.
@@ -50,84 +56,56 @@ def training_batches(
       process: (index, count) of this process.
 
     Returns:
-      Iterator over what `MakeExample` makes, with a leading axis of
-      batch_size / count.
+      Iterator over what `MakeExample`, `CropExample` or `NumberExample` makes, as
+      `data.render` says, with a leading axis of batch_size / count.
 
     Raises:
       InputError: if a value cannot be used or a folder is missing or empty. The
-        iterator raises it for an unreadable photo or mask.
+        iterator raises it for an unreadable photo or mask, and when the reading
+        processes keep dying.
     """
+    _check(data, batch_size, seed, start, process)
+    photos = open_photos(settings.parts(data), data.skip_unreadable)
+    source, example = _source(data, photos)
+
+    def batches_from(number: int) -> Iterator[dict[str, np.ndarray]]:
+        return iter(_dataset(data, source, example, batch_size, seed, number, process))
+
+    return Lasting(batches_from, start) if data.workers else batches_from(start)
+
+
+def _source(data: ml_collections.ConfigDict, photos: Photos):
+    """What examples are made of, and the transform that makes them."""
+    from dear_jax.data.examples import CropExample, MakeExample, NumberExample
+
+    chooser, render = settings.chooser(data), settings.render(data)
+    if render == "resident":
+        size = size_of_all(photos, chooser.sides[-1])
+        return range(len(photos)), NumberExample(chooser, size)
+    return photos, (MakeExample if render == "host" else CropExample)(chooser)
+
+
+def _dataset(data, source, example, batch_size: int, seed: int, start: int, process):
+    """The batches from number `start` on as a grain dataset."""
     import grain
 
-    from dear_jax.data.examples import MakeExample
-
     index, count = process
-    _check(data, batch_size, seed, start, process)
-    photos = open_photos(_parts(data), data.skip_unreadable)
-    make = MakeExample(
-        open_masks(data.masks),
-        data.side,
-        data.scale,
-        data.queries,
-        _clean(data),
-        _augment(data),
-    )
-    examples = (
-        grain.MapDataset.source(photos).seed(seed).shuffle().repeat().random_map(make)
-    )
-    # The slice follows random_map: an example's random numbers come from its place
-    # in the whole order, so they are the same for any number of processes.
+    # Random numbers come from an example's place in the whole order. Of the parts of
+    # all batches in their order, a process has every count-th.
     batches = (
-        examples.slice(slice(index, None, count))
+        grain.MapDataset.source(source)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(example)
         .batch(batch_size // count, drop_remainder=True)
-        .slice(slice(start, None))
+        .slice(slice(start * count + index, None, count))
     )
     ahead = grain.ReadOptions(
-        num_threads=data.threads, prefetch_buffer_size=_BATCHES_AHEAD
+        num_threads=data.threads, prefetch_buffer_size=data.threads + _WAITING
     )
     iterable = batches.to_iter_dataset(ahead)
-    if data.workers:
-        iterable = _in_processes(iterable, data.workers)
-    return iter(iterable)
-
-
-def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> str:
-    """Returns 16 hexadecimal digits that change when the batches would.
-
-    They depend on the names and sizes of the photo and mask files, not on where
-    they lie, be it in folders or in prepared sets of unchanged files, and not on
-    threads or workers.
-
-    Raises:
-      InputError: as `training_batches`.
-    """
-    _check(data, batch_size, seed, 0, (0, 1))
-    facts = {
-        "photos": open_photos(_parts(data), data.skip_unreadable).facts(),
-        "masks": open_masks(data.masks).facts(),
-        "side": data.side,
-        "scale": [float(s) for s in data.scale],
-        "queries": data.queries,
-        "clean": float(_clean(data)),
-        "seed": seed,
-        "batch_size": batch_size,
-    }
-    # Left out at its default, so that runs older than this setting go on.
-    if _augment(data) != "flip":
-        facts["augment"] = _augment(data)
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def _parts(data: ml_collections.ConfigDict) -> str | tuple[str, ...]:
-    return data.photos if isinstance(data.photos, str) else tuple(data.photos)
-
-
-def _clean(data: ml_collections.ConfigDict) -> float:
-    return data.get("clean", 0.0)
-
-
-def _augment(data: ml_collections.ConfigDict) -> str:
-    return data.get("augment", "flip")
+    return _in_processes(iterable, data.workers) if data.workers else iterable
 
 
 def _in_processes(iterable, workers: int):
@@ -141,6 +119,33 @@ def _in_processes(iterable, workers: int):
     return iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
 
 
+def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> str:
+    """Returns 16 hexadecimal digits that change when the batches would.
+
+    They depend on the names and sizes of the photo and mask files, not on where
+    they lie, be it in folders or in prepared sets of unchanged files, and not on
+    render, threads or workers.
+
+    Raises:
+      InputError: as `training_batches`.
+    """
+    _check(data, batch_size, seed, 0, (0, 1))
+    facts = {
+        "photos": open_photos(settings.parts(data), data.skip_unreadable).facts(),
+        "masks": open_masks(data.masks).facts(),
+        "side": data.side,
+        "scale": [float(s) for s in data.scale],
+        "queries": data.queries,
+        "clean": float(settings.clean(data)),
+        "seed": seed,
+        "batch_size": batch_size,
+    }
+    # Left out at its default, so that runs older than this setting go on.
+    if settings.augment(data) != "flip":
+        facts["augment"] = settings.augment(data)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
 def _check(
     data: ml_collections.ConfigDict,
     batch_size: int,
@@ -149,28 +154,8 @@ def _check(
     process: tuple[int, int],
 ) -> None:
     """Raises InputError for a value that cannot be used."""
+    settings.check(data)
     index, count = process
-    least = {"side": 1, "queries": 0, "threads": 0, "workers": 0}
-    for key, bound in least.items():
-        if data[key] < bound:
-            raise InputError(f"config.data.{key}={data[key]}: must be at least {bound}")
-    low, high = _pair(data.scale)
-    if not 1 <= low <= high < float("inf"):
-        raise InputError(
-            f"config.data.scale={tuple(data.scale)}: needs 1 <= low <= high"
-        )
-    if not data.queries and low != high:
-        raise InputError(
-            f"config.data.scale={tuple(data.scale)}: config.data.queries=0 takes "
-            "whole crops, all of one size; give the same scale twice"
-        )
-    if _augment(data) not in _AUGMENTATIONS:
-        raise InputError(
-            f"config.data.augment={_augment(data)!r}: choose from "
-            f"{', '.join(map(repr, _AUGMENTATIONS))}"
-        )
-    if not 0 <= _clean(data) <= 1:
-        raise InputError(f"config.data.clean={_clean(data)}: must lie in [0, 1]")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed {seed}: must be a whole number from 0 to 2**32 - 1")
     if start < 0:
@@ -182,13 +167,3 @@ def _check(
             f"batch size {batch_size}: must be a positive multiple of the {count} "
             "processes"
         )
-
-
-def _pair(scale) -> tuple[float, float]:
-    try:
-        low, high = scale
-    except (TypeError, ValueError):
-        raise InputError(
-            f"config.data.scale={scale}: give two numbers, (low, high)"
-        ) from None
-    return low, high

@@ -1,0 +1,101 @@
+"""A whole set of photos in the memory of the devices, uint8 [N, H, W, 3]."""
+
+import math
+from collections.abc import Sequence
+from concurrent import futures
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dear_jax.data.photos import Photos
+from dear_jax.errors import InputError
+
+_GIB = 2**30
+
+
+def size_of_all(photos: Photos, least: int) -> tuple[int, int]:
+    """Returns the size (H, W) that all photos must have: that of the first.
+
+    Args:
+      photos: of which one is read.
+      least: side of the largest crop in pixels.
+
+    Raises:
+      InputError: if it cannot be read, or a side is less than `least`.
+    """
+    height, width = size = photos[0].shape[:2]
+    if min(size) < least:
+        raise _unfit(photos, 0, size, f"at least {least} x {least}", least)
+    return height, width
+
+
+def load_photos(photos: Photos, least: int, mesh: jax.sharding.Mesh) -> jax.Array:
+    """Reads all photos and copies them to every device; the first process has a bar.
+
+    Args:
+      photos: of one size.
+      least: side of the largest crop in pixels.
+      mesh: the devices.
+
+    Returns:
+      uint8 [N, H, W, 3].
+
+    Raises:
+      InputError: if a photo cannot be read, or is unlike the first or too small,
+        naming it; or if the devices have no room for them.
+    """
+    size = size_of_all(photos, least)
+    shape = (len(photos), *size, 3)
+    check_room(shape, mesh.local_devices)
+    held = np.empty(shape, np.uint8)
+
+    def read(index: int) -> None:
+        pixels = photos[index]
+        if pixels.shape[:2] != size:
+            like = f"as the first, {size[1]} x {size[0]}"
+            raise _unfit(photos, index, pixels.shape[:2], like, max(least, min(size)))
+        held[index] = pixels
+
+    with futures.ThreadPoolExecutor() as pool, _bar(len(photos)) as bar:
+        for _ in pool.map(read, range(len(photos))):
+            bar.update()
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.make_array_from_process_local_data(everywhere, held, shape)
+
+
+def check_room(shape: Sequence[int], devices: Sequence[Any]) -> None:
+    """Raises InputError if uint8 photos of `shape` exceed a device's free memory.
+
+    Devices that do not tell have room enough.
+    """
+    needed = math.prod(shape)
+    for device in devices:
+        known = device.memory_stats() or {}
+        if "bytes_limit" not in known:
+            continue
+        free = known["bytes_limit"] - known.get("bytes_in_use", 0)
+        if needed > free:
+            raise InputError(
+                f"config.data.render='resident': {shape[0]} photos of {shape[2]} x "
+                f"{shape[1]} pixels are {needed / _GIB:.1f} GiB, and {device} has "
+                f"{free / _GIB:.1f} GiB free; set config.data.render='device'"
+            )
+
+
+def _unfit(
+    photos: Photos, index: int, size: tuple[int, int], wanted: str, side: int
+) -> InputError:
+    return InputError(
+        f"{photos.title(index)}: {size[1]} x {size[0]} pixels, and config.data.render="
+        f"'resident' needs all photos {wanted}; prepare them with python -m data_prep "
+        f"... --side {side} or set config.data.render='device'"
+    )
+
+
+def _bar(total: int) -> Any:
+    from tqdm import tqdm
+
+    hidden = jax.process_index() != 0
+    return tqdm(total=total, desc="loading", unit=" photos", disable=hidden)
