@@ -74,6 +74,9 @@ def base() -> ml_collections.ConfigDict:
     config.data.clean = 0.0
     # "flip" left and right, or "dihedral": up and down and transposed too.
     config.data.augment = "flip"
+    # Where photos become examples: on the "host", on the "device" (crops travel as
+    # bytes) or there from a set that lies in its memory ("resident").
+    config.data.render = "host"
     # Reading threads, and reading processes (0 = none).
     config.data.threads = 1
     config.data.workers = 0
@@ -101,6 +104,15 @@ def base() -> ml_collections.ConfigDict:
     config.train.batch_size = 8
     # Of the moving average of the parameters, per step.
     config.train.ema_decay = 0.99
+    # In which the model computes: "float32", or "bfloat16" for accelerators;
+    # parameters, loss and optimizer are float32 either way.
+    config.train.dtype = "float32"
+    # Parts that each device computes one after another, for less memory.
+    config.train.accumulate = 1
+    # Compute more instead of remembering, for less memory.
+    config.train.remat = False
+    # On GPUs: the same bits in every run, which may cost some speed.
+    config.train.deterministic = True
 
     config.evaluate = ml_collections.ConfigDict()
     # Steps between evaluations; 0 = none.

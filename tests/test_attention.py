@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dear_jax.model.attention import attend, unmask_attention
+from dear_jax.model import attention as attention_module
+from dear_jax.model.attention import (
+    attend,
+    fused_attention_does,
+    unmask_attention,
+)
 
 SHAPE = (2, 5, 7, 6)
 attention = jax.jit(unmask_attention, static_argnames=("keys", "pool", "chunk"))
@@ -67,6 +72,53 @@ def test_chunks_never_hold_all_the_weights(gradient):
 
     assert temporary_bytes(0) >= 4 * count**2
     assert temporary_bytes(32) < 4 * count**2 / 4
+
+
+def test_without_a_chunk_the_weights_stay_within_their_bound(monkeypatch):
+    monkeypatch.setattr(attention_module, "WEIGHTS", 3 * 2 * 35)
+    queries = np.random.default_rng(3).normal(size=(2, 35, 4)).astype(np.float32)
+    program = jax.make_jaxpr(lambda q: attend(q, q))(queries)
+    (loop,) = (e for e in program.eqns if e.primitive.name == "scan")
+    assert loop.params["length"] == 12  # Three queries at a time.
+    monkeypatch.setattr(attention_module, "WEIGHTS", 35 * 2 * 35)
+    whole = jax.make_jaxpr(lambda q: attend(q, q))(queries)
+    assert not [e for e in whole.eqns if e.primitive.name == "scan"]
+    found, expected = (
+        jax.jit(lambda q, c=c: attend(q, q, chunk=c))(queries) for c in (3, 35)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_where_every_key_counts_there_is_no_mask(photo):
+    def selects(**options):
+        program = jax.make_jaxpr(lambda f, m: unmask_attention(f, m, **options))(*photo)
+        return str(program).count("select_n")
+
+    assert selects() == 0
+    assert selects(valid=np.ones_like(photo[1])) > 0
+    assert selects(keys="known") > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "fused"),
+    [
+        ({}, True),
+        ({"capability": "8.0", "dtype": jnp.float16}, True),
+        ({"capability": "12.0", "channels": 128}, True),
+        ({"capability": "7.5"}, False),
+        ({"capability": "gfx942"}, False),
+        ({"platform": "cpu", "capability": None}, False),
+        ({"platform": "tpu", "capability": None}, False),
+        ({"dtype": jnp.float32}, False),
+        ({"channels": 4}, False),
+        ({"channels": 256}, False),
+        ({"masked": True}, False),
+    ],
+)
+def test_fused_attention_is_for_halves_without_a_mask_on_recent_gpus(changes, fused):
+    h100 = {"platform": "gpu", "capability": "9.0", "dtype": jnp.dtype("bfloat16")}
+    case = {**h100, "channels": 64, "masked": False, **changes}
+    assert fused_attention_does(**case) is fused
 
 
 def test_a_masked_query_gets_the_mean_embedding(photo):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -18,13 +17,11 @@ from dear_jax.errors import InputError
 from dear_jax.figures import sheet
 from dear_jax.registry import build, init_shapes
 from dear_jax.training import log as log_module
+from dear_jax.training import loop
 from dear_jax.training.loop import train
-from dear_jax.training.objectives import QueryObjective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
-from dear_jax.training.state import create_state
-from dear_jax.training.step import make_mesh, make_step, put_batch
 from dear_jax.training.validation import Validation
-from dear_jax.training.workdir import claim_workdir, read_run
+from dear_jax.training.workdir import read_run
 
 
 def equal(a, b) -> bool:
@@ -50,8 +47,8 @@ def interrupt_at(monkeypatch, step: int, action) -> None:
     advance = log_module.Log.advance
     made = []
 
-    def advance_and_act(self):
-        advance(self)
+    def advance_and_act(self, *waited):
+        advance(self, *waited)
         made.append(1)
         if len(made) == step:
             action()
@@ -93,12 +90,12 @@ def test_a_killed_run_reports_every_step_once(whole, tmp_path, monkeypatch):
     assert steps(tmp_path / "run") == steps(whole[0]) == [2, 4, 6, 8]
 
 
-def test_sigterm_saves_the_step_it_came_in(whole, tmp_path, monkeypatch, capsys):
+def test_sigterm_saves_two_steps_later(whole, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         interrupt_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
         stopped = train(tiny_config(), tmp_path / "run")
-    assert int(stopped.step) == 4
-    assert "stopped at step 4" in capsys.readouterr().out
+    assert int(stopped.step) == 6
+    assert "stopped at step 6" in capsys.readouterr().out
     resumed = train(tiny_config(), tmp_path / "run")
     assert equal(jax.device_get(resumed), whole[1])
 
@@ -130,72 +127,44 @@ def test_what_only_feeds_or_watches_a_run_may_change(whole):
     assert int(again.step) == 8
 
 
-def test_a_foreign_folder_is_not_made_a_workdir(tmp_path):
-    (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="not empty"):
-        train(tiny_config(), tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
-
-
 def test_a_start_that_fails_does_not_claim_the_workdir(tmp_path):
     with pytest.raises(InputError, match="widths"):
         train(tiny_config(**{"model.widths": (4, 4)}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_without_checkpoint_may_be_corrected(tmp_path):
-    config = tiny_config(**{"optimizer.learning_rate": 1e-4})
-    claim_workdir(tmp_path / "run", config, "data")
-    claim_workdir(tmp_path / "run", tiny_config(), "data")
-    (tmp_path / "run" / "checkpoints" / "3").mkdir(parents=True)
-    with pytest.raises(InputError, match="learning_rate=0.001"):
-        claim_workdir(tmp_path / "run", config, "data")
+def poisoned(batches, steps):
+    """The same batches, with colours that are no numbers at some steps."""
+    for step, batch in enumerate(batches, 1):
+        if step in steps:
+            batch = batch | {"colours": np.full_like(batch["colours"], np.nan)}
+        yield batch
 
 
-def test_a_halving_run_may_be_made_longer(tmp_path):
-    config = tiny_config(**{"optimizer.schedule": "halving"})
-    claim_workdir(tmp_path / "run", config, "data")
-    (tmp_path / "run" / "checkpoints" / "3").mkdir(parents=True)
-    config.train.steps = 99
-    claim_workdir(tmp_path / "run", config, "data")
-    config.optimizer.schedule = "cosine"
-    with pytest.raises(InputError, match="schedule"):
-        claim_workdir(tmp_path / "run", config, "data")
+def poison(monkeypatch, steps) -> None:
+    monkeypatch.setattr(
+        loop, "training_batches", lambda *a: poisoned(training_batches(*a), steps)
+    )
 
 
-def test_a_damaged_checkpoint_is_named_with_the_remedy(whole, tmp_path):
-    workdir = shutil.copytree(whole[0], tmp_path / "run")
-    for file in (workdir / "checkpoints" / "8" / "default").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"")
-    for act in (lambda: train(tiny_config(), workdir), lambda: read_run(workdir)):
-        with pytest.raises(InputError, match="checkpoints/8: damaged .* delete this"):
-            act()
-    shutil.rmtree(workdir / "checkpoints" / "8")
-    resumed = train(tiny_config(), workdir)
-    assert equal(jax.device_get(resumed), whole[1])
+def test_a_step_without_a_finite_loss_changes_nothing_but_the_count(
+    tmp_path, monkeypatch
+):
+    changes = {"log.every": 1, "optimizer.schedule": "constant"}
+    kept = jax.device_get(train(tiny_config(4, **changes), tmp_path / "kept"))
+    poison(monkeypatch, (5,))
+    skipped = jax.device_get(train(tiny_config(5, **changes), tmp_path / "run"))
+    assert int(skipped.step) == 5
+    assert equal(skipped.replace(step=kept.step), kept)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["skipped"] for line in lines] == [0, 0, 0, 0, 1]
+    assert json.loads(lines[-1])["loss"] == "nan"
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"config": {}, "data": "x"}'])
-def test_a_damaged_config_is_refused_by_name(content, tmp_path):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(InputError, match="config.json: damaged"):
-        read_run(tmp_path)
-
-
-@pytest.mark.parametrize("content", ["{}", '{"architectures": ["Other"]}'])
-def test_somebody_elses_config_is_not_replaced(content, tmp_path):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(InputError, match="config.json"):
-        claim_workdir(tmp_path, tiny_config(), "data")
-    assert (tmp_path / "config.json").read_text() == content
-
-
-def test_nan_stops_training_and_keeps_the_last_checkpoint_sound(tmp_path):
-    changes = {"optimizer.learning_rate": 1e30, "optimizer.warmup": 0}
-    changes |= {"checkpoint.every": 1, "log.every": 100}
-    with pytest.raises(InputError, match="the last checkpoint is sound"):
-        train(tiny_config(**changes), tmp_path / "run")
+def test_too_many_such_steps_end_the_run_with_a_sound_checkpoint(tmp_path, monkeypatch):
+    poison(monkeypatch, range(3, 100))
+    with pytest.raises(InputError, match="20 steps in a row, up to step 22"):
+        train(tiny_config(steps=60), tmp_path / "run")
     variables = read_run(tmp_path / "run").variables
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
@@ -224,52 +193,6 @@ def test_sheets_show_the_bins_in_turn(monkeypatch):
     shown = Validation(config)
     _, captions = shown(draw_like(init_shapes(build(config.model.to_dict()))))
     assert [c.split()[-2] for c in captions] == ["01-10", "10-20", "20-30"]
-
-
-# One device and several.
-
-
-def steps_on(devices, count: int) -> tuple[list[float], object]:
-    config = tiny_config(steps=count)
-    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, count)
-    mesh = make_mesh(config.train.batch_size, devices)
-    step = make_step(model, tx, config, mesh)
-    state = create_state(model, tx, config)
-    batches = training_batches(config.data, config.train.batch_size, config.seed)
-    losses = []
-    for _ in range(count):
-        state, metrics = step(state, put_batch(next(batches), mesh))
-        losses.append(float(metrics["loss"]))
-    return losses
-
-
-def test_losses_over_20_steps_agree_on_one_and_four_devices():
-    one, four = (steps_on(jax.devices()[:n], 20) for n in (1, 4))
-    np.testing.assert_allclose(one, four, rtol=1e-5)
-
-
-def test_first_gradients_agree_on_one_and_four_devices():
-    config = tiny_config()
-    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, 8)
-    params = create_state(model, tx, config).params
-    # Not from the initialisation: its zero output layer would hide most gradients.
-    params = jax.tree.map(lambda p: p + 0.05, params)
-    batch = next(training_batches(config.data, 4, 0))
-    objective = QueryObjective()
-    gradient = jax.jit(
-        jax.grad(lambda p, b: objective.loss(model, {"params": p}, b)[0])
-    )
-    results = []
-    for n in (1, 4):
-        mesh = make_mesh(4, jax.devices()[:n])
-        results.append(jax.device_get(gradient(params, put_batch(batch, mesh))))
-    one, four = (np.concatenate([*map(np.ravel, jax.tree.leaves(r))]) for r in results)
-    assert np.linalg.norm(one - four) <= 1e-6 * np.linalg.norm(one)
-
-
-def test_a_batch_that_cannot_be_split_is_refused():
-    with pytest.raises(InputError, match="give a multiple of 4"):
-        make_mesh(6, jax.devices()[:4])
 
 
 # Optimizer.

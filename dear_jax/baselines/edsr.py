@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dear_jax.baselines.layers import conv, pixel_shuffle
+from dear_jax.model.precision import compute_dtype
 
 # Mean colour of the training photos, for values in [0, 1].
 MEAN = (0.4488, 0.4371, 0.4040)
@@ -73,11 +74,12 @@ class EDSR(nn.Module):
         del train
         trunk = EDSRTrunk(self.width, self.blocks, self.residual_scale, name="trunk")
         mean = jnp.asarray(mean_colour())
-        x = trunk(image - mean if self.mean_shift else image)
+        x = image - mean if self.mean_shift else image
+        x = trunk(x.astype(compute_dtype(self)))
         for i, factor in enumerate(upscaling_steps(self.scale)):
             x = conv(x, factor**2 * self.width, name=f"up_{i}")
             x = pixel_shuffle(x, factor)
-        x = conv(x, 3, name="tail")
+        x = conv(x, 3, name="tail").astype(jnp.float32)
         return x + mean if self.mean_shift else x
 
 

@@ -23,6 +23,8 @@ from dear_jax.baselines.layers import (
     torch_bias,
 )
 from dear_jax.errors import InputError
+from dear_jax.model.linear import Dense
+from dear_jax.model.precision import compute_dtype, product
 
 # Where each fifth of the channels reads, (dy, dx); the rest stays with the last.
 OFFSETS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))
@@ -68,12 +70,13 @@ class ELAN(nn.Module):
         height, width = image.shape[1:3]
         mean = jnp.asarray(mean_colour())
         x = reflect_to_multiple(image, math.lcm(*self.windows)) - mean
+        x = x.astype(compute_dtype(self))
         head = conv(x, self.channels, name="head")
         x = head
         for i in range(self.blocks // (1 + self.shared)):
             x = self._group(x, i, train)
         x = conv(x + head, 3 * self.scale**2, name="tail")
-        x = pixel_shuffle(x, self.scale) + mean
+        x = pixel_shuffle(x, self.scale).astype(jnp.float32) + mean
         return x[:, : height * self.scale, : width * self.scale]
 
     def check(self) -> None:
@@ -159,10 +162,13 @@ class WindowAttention(nn.Module):
 def attention_matrix(queries: jax.Array) -> jax.Array:
     """Returns softmax(q q^T) [..., T, T] of queries [..., T, C].
 
-    The logits have no bound, so they are computed in full float32 everywhere.
+    The logits have no bound, so they and their softmax are full float32 everywhere.
     """
-    logits = jnp.einsum("...ic,...jc->...ij", queries, queries, precision="highest")
-    return nn.softmax(logits, axis=-1)
+    batch = tuple(range(queries.ndim - 2))
+    contracted = (queries.ndim - 1,)
+    dimensions = ((contracted, contracted), (batch, batch))
+    logits = product(queries, queries, dimensions, precision="highest")
+    return nn.softmax(logits, axis=-1).astype(queries.dtype)
 
 
 def shift(x: jax.Array) -> jax.Array:
@@ -212,7 +218,7 @@ def from_windows(x: jax.Array, window: int, size: tuple[int, int]) -> jax.Array:
 
 def _pointwise(x: jax.Array, features: int, *, name: str) -> jax.Array:
     """A 1x1 convolution, as the matrix product it is."""
-    return nn.Dense(
+    return Dense(
         features,
         kernel_init=TORCH_KERNEL,
         bias_init=torch_bias(x.shape[-1]),

@@ -21,10 +21,12 @@ class FourierUnit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        y = split_complex(jnp.fft.rfftn(x, axes=(1, 2), norm="ortho"))
-        y = conv(y, 2 * self.features, 1, use_bias=False, name="conv")
+        spectrum = jnp.fft.rfftn(x.astype(jnp.float32), axes=(1, 2), norm="ortho")
+        y = split_complex(spectrum).astype(x.dtype)
+        y = conv(y, 2 * self.features, 1, biased=False, name="conv")
         y = nn.relu(batch_norm(y, train, name="norm"))
-        return inverse(join_complex(y), x.shape[2])
+        y = join_complex(y.astype(jnp.float32))
+        return inverse(y, x.shape[2]).astype(x.dtype)
 
 
 class SpectralTransform(nn.Module):
@@ -38,10 +40,10 @@ class SpectralTransform(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         half = self.features // 2
-        y = conv(x, half, 1, use_bias=False, name="narrow")
+        y = conv(x, half, 1, biased=False, name="narrow")
         y = nn.relu(batch_norm(y, train, name="norm"))
         y = y + FourierUnit(half, name="fourier")(y, train)
-        return conv(y, self.features, 1, use_bias=False, name="widen")
+        return conv(y, self.features, 1, biased=False, name="widen")
 
 
 def inverse(spectrum: jax.Array, width: int) -> jax.Array:

@@ -15,6 +15,8 @@ from dear_jax.baselines.fourier import SpectralTransform
 from dear_jax.baselines.inpainting import ColourHead, masked_photo
 from dear_jax.baselines.layers import TORCH_KERNEL, batch_norm, conv, torch_bias
 from dear_jax.errors import InputError
+from dear_jax.model.linear import ConvTranspose
+from dear_jax.model.precision import compute_dtype
 
 
 class LaMa(nn.Module):
@@ -55,7 +57,8 @@ class LaMa(nn.Module):
         """
         *widths, widest = self.widths()
         global_width = int(widest * self.global_ratio)
-        x = Unit(widths[0], 7, name="stem")(masked_photo(image, mask), train)
+        x = masked_photo(image, mask).astype(compute_dtype(self))
+        x = Unit(widths[0], 7, name="stem")(x, train)
         for i, width in enumerate(widths[1:], start=1):
             x = Unit(width, 3, stride=2, name=f"down_{i}")(x, train)
         pair = functools.partial(FourierConv, widest - global_width, global_width)
@@ -105,7 +108,7 @@ class Unit(nn.Module):
             self.size,
             reflect=True,
             strides=self.stride,
-            use_bias=False,
+            biased=False,
             name="conv",
         )
         return nn.relu(batch_norm(x, train, name="norm"))
@@ -123,7 +126,7 @@ class Upward(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         # PyTorch takes a transposed kernel's fan-in from its outputs.
         fan_in = 9 * self.features
-        x = nn.ConvTranspose(
+        x = ConvTranspose(
             self.features,
             (3, 3),
             strides=(2, 2),
@@ -162,7 +165,7 @@ class FourierConv(nn.Module):
           [B, H', W', local_width] and [B, H', W', global_width], H' = H / stride.
         """
         window = functools.partial(
-            conv, reflect=True, strides=self.stride, use_bias=False
+            conv, reflect=True, strides=self.stride, biased=False
         )
         new_x = window(x, self.local_width, name="local_to_local")
         new_y = window(x, self.global_width, name="local_to_global")

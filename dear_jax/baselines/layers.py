@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.model.layers import reflect_conv
+from dear_jax.model.linear import Conv
 
 # Kernels U(+-1 / sqrt(fan_in)), PyTorch's default for convolutions and dense layers.
 TORCH_KERNEL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -33,11 +34,11 @@ def conv(
 ) -> jax.Array:
     """Applies a size x size convolution, initialised as PyTorch does, to [B, H, W, C].
 
-    Call it inside a compact method. `options` are those of `nn.Conv`; beyond the edges
+    Call it inside a compact method. `options` are those of `Conv`; beyond the edges
     x is zero, or mirrored with `reflect`.
     """
     layer = functools.partial(
-        nn.Conv,
+        Conv,
         features,
         (size, size),
         kernel_init=TORCH_KERNEL,
@@ -48,13 +49,23 @@ def conv(
     return reflect_conv(layer, x, size) if reflect else layer()(x)
 
 
+class BatchNorm(nn.BatchNorm):
+    """`nn.BatchNorm` of float32 x, with parameters of any floating-point dtype."""
+
+    @nn.nowrap
+    def param(self, *arguments, **options) -> jax.Array:
+        """The parameter in float32."""
+        return super().param(*arguments, **options).astype(jnp.float32)
+
+
 def batch_norm(x: jax.Array, train: bool, *, name: str) -> jax.Array:
     """Applies batch normalisation as PyTorch's defaults have it.
 
     Choice: in training the running variance takes the biased batch variance, as Flax
     has it; PyTorch's takes the unbiased one.
     """
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, name=name)(x)
+    norm = BatchNorm(not train, momentum=0.9, epsilon=1e-5, name=name)
+    return norm(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def pixel_shuffle(x: jax.Array, scale: int) -> jax.Array:

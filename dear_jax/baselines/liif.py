@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from dear_jax.baselines.edsr import EDSR, EDSRTrunk
 from dear_jax.model.coordinates import gather_pixels, to_position
 from dear_jax.model.decoder import ImplicitDecoder
+from dear_jax.model.precision import compute_dtype
 from dear_jax.model.query import QueryModel
 
 
@@ -79,11 +80,12 @@ class LIIF(QueryModel):
         Choice: the trunk knows nothing of `valid`, so features within `2 blocks + 2`
         pixels of padding differ a little.
         """
-        features = self.encoder(blacken(image, mask, valid))
+        centred = blacken(image, mask, valid).astype(compute_dtype(self))
+        features = self.encoder(centred)
         if self.pixel_scale:
             return LIIFFeatures(None, features)
         if valid is not None:
-            features = features * valid
+            features = features * valid.astype(features.dtype)
         return LIIFFeatures(self.decoder.project(features), None)
 
     def decode(

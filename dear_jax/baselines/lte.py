@@ -18,6 +18,8 @@ from dear_jax.baselines.liif import blacken
 from dear_jax.errors import InputError
 from dear_jax.model.base import sample_bilinear
 from dear_jax.model.coordinates import gather_pixels, neighbours
+from dear_jax.model.linear import Conv, Dense
+from dear_jax.model.precision import compute_dtype, product
 from dear_jax.model.query import QueryModel
 
 
@@ -78,14 +80,14 @@ class LTE(QueryModel):
 
         maps = options(9 * self.width)
         self.encoder = EDSRTrunk(self.width, self.blocks, self.residual_scale)
-        self.coef = nn.Conv(self.hidden, (3, 3), **maps)
-        self.freq = nn.Conv(self.hidden, (3, 3), **maps)
-        self.phase = nn.Dense(
-            self.hidden // 2, use_bias=False, kernel_init=TORCH_KERNEL
+        self.coef = Conv(self.hidden, (3, 3), **maps)
+        self.freq = Conv(self.hidden, (3, 3), **maps)
+        self.phase = Dense(
+            self.hidden // 2, biased=False, dtype=jnp.float32, kernel_init=TORCH_KERNEL
         )
         dense = options(self.hidden)
-        self.dense = [nn.Dense(self.hidden, **dense) for _ in range(self.layers)]
-        self.output = nn.Dense(3, **dense)
+        self.dense = [Dense(self.hidden, **dense) for _ in range(self.layers)]
+        self.output = Dense(3, **dense, dot_general=product)
 
     def encode(
         self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
@@ -96,9 +98,9 @@ class LTE(QueryModel):
         pixels of padding differ a little.
         """
         centred = blacken(image, mask, valid)
-        x = self.encoder(centred)
+        x = self.encoder(centred.astype(compute_dtype(self)))
         if valid is not None:
-            x = x * valid
+            x = x * valid.astype(x.dtype)
         frequencies = self.freq(x)
         if self.layout == "interleaved":
             pairs = frequencies.reshape(*frequencies.shape[:3], self.hidden // 2, 2)
@@ -115,18 +117,21 @@ class LTE(QueryModel):
         """See `QueryModel.decode`; in evaluation first `clip_cell` the cell."""
         size = jnp.asarray(features.image.shape[1:3] if size is None else size)
         phase = self.phase(cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype))
+        found = neighbours(coordinates, size, "liif")
+        index, weight, relative = (
+            jnp.stack(part, axis=1) for part in zip(*found, strict=True)
+        )
+        frequencies = gather_pixels(features.frequencies, index).astype(jnp.float32)
+        along_y, along_x = jnp.split(frequencies, 2, axis=-1)
+        angle = along_y * relative[..., :1] + along_x * relative[..., 1:]
+        waves = jnp.concatenate(cos_sin(angle + phase[:, None]), axis=-1)
+        x = gather_pixels(features.amplitudes, index)
+        x = x * waves.astype(x.dtype)
+        for layer in self.dense:
+            x = nn.relu(layer(x))
+        answers = weight * self.output(x)
         total = sample_bilinear(features.image, coordinates, size)
-        for index, weight, relative in neighbours(coordinates, size, "liif"):
-            along_y, along_x = jnp.split(
-                gather_pixels(features.frequencies, index), 2, axis=-1
-            )
-            angle = along_y * relative[..., :1] + along_x * relative[..., 1:] + phase
-            x = gather_pixels(features.amplitudes, index)
-            x = x * jnp.concatenate(cos_sin(angle), axis=-1)
-            for layer in self.dense:
-                x = nn.relu(layer(x))
-            total += weight * self.output(x)
-        return total
+        return sum((answers[:, i] for i in range(len(found))), total)
 
     @nn.nowrap
     def clip_cell(self, cell: jax.Array, size: jax.Array) -> jax.Array:

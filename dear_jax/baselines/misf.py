@@ -16,6 +16,8 @@ from dear_jax.baselines.inpainting import ColourHead, masked_photo
 from dear_jax.model.encoder import downward
 from dear_jax.model.filtering import filter_pixels
 from dear_jax.model.layers import Normalisation, ResidualBlock, Upsample
+from dear_jax.model.linear import Conv
+from dear_jax.model.precision import compute_dtype
 
 KERNEL = nn.initializers.normal(0.02)
 # Taps of the 3x3 filters.
@@ -50,12 +52,12 @@ class MISF(nn.Module):
           [B, H, W, 3] in [0, 1]: the network's own colours, known pixels too.
         """
         del train
-        x = masked_photo(image, mask)
+        x = masked_photo(image, mask).astype(compute_dtype(self))
         _, half, quarter = downward(x, self.width, "instance", KERNEL)
         feature_filters, image_filters = FilterPredictor(self.width, name="predictor")(
             x, half
         )
-        z = filter_pixels(quarter, feature_filters)
+        z = filter_pixels(quarter, feature_filters).astype(x.dtype)
         for i in range(self.blocks):
             z = ResidualBlock("instance", KERNEL, name=f"block_{i}")(z)
         for i in (1, 0):
@@ -109,7 +111,7 @@ class Convolutions(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for i in range(3):
-            conv = nn.Conv(self.features, (3, 3), kernel_init=KERNEL, name=f"conv_{i}")
+            conv = Conv(self.features, (3, 3), kernel_init=KERNEL, name=f"conv_{i}")
             x = nn.relu(conv(x))
         return x
 
@@ -146,8 +148,8 @@ def double(x: jax.Array) -> jax.Array:
     return x
 
 
-def _head(features: int, *, name: str) -> nn.Conv:
-    return nn.Conv(features, (1, 1), kernel_init=KERNEL, name=name)
+def _head(features: int, *, name: str) -> Conv:
+    return Conv(features, (1, 1), kernel_init=KERNEL, name=name)
 
 
 def _by_tap(filters: jax.Array) -> jax.Array:

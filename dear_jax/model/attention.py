@@ -10,33 +10,73 @@ and values like any other unless `keys` is "known".
 import jax
 import jax.numpy as jnp
 
+from dear_jax.model.precision import product
+
+# Weights held at once, batch x queries x keys, where nobody says how many queries.
+WEIGHTS = 2**25
+
 
 def attend(
-    queries: jax.Array, keys: jax.Array, usable: jax.Array, chunk: int = 0
+    queries: jax.Array, keys: jax.Array, usable: jax.Array | None = None, chunk: int = 0
 ) -> jax.Array:
     """softmax(Q K^T / sqrt(C)) K over the usable keys.
 
+    NVIDIA's GPUs do it in one kernel that never holds the weights, where
+    `fused_attention_does` says so.
+
     Args:
       queries: [B, N, C].
-      keys: [B, M, C], which are the values too.
-      usable: [B, M] bool; at least one key of each photo must be usable for the
-        result to mean anything (it is the mean of all keys otherwise).
+      keys: [B, M, C], which are the values too, of the same dtype.
+      usable: [B, M] bool, None: all; at least one key of each photo must be usable
+        for the result to mean anything (it is the mean of all keys otherwise).
       chunk: queries per step; the weights then take chunk x M values instead of
-        N x M, in the gradient too. 0 computes all at once.
+        N x M, in the gradient too. 0 chooses: all if that makes no more than
+        `WEIGHTS` weights in the batch.
 
     Returns:
-      [B, N, C].
+      [B, N, C] in the dtype of the keys.
     """
-    if not 0 < chunk < queries.shape[1]:
-        return _attend_whole(queries, keys, usable)
     batch, count, channels = queries.shape
+    device = jax.devices()[0]
+    capability = getattr(device, "compute_capability", None)
+    masked = usable is not None
+    if fused_attention_does(device.platform, capability, keys.dtype, channels, masked):
+        heads = (x[:, :, None] for x in (queries, keys, keys))
+        return jax.nn.dot_product_attention(*heads, implementation="cudnn")[:, :, 0]
+    chunk = chunk or max(1, WEIGHTS // (batch * keys.shape[1]))
+    if chunk >= count:
+        return _attend_whole(queries, keys, usable)
     pieces = -(-count // chunk)
+    chunk = -(-count // pieces)
     padded = jnp.pad(queries, ((0, 0), (0, pieces * chunk - count), (0, 0)))
     padded = padded.reshape(batch, pieces, chunk, channels).swapaxes(0, 1)
     # The weights are computed again in the gradient rather than kept.
     step = jax.checkpoint(lambda piece: _attend_whole(piece, keys, usable))
     attended = jax.lax.map(step, padded).swapaxes(0, 1)
     return attended.reshape(batch, pieces * chunk, channels)[:, :count]
+
+
+def fused_attention_does(
+    platform: str, capability: str | None, dtype: jnp.dtype, channels: int, masked: bool
+) -> bool:
+    """Whether cuDNN's attention can be used, and is the better way.
+
+    Args:
+      platform: "cpu", "gpu", ..., as devices name theirs.
+      capability: of an NVIDIA GPU, such as "9.0"; None for other devices.
+      dtype: of queries and keys.
+      channels: of queries and keys.
+      masked: whether some keys are unusable: then not, since cuDNN would read a bias
+        for every weight.
+    """
+    if platform not in ("gpu", "cuda") or masked:
+        return False
+    try:
+        generation = int(str(capability).split(".")[0])
+    except ValueError:  # Another maker's GPU.
+        return False
+    half = dtype in (jnp.bfloat16, jnp.float16)
+    return generation >= 8 and half and channels % 8 == 0 and channels <= 128
 
 
 def unmask_attention(
@@ -53,38 +93,56 @@ def unmask_attention(
       embedding: F [B, H, W, C].
       mask: M [B, H, W, 1], 1 = missing.
       valid: [B, H, W, 1], 1 inside the photo; what lies outside is never a key.
+        None: all inside.
       keys: which pixels are keys and values: "all" (the paper) or "known".
       pool: queries and keys are means over cells of pool x pixels by pool; E is
         then constant in a cell. 1 is the paper; `dear-lite` pools to be cheap.
       chunk: queries per step, see `attend`.
 
     Returns:
-      E [B, H, W, C].
+      E [B, H, W, C], of the dtype of F.
     """
     batch, height, width, channels = embedding.shape
-    valid = jnp.ones_like(mask) if valid is None else valid
+    everywhere = valid is None and keys == "all"
+    mask = mask.astype(embedding.dtype)
+    valid = jnp.ones_like(mask) if valid is None else valid.astype(mask.dtype)
     known = (1 - mask) * valid
-    keyed = known if keys == "known" else valid
     # Eq. 6 is the numerator of `query`: masked pixels count as zero vectors.
-    query = _cell_sum(embedding * known, pool) / jnp.maximum(_cell_sum(valid, pool), 1)
-    weight = _cell_sum(keyed, pool)
-    key = _cell_sum(embedding * keyed, pool) / jnp.maximum(weight, 1)
+    query = _cell_mean(embedding * known, valid, pool)
+    if everywhere and pool == 1:
+        key, usable = embedding, None
+    else:
+        keyed = known if keys == "known" else valid
+        key = _cell_mean(embedding * keyed, keyed, pool)
+        usable = _cell_sum(keyed, pool).reshape(batch, -1) > 0
     cells = query.shape[1:3]
     attended = attend(
         query.reshape(batch, -1, channels),
         key.reshape(batch, -1, channels),
-        weight.reshape(batch, -1) > 0,
+        None if everywhere else usable,
         chunk,
     ).reshape(batch, *cells, channels)
-    for axis in (1, 2):
-        attended = jnp.repeat(attended, pool, axis=axis)
+    if pool > 1:
+        for axis in (1, 2):
+            attended = jnp.repeat(attended, pool, axis=axis)
     return attended[:, :height, :width]
 
 
-def _attend_whole(queries: jax.Array, keys: jax.Array, usable: jax.Array) -> jax.Array:
-    scores = jnp.einsum("bnc,bmc->bnm", queries, keys) / keys.shape[-1] ** 0.5
-    scores = jnp.where(usable[:, None, :], scores, -1e30)
-    return jnp.einsum("bnm,bmc->bnc", jax.nn.softmax(scores, axis=-1), keys)
+def _attend_whole(
+    queries: jax.Array, keys: jax.Array, usable: jax.Array | None
+) -> jax.Array:
+    """`attend` with all weights at once; sums and softmax are float32."""
+    photo = ((0,), (0,))
+    scores = product(queries, keys, (((2,), (2,)), photo)) / keys.shape[-1] ** 0.5
+    if usable is not None:
+        scores = jnp.where(usable[:, None, :], scores, -1e30)
+    weights = jax.nn.softmax(scores, axis=-1).astype(keys.dtype)
+    return product(weights, keys, (((2,), (1,)), photo)).astype(keys.dtype)
+
+
+def _cell_mean(x: jax.Array, weight: jax.Array, pool: int) -> jax.Array:
+    """Means of cells: the sum of x over that of weight, or over 1 if that is less."""
+    return _cell_sum(x, pool) / jnp.maximum(_cell_sum(weight, pool), 1)
 
 
 def _cell_sum(x: jax.Array, pool: int) -> jax.Array:

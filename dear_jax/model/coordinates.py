@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dear_jax.model.gathering import gather_rows
+
 
 def to_coordinates(index: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Returns the centres, float32 [..., 2], of pixels `index` [..., 2] of `size`.
@@ -122,9 +124,12 @@ def _like(pair: tuple[int, int], array: jax.Array) -> jax.Array:
 
 
 def gather_pixels(image: jax.Array, index: jax.Array) -> jax.Array:
-    """Reads image [B, H, W, C] at rows and columns [B, ..., 2] -> [B, ..., C]."""
+    """Reads image [B, H, W, C] at rows and columns [B, ..., 2] -> [B, ..., C].
+
+    They must lie in the image.
+    """
     batch, height, width, channels = image.shape
     flat = image.reshape(batch, height * width, channels)
     rows = index[..., 0] * width + index[..., 1]
-    picked = jnp.take_along_axis(flat, rows.reshape(batch, -1, 1), axis=1)
+    picked = gather_rows(flat, rows.reshape(batch, -1))
     return picked.reshape(*rows.shape, channels)

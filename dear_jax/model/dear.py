@@ -25,6 +25,7 @@ from dear_jax.model.lite import (
     LiteUpsampler,
     validity_pyramid,
 )
+from dear_jax.model.precision import compute_dtype
 from dear_jax.model.query import QueryModel
 
 
@@ -33,11 +34,11 @@ class Features:
     """What `encode` knows of a photo, all at its size.
 
     Attributes:
-      embedding: F, [B, H, W, C] (Eq. 5).
-      attended: E, [B, H, W, C] (Eq. 7), or None with attention off.
+      embedding: F, [B, H, W, C] (Eq. 5), in the dtype of the parameters.
+      attended: E, likewise (Eq. 7), or None with attention off.
       importance: W, [B, H, W, 1] in (0, 1) (Eq. 9), or None with importance off.
       reconstruction: I^, [B, H, W, 3] in [0, 1] units (Eq. 8), or None likewise.
-      projection: the decoder's first layer, [B, H, W, width].
+      projection: the decoder's first layer, [B, H, W, width], in that dtype too.
       base: what colours are added to, [B, H, W, 3] in [-1, 1], or None.
     """
 
@@ -156,7 +157,7 @@ class DEAR(QueryModel):
             attended = unmask_attention(
                 embedding,
                 mask,
-                inside,
+                valid,
                 self.attention_keys,
                 self.attention_pool,
                 self.attention_chunk,
@@ -164,10 +165,11 @@ class DEAR(QueryModel):
             parts.append(attended)
         if self.importance:
             reconstruction = reconstruct(image, mask, kernels)
-            importance = self.importance_map(kernels * inside)
-            parts.append(importance)
+            importance = self.importance_map(kernels * inside.astype(kernels.dtype))
+            parts.append(importance.astype(kernels.dtype))
         # Outside the photo there is nothing a window could reach into.
-        projected = self.decoder.project(jnp.concatenate(parts, axis=-1) * inside)
+        seen = jnp.concatenate(parts, axis=-1) * inside.astype(embedding.dtype)
+        projected = self.decoder.project(seen)
         return Features(
             embedding, attended, importance, reconstruction, projected, base
         )
@@ -207,13 +209,15 @@ class DEAR(QueryModel):
           base: the filled photo [B, H, W, 3] in [-1, 1] if `residual` is "fill".
 
         Returns:
-          F [B, H, W, C] and K_p [B, H, W, K^2] (None without importance).
+          F [B, H, W, C] and K_p [B, H, W, K^2] (None without importance), in the
+          dtype of the parameters.
         """
         height, width = centred.shape[1:3]
+        dtype = compute_dtype(self)
         if self.network == "paper":
             # At least 12: reflect padding by 2 needs 3 pixels at a quarter size.
             x = jnp.concatenate([centred, mask], axis=-1)
-            x = _pad_to_multiple(x, 4, 12, jnp.array([0, 0, 0, 1.0]))
+            x = _pad_to_multiple(x, 4, 12, jnp.array([0, 0, 0, 1.0])).astype(dtype)
             z = self.encoder(x)
             guide = self.predictor(x) if self.detail or self.importance else None
             if self.detail:
@@ -222,7 +226,7 @@ class DEAR(QueryModel):
         else:
             shown = centred if base is None else base
             x = jnp.concatenate([shown, mask, jnp.ones_like(mask)], axis=-1) * inside
-            x = _pad_to_multiple(x, 8, 8, jnp.zeros(5))
+            x = _pad_to_multiple(x, 8, 8, jnp.zeros(5)).astype(dtype)
             valid = x[..., 4:]
             z, skips = self.encoder(x, valid)
             guide = self.predictor(x, valid) if self.detail or self.importance else None

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from dear_jax.baselines.layers import TORCH_KERNEL, torch_bias
 from dear_jax.model.coordinates import gather_pixels, neighbours
+from dear_jax.model.linear import Conv, Dense, by_terms
+from dear_jax.model.precision import product
 
 
 class ImplicitDecoder(nn.Module):
@@ -50,14 +52,21 @@ class ImplicitDecoder(nn.Module):
             fan_in = self.torch_channels * window**2 + (4 if self.cell_decode else 2)
             first = {"kernel_init": torch_bias(fan_in), "bias_init": torch_bias(fan_in)}
             later = {"kernel_init": TORCH_KERNEL, "bias_init": torch_bias(self.width)}
-        self.pixel_part = nn.Conv(self.width, (window, window), padding="SAME", **first)
-        self.relative_part = nn.Dense(self.width, use_bias=False, **first)
+        self.pixel_part = Conv(self.width, (window, window), padding="SAME", **first)
+        # Two or four numbers a query, which need their digits.
+        self.relative_part = Dense(
+            self.width,
+            biased=False,
+            dtype=jnp.float32,
+            dot_general=by_terms,
+            **first,
+        )
         self.hidden = [
-            nn.Dense(self.width, **later) for _ in range(self.hidden_layers - 1)
+            Dense(self.width, **later) for _ in range(self.hidden_layers - 1)
         ]
         if self.zero_output:
             later = {"kernel_init": nn.initializers.zeros_init()}
-        self.output = nn.Dense(3, **later)
+        self.output = Dense(3, **later, dot_general=product)
 
     def project(self, features: jax.Array) -> jax.Array:
         """First layer, pixel part: features [B, H, W, C] -> [B, H, W, width]."""
@@ -73,23 +82,29 @@ class ImplicitDecoder(nn.Module):
         """Answers queries.
 
         Args:
-          projection: [B, H, W, width] from `project`.
+          projection: [B, H, W, width] from `project`; the MLP is of its dtype.
           coordinates: [B, Q, 2] in [-1, 1] of the photo.
           cell: [B, Q, 2] size of the target pixel in the same units; needed
             with `cell_decode` only.
           size: (H, W) of the photo when the arrays are larger than it.
 
         Returns:
-          [B, Q, 3].
+          [B, Q, 3] float32.
         """
         size = jnp.asarray(projection.shape[1:3] if size is None else size)
-        total = 0.0
-        for index, weight, relative in neighbours(coordinates, size, self.rule):
-            if self.cell_decode:
-                pixels = cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype)
-                relative = jnp.concatenate([relative, pixels], axis=-1)
-            x = gather_pixels(projection, index) + self.relative_part(relative)
-            for layer in self.hidden:
-                x = layer(nn.relu(x))
-            total += weight * self.output(nn.relu(x))
-        return total
+        if self.cell_decode:
+            cell = cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype)
+        # All neighbours at once: one gather, whose gradient is one sum.
+        found = neighbours(coordinates, size, self.rule)
+        index, weight, relative = (
+            jnp.stack(part, axis=1) for part in zip(*found, strict=True)
+        )
+        if self.cell_decode:
+            cell = jnp.broadcast_to(cell[:, None], relative.shape)
+            relative = jnp.concatenate([relative, cell], axis=-1)
+        x = gather_pixels(projection, index).astype(jnp.float32)
+        x = (x + self.relative_part(relative)).astype(projection.dtype)
+        for layer in self.hidden:
+            x = layer(nn.relu(x))
+        answers = weight * self.output(nn.relu(x))
+        return sum(answers[:, i] for i in range(len(found)))

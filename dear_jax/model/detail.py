@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.model.filtering import filter_pixels, shifted_windows
+from dear_jax.model.linear import Conv
 
 
 def high_pass_kernels(low_pass: jax.Array, kind: str) -> jax.Array:
@@ -50,8 +51,8 @@ class DetailFilters(nn.Module):
         """Sharpens z [B, h, w, C] by guide [B, h, w, C_g]; valid is [B, h, w, 1]."""
         taps = self.kernel_size**2
         groups = self.groups or z.shape[-1]
-        logits = nn.Conv(taps * groups, (1, 1), name="head")(guide)
-        logits = logits.reshape(*z.shape[:3], taps, groups)
+        logits = Conv(taps * groups, (1, 1), name="head")(guide)
+        logits = logits.reshape(*z.shape[:3], taps, groups).astype(jnp.float32)
         if valid is not None:
             inside = jnp.stack(shifted_windows(valid, self.kernel_size, "zero"), -2)
             logits = jnp.where(inside > 0, logits, -1e9)
@@ -59,4 +60,4 @@ class DetailFilters(nn.Module):
         kernels = high_pass_kernels(low_pass, self.high_pass)
         # Where validity rules, nothing outside the photo may count, edges neither.
         padding = "edge" if valid is None else "zero"
-        return z + filter_pixels(z, kernels, padding)
+        return z + filter_pixels(z, kernels, padding).astype(z.dtype)

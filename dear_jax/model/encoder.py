@@ -17,6 +17,7 @@ from dear_jax.model.layers import (
     Upsample,
     reflect_conv,
 )
+from dear_jax.model.linear import Conv
 
 
 def downward(
@@ -32,7 +33,7 @@ def downward(
     Returns:
       [B, H, W, width], [B, H/2, W/2, 2 width] and [B, H/4, W/4, 4 width].
     """
-    conv = functools.partial(nn.Conv, kernel_init=kernel_init)
+    conv = functools.partial(Conv, kernel_init=kernel_init)
     x = reflect_conv(functools.partial(conv, width, (7, 7), name="stem"), x, 7)
     levels = [nn.relu(Normalisation(norm)(x))]
     for i in (1, 2):

@@ -41,6 +41,8 @@ def filter_pixels(
     which is faster and smaller than `filter_pixels_by_unfold`, the definition
     it is tested against (see benchmarks/filtering.py).
 
+    Computed in float32, whatever the dtypes.
+
     Args:
       x: [B, H, W, C].
       kernels: [B, H, W, K^2, G]; G divides C, and each run of C / G channels
@@ -49,13 +51,14 @@ def filter_pixels(
       dilation: pixels from one tap to the next.
 
     Returns:
-      [B, H, W, C].
+      [B, H, W, C] float32.
     """
     batch, height, width, channels = x.shape
     taps, groups = kernels.shape[-2:]
     grouped = (batch, height, width, groups, channels // groups)
+    x, kernels = x.astype(jnp.float32), kernels.astype(jnp.float32)
     windows = shifted_windows(x, round(taps**0.5), padding, dilation)
-    total = jnp.zeros(grouped, x.dtype)
+    total = jnp.zeros(grouped, jnp.float32)
     for tap, window in enumerate(windows):
         total += kernels[..., tap, :, None] * window.reshape(grouped)
     return total.reshape(x.shape)

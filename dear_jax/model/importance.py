@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.model.filtering import filter_pixels
+from dear_jax.model.linear import Conv
 
 
 def reconstruct(image: jax.Array, mask: jax.Array, kernels: jax.Array) -> jax.Array:
@@ -35,4 +36,5 @@ class Importance(nn.Module):
 
     @nn.compact
     def __call__(self, kernels: jax.Array) -> jax.Array:
-        return nn.sigmoid(nn.Conv(1, (3, 3), padding="SAME", name="conv")(kernels))
+        logits = Conv(1, (3, 3), padding="SAME", name="conv")(kernels)
+        return nn.sigmoid(logits.astype(jnp.float32))

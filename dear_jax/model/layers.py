@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dear_jax.model.linear import Conv, ConvTranspose
+
 # Flax's own initialisation of kernels; MISF has another.
 USUAL_KERNEL = nn.linear.default_kernel_init
 
@@ -23,7 +25,7 @@ def reflect_pad(x: jax.Array, pixels: int) -> jax.Array:
 
 
 def reflect_conv(
-    conv: Callable[..., nn.Conv], x: jax.Array, size: int, dilation: int = 1
+    conv: Callable[..., Conv], x: jax.Array, size: int, dilation: int = 1
 ) -> jax.Array:
     """Convolves x [B, H, W, C], mirrored beyond its edges.
 
@@ -51,9 +53,10 @@ class Normalisation(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.kind == "none":
             return x
+        dtype, x = x.dtype, x.astype(jnp.float32)
         mean = jnp.mean(x, axis=(1, 2), keepdims=True)
         variance = jnp.var(x, axis=(1, 2), keepdims=True)
-        return (x - mean) * jax.lax.rsqrt(variance + 1e-5)
+        return ((x - mean) * jax.lax.rsqrt(variance + 1e-5)).astype(dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -65,7 +68,7 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv = functools.partial(
-            nn.Conv, x.shape[-1], (3, 3), kernel_init=self.kernel_init
+            Conv, x.shape[-1], (3, 3), kernel_init=self.kernel_init
         )
         y = reflect_conv(functools.partial(conv, name="dilated"), x, 3, dilation=2)
         y = nn.relu(Normalisation(self.norm)(y))
@@ -84,7 +87,7 @@ class Upsample(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.ConvTranspose(
+        return ConvTranspose(
             self.features,
             (4, 4),
             strides=(2, 2),

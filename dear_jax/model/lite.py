@@ -10,6 +10,8 @@ sizes. Sizes here are multiples of 8.
 import flax.linen as nn
 import jax
 
+from dear_jax.model.linear import Conv, Dense
+
 
 def fold(x: jax.Array, factor: int = 2) -> jax.Array:
     """Moves f x f pixels into channels: [B, H, W, C] -> [B, H/f, W/f, f f C]."""
@@ -41,8 +43,8 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         width = x.shape[-1]
         quiet = nn.initializers.variance_scaling(0.1, "fan_in", "truncated_normal")
-        y = nn.relu(nn.Conv(width, (3, 3), name="first")(x)) * valid
-        return x + nn.Conv(width, (3, 3), kernel_init=quiet, name="second")(y) * valid
+        y = nn.relu(Conv(width, (3, 3), name="first")(x)) * valid
+        return x + Conv(width, (3, 3), kernel_init=quiet, name="second")(y) * valid
 
 
 class LiteEncoder(nn.Module):
@@ -63,14 +65,14 @@ class LiteEncoder(nn.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """x [B, H, W, 5] -> Z [B, H/4, W/4, C] and the skips at full and half size."""
         pyramid = validity_pyramid(valid, 4)
-        x = nn.relu(nn.Conv(self.widths[0], (3, 3), name="stem")(x)) * pyramid[0]
+        x = nn.relu(Conv(self.widths[0], (3, 3), name="stem")(x)) * pyramid[0]
         levels = [x]
         for i in (1, 2, 3):
-            x = nn.Dense(self.widths[i], name=f"down_{i}")(fold(x)) * pyramid[i]
+            x = Dense(self.widths[i], name=f"down_{i}")(fold(x)) * pyramid[i]
             for j in range(self.depths[i - 1]):
                 x = Block(name=f"down_{i}_block_{j}")(x, pyramid[i])
             levels.append(x)
-        x = unfold(nn.Dense(4 * self.widths[2], name="up")(nn.relu(x)))
+        x = unfold(Dense(4 * self.widths[2], name="up")(nn.relu(x)))
         x = (x + levels[2]) * pyramid[2]
         for j in range(self.depths[3]):
             x = Block(name=f"up_block_{j}")(x, pyramid[2])
@@ -93,7 +95,7 @@ class LiteUpsampler(nn.Module):
         x = z
         for level in (1, 0):
             skip = skips[level]
-            up = nn.Dense(4 * skip.shape[-1], name=f"up_{level}")(nn.relu(x))
+            up = Dense(4 * skip.shape[-1], name=f"up_{level}")(nn.relu(x))
             x = (unfold(up) + skip) * pyramid[level]
             for j in range(self.depths[level]):
                 x = Block(name=f"up_{level}_block_{j}")(x, pyramid[level])
@@ -108,7 +110,7 @@ class LitePredictor(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         quarter = validity_pyramid(valid, 3)[2]
-        x = nn.relu(nn.Dense(self.width, name="stem")(fold(x, 4))) * quarter
+        x = nn.relu(Dense(self.width, name="stem")(fold(x, 4))) * quarter
         return nn.relu(Block(name="block")(x, quarter))
 
 
@@ -119,4 +121,4 @@ class LiteKernels(nn.Module):
 
     @nn.compact
     def __call__(self, guide: jax.Array) -> jax.Array:
-        return unfold(nn.Dense(16 * self.taps, name="head")(guide), 4)
+        return unfold(Dense(16 * self.taps, name="head")(guide), 4)

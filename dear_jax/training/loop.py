@@ -1,39 +1,64 @@
-"""The training loop: resume, step, report, evaluate, save, stop cleanly."""
+"""The training loop: resume, step, report, evaluate, save, stop cleanly.
+
+All processes of a run go through it together, each with its part of every batch; the
+first one writes and evaluates.
+"""
 
 import json
 import math
-import signal
 import time
 from pathlib import Path
 
 import jax
 import ml_collections
-import numpy as np
 
 from dear_jax.data.pipeline import fingerprint, training_batches
+from dear_jax.data.render import make_render
 from dear_jax.errors import InputError
+from dear_jax.figures.run import draw_run
+from dear_jax.peaks import peak_flops
 from dear_jax.photo import write_photo
 from dear_jax.registry import build, init_shapes
+from dear_jax.training.check import check_config
 from dear_jax.training.checkpoints import Checkpoints
 from dear_jax.training.log import Log
 from dear_jax.training.objectives import check_fit
 from dear_jax.training.optimizer import make_optimizer
+from dear_jax.training.processes import agreed, is_first, on_first
+from dear_jax.training.reports import Reports
+from dear_jax.training.signals import StopSignals
 from dear_jax.training.state import TrainState, create_state
-from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
+from dear_jax.training.step import (
+    make_mesh,
+    make_step,
+    put_batch,
+    shardings,
+    step_flops,
+)
+from dear_jax.training.trace import Trace
 from dear_jax.training.validation import Validation
 from dear_jax.training.workdir import BEST, claim_workdir, provenance
 from dear_jax.weights import Weights, read_weights, write_weights
 
 
-def train(config: ml_collections.ConfigDict, workdir: str | Path) -> TrainState:
+def train(
+    config: ml_collections.ConfigDict,
+    workdir: str | Path,
+    accept_changes: bool = False,
+    profile: bool = False,
+) -> TrainState:
     """Trains, or goes on training, until `config.train.steps`.
 
     Ends early, after saving, on SIGTERM and SIGINT. The state after a given step is
-    the same however often the run was interrupted.
+    the same however often the run was interrupted. With several processes (see
+    `dear_jax.training.processes`) all call it alike.
 
     Args:
       config: see configs/.
-      workdir: folder of the run, made if need be.
+      workdir: folder of the run, made if need be; for several processes one that all
+        of them see.
+      accept_changes: go on although the configuration differs, where that can be.
+      profile: write a trace of a few steps to WORKDIR/profile.
 
     Returns:
       The last state.
@@ -48,106 +73,123 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> TrainState:
     check_fit(config, model)
     init_shapes(model)  # Refuses what cannot be built before the workdir is claimed.
     tx = make_optimizer(config.optimizer, config.train.steps)
-    mesh = make_mesh(config.train.batch_size)
-    marks = fingerprint(config.data, config.seed, config.train.batch_size)
-    validation = Validation(config) if config.evaluate.every else None
-    step_fn = make_step(model, tx, config, mesh)
-    claim_workdir(workdir, config, marks)
-    with Checkpoints(workdir) as checkpoints, _StopSignals() as stop:
-        state = jax.jit(
+    size = config.train.batch_size
+    mesh = make_mesh(size, accumulate=config.train.accumulate)
+    marks = agreed(lambda: fingerprint(config.data, config.seed, size))
+    validation = None
+    if config.evaluate.every:
+        validation = on_first(lambda: Validation(config))
+    step_fn = agreed(lambda: make_step(model, tx, config, mesh))
+    say = print if is_first() else _nothing
+    on_first(lambda: claim_workdir(workdir, config, marks, accept_changes, say))
+    render = agreed(lambda: make_render(config.data, mesh))
+    with Checkpoints(workdir, say=say) as checkpoints, StopSignals() as stop:
+        fresh = jax.jit(
             lambda: create_state(model, tx, config), out_shardings=shardings(mesh)[0]
         )()
-        if checkpoints.latest is not None:
-            state = checkpoints.restore(state)
-        run = _Run(config, workdir, checkpoints, validation, stop)
-        return run.train(state, step_fn, mesh)
-
-
-def check_config(config: ml_collections.ConfigDict) -> None:
-    """Raises InputError for a number that cannot be used, by its name."""
-    least = {
-        "train.steps": 1,
-        "train.batch_size": 1,
-        "log.every": 1,
-        "checkpoint.every": 1,
-        "evaluate.every": 0,
-        "optimizer.warmup": 0,
-        "optimizer.clip_norm": 0,
-    }
-    for key, bound in least.items():
-        part, name = key.split(".")
-        if not config[part][name] >= bound:
-            raise InputError(
-                f"config.{key}={config[part][name]}: must be at least {bound}"
+        state = checkpoints.restore(fresh) or fresh
+        start, steps = int(state.step), config.train.steps
+        flops = step_flops(model, config, mesh)
+        peak = peak_flops(jax.devices(), config.train.dtype)
+        traced = workdir if profile and is_first() else None
+        with (
+            Log(workdir, steps, start, size, flops, is_first(), peak) as log,
+            Trace(traced, start, log.say) as trace,
+        ):
+            run = _Run(config, workdir, checkpoints, validation, stop, log, trace)
+            state = run.train(
+                state, step_fn, lambda batch: render(put_batch(batch, mesh))
             )
-    if any(step < 1 for step in config.optimizer.halve_at):
-        raise InputError(
-            f"config.optimizer.halve_at={config.optimizer.halve_at}: steps begin at 1"
-        )
-    rate, decay = config.optimizer.learning_rate, config.train.ema_decay
-    if not rate > 0:
-        raise InputError(f"config.optimizer.learning_rate={rate}: must be more than 0")
-    if not 0 <= decay < 1:
-        raise InputError(f"config.train.ema_decay={decay}: must lie in [0, 1)")
+            on_first(lambda: _draw(workdir, log))
+    return state
 
 
 class _Run:
     """The loop and its occasions: reports, evaluations, checkpoints."""
 
-    def __init__(self, config, workdir, checkpoints, validation, stop):
+    def __init__(self, config, workdir, checkpoints, validation, stop, log, trace):
         self._config = config
         self._workdir = workdir
         self._checkpoints = checkpoints
         self._validation = validation
         self._stop = stop
+        self._log = log
+        self._trace = trace
         self._best = _best_so_far(workdir, config)
 
-    def train(self, state: TrainState, step_fn, mesh) -> TrainState:
-        config, start = self._config, int(state.step)
-        size, steps = config.train.batch_size, config.train.steps
-        batches = training_batches(config.data, size, config.seed, start)
-        with Log(self._workdir, steps, start, size) as log:
-            if start:
-                log.say(f"resumed at step {start}")
-            elif config.evaluate.every:
-                self._evaluate(state, 0, log)  # What there is to gain.
-            pending = []
-            for step in range(start + 1, steps + 1):
-                state, metrics = step_fn(state, put_batch(next(batches), mesh))
-                pending.append(metrics)
-                log.advance()
-                # Asked once: a signal that comes later is for the next step.
-                stopping = self._stop.requested and step < steps
-                last = stopping or step == steps
-                if last or step % config.log.every == 0:
-                    log.train(step, _means(pending, step))
-                    pending = []
-                if not stopping and self._is_time(config.evaluate.every, step):
-                    _means(pending, step)
-                    self._evaluate(state, step, log)
-                if last or self._is_time(config.checkpoint.every, step):
-                    # What is saved must be sound, or the run could not go on.
-                    _means(pending, step)
-                    self._checkpoints.save(state)
-                if stopping:
-                    log.say(f"stopped at step {step}; the same command continues")
-                    return state
-            log.say(f"finished: {steps} steps in {self._workdir}")
+    def train(self, state: TrainState, step_fn, place) -> TrainState:
+        """Makes the steps that remain; `place` puts a batch on the devices."""
+        config, log, start = self._config, self._log, int(state.step)
+        process = jax.process_index(), jax.process_count()
+        batches = training_batches(
+            config.data, config.train.batch_size, config.seed, start, process
+        )
+        if start:
+            log.say(f"resumed at step {start}")
+        elif config.evaluate.every:
+            self._evaluate(state, 0)  # What there is to gain.
+        reports, steps = Reports(), config.train.steps
+        for step in range(start + 1, steps + 1):
+            began = time.monotonic()
+            batch = self._next(batches, state, step)
+            waited = time.monotonic() - began
+            with self._trace.step(step):
+                state, metrics = step_fn(state, place(batch), self._stop.requested)
+            reports.add(step, metrics)
+            log.advance(waited)
+            # All processes read the same metrics, so they stop after the same step.
+            stopping = reports.settle(ahead=1).stop and step < steps
+            last = stopping or step == steps
+            if last or step % config.log.every == 0:
+                log.train(step, reports.settle().means())
+            if not stopping and self._is_time(config.evaluate.every, step):
+                self._evaluate(state, step)
+            if last or self._is_time(config.checkpoint.every, step):
+                self._checkpoints.save(state)
+            if last:
+                self._checkpoints.close()
+            if stopping:
+                log.say(f"stopped at step {step}; the same command continues")
+                return state
+        log.say(f"finished: {steps} steps in {self._workdir}")
         return state
+
+    def _next(self, batches, state: TrainState, step: int):
+        """The batch of a step; if there is none, the state before it is kept."""
+        try:
+            return next(batches)
+        except InputError:
+            # With others to wait for, the last checkpoint has to do.
+            if jax.process_count() == 1 and step > 1:
+                self._checkpoints.save(state)
+                self._log.say(f"saved step {step - 1}")
+            raise
 
     def _is_time(self, every: int, step: int) -> bool:
         return every > 0 and (step % every == 0 or step == self._config.train.steps)
 
-    def _evaluate(self, state: TrainState, step: int, log: Log) -> None:
+    def _evaluate(self, state: TrainState, step: int) -> None:
+        ema = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
+        on_first(lambda: self._score(ema, step))
+
+    def _score(self, ema, step: int) -> None:
         began = time.monotonic()
-        values, sheet = self._validation(state.ema)
-        log.evaluation(step, {**values, "seconds": time.monotonic() - began}, sheet)
+        values, sheet = self._validation(ema)
+        values["seconds"] = time.monotonic() - began
+        self._log.evaluation(step, values, sheet)
         write_photo(self._workdir / "sheets" / f"{step:08d}.png", sheet)
         if step and values["psnr"] > self._best:
             self._best = values["psnr"]
             model = self._config.model.to_dict()
             facts = provenance(self._config.to_dict(), step, psnr=self._best)
-            write_weights(self._workdir / BEST, Weights(state.ema, model, facts))
+            write_weights(self._workdir / BEST, Weights(ema, model, facts))
+
+
+def _draw(workdir: Path, log: Log) -> None:
+    try:
+        draw_run(workdir)
+    except InputError as error:
+        log.say(str(error))  # The run has come to its end all the same.
 
 
 def _best_so_far(workdir: Path, config: ml_collections.ConfigDict) -> float:
@@ -161,38 +203,5 @@ def _best_so_far(workdir: Path, config: ml_collections.ConfigDict) -> float:
     return facts["psnr"] if same else -math.inf
 
 
-def _means(reports: list[dict[str, jax.Array]], step: int) -> dict[str, float]:
-    """Means over the reports of several steps; InputError if one is not a number."""
-    values = jax.device_get(reports)
-    means = {k: float(np.mean([v[k] for v in values])) for k in (values or [{}])[0]}
-    bad = [key for key, value in means.items() if not math.isfinite(value)]
-    if bad:
-        raise InputError(
-            f"{bad[0]} is {means[bad[0]]} at or shortly before step {step}; training "
-            "stopped, the last checkpoint is sound. Lower config.optimizer."
-            "learning_rate or set config.optimizer.clip_norm in a new --workdir"
-        )
-    return means
-
-
-class _StopSignals:
-    """Notes SIGTERM and SIGINT instead of dying; a second SIGINT does interrupt."""
-
-    def __init__(self):
-        self.requested = False
-
-    def __enter__(self) -> "_StopSignals":
-        self._before = {
-            number: signal.signal(number, self._note)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        return self
-
-    def __exit__(self, *error) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
+def _nothing(message: str) -> None:
+    """Says nothing: the first process speaks for all."""

@@ -1,7 +1,9 @@
 """One training step: loss, gradient, update, moving average.
 
 Data-parallel: the batch is split over the mesh, the state replicated; the
-gradient's sum over devices is put in by the compiler.
+gradient's sum over devices is put in by the compiler. Parameters, gradients, loss and
+optimizer are float32; the model computes in `config.train.dtype`. A step without a
+finite loss and gradient changes nothing but the count of steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,28 +19,32 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dear_jax.errors import InputError
 from dear_jax.perceptual.pretrained import read_vgg16
+from dear_jax.training.flops import count_flops
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
-from dear_jax.training.state import Opponent, TrainState
+from dear_jax.training.state import TrainState, create_state
+from dear_jax.training.update import Compute, adversarial_update, plain_update
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
 
 def make_mesh(
-    batch_size: int, devices: Sequence[jax.Device] | None = None
+    batch_size: int, devices: Sequence[jax.Device] | None = None, accumulate: int = 1
 ) -> jax.sharding.Mesh:
-    """One axis, "data", over the devices, all there are by default.
+    """One axis, "data", over the devices, by default all of all processes.
 
     Raises:
-      InputError: if the batch cannot be split evenly.
+      InputError: if the batch cannot be split evenly, on each device into `accumulate`
+        parts.
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
-    if batch_size % count:
+    if batch_size % (count * accumulate):
+        parts = f" in {accumulate} parts each" if accumulate > 1 else ""
         raise InputError(
             f"config.train.batch_size={batch_size} cannot be split over {count} "
-            f"devices; give a multiple of {count}"
+            f"devices{parts}; give a multiple of {count * accumulate}"
         )
     return jax.make_mesh(
         (count,), ("data",), axis_types=(AxisType.Auto,), devices=devices
@@ -58,24 +64,57 @@ def make_step(
     tx: optax.GradientTransformation,
     config: ml_collections.ConfigDict,
     mesh: jax.sharding.Mesh,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Compiles the step. It donates the state it is given.
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Compiles the step.
+
+    Returns:
+      Function (state, batch, stop=False) -> (state, metrics). It donates the state.
+      The metrics are float32 scalars; "skipped" is 1 for a step that changed nothing,
+      "stop" is 1 if any process asked for it.
 
     Raises:
       InputError: for an objective that cannot be used, or without the weights of its
         perceptual network.
     """
     replicated, split = shardings(mesh)
+    frozen = jax.device_put(_frozen(config), replicated)
+    compiled = jax.jit(
+        plain_step(model, tx, config, mesh),
+        in_shardings=(replicated, replicated, split, split),
+        out_shardings=(replicated, replicated),
+        donate_argnums=0,
+        compiler_options=_compiler_options(config, mesh),
+    )
+    local = mesh.local_mesh.size
+    flags = [
+        jax.make_array_from_process_local_data(split, np.full(local, asked, np.float32))
+        for asked in (False, True)
+    ]
+    return lambda state, batch, stop=False: compiled(state, frozen, batch, flags[stop])
+
+
+def plain_step(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    config: ml_collections.ConfigDict,
+    mesh: jax.sharding.Mesh,
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """The step before it is compiled.
+
+    Returns:
+      Function (state, frozen, batch, stop [devices]) -> (state, metrics); `frozen` are
+      the variables of a perceptual network, or {}.
+    """
     objective = make_objective(config.objective)
     rate = learning_rate(config.optimizer, config.train.steps)
-    update, frozen = _plain_update(model, tx, objective), {}
+    compute = Compute(config.train.dtype, config.train.accumulate, config.train.remat)
     if objective.has_discriminator:
         their_tx = make_optimizer(config.discriminator, config.train.steps)
-        update = _adversarial_update(model, tx, their_tx, objective)
-        if objective.needs_vgg16:
-            frozen = jax.device_put(read_vgg16(config.objective.vgg16), replicated)
+        update = adversarial_update(model, tx, their_tx, objective, compute)
+    else:
+        update = plain_update(model, tx, objective, compute, mesh)
 
-    def step(state: TrainState, frozen: Any, batch: Batch):
+    def step(state: TrainState, frozen: Any, batch: Batch, stop: jax.Array):
         new, metrics = update(state, frozen, batch)
         # Early on the average is short, so that it forgets the initialisation.
         keep = jnp.minimum(config.train.ema_decay, (1 + state.step) / (10 + state.step))
@@ -84,95 +123,67 @@ def make_step(
             state.ema,
             {"params": new.params, **new.stats},
         )
+        sound = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))))
+        new = jax.tree.map(
+            lambda now, before: jnp.where(sound, now, before),
+            new.replace(ema=ema),
+            state,
+        )
         metrics["learning_rate"] = jnp.asarray(rate(state.step))
-        return new.replace(step=state.step + 1, ema=ema), metrics
+        metrics["skipped"] = 1 - sound.astype(jnp.float32)
+        metrics["stop"] = jnp.max(stop)
+        return new.replace(step=state.step + 1), metrics
 
-    compiled = jax.jit(
-        step,
-        in_shardings=(replicated, replicated, split),
-        out_shardings=(replicated, replicated),
-        donate_argnums=0,
-    )
-    return lambda state, batch: compiled(state, frozen, batch)
+    return step
 
 
-def _plain_update(model: nn.Module, tx, objective):
-    """Follows the gradient of one loss."""
+def step_flops(
+    model: nn.Module, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
+) -> float:
+    """Floating-point operations of a step over all devices, see `count_flops`.
 
-    def update(state: TrainState, frozen: Any, batch: Batch):
-        def loss_of(params):
-            return objective.loss(model, {"params": params, **state.stats}, batch)
-
-        (loss, (parts, stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(
-            state.params
-        )
-        params, opt_state = _follow(tx, gradient, state.opt_state, state.params)
-        metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(gradient)}
-        return state.replace(params=params, stats=stats, opt_state=opt_state), metrics
-
-    return update
-
-
-def _adversarial_update(model: nn.Module, tx, their_tx, objective):
-    """Generator, then discriminator; see `dear_jax.training.adversarial`."""
-
-    def generate(params, stats, batch: Batch):
-        return model.apply(
-            {"params": params, **stats},
-            batch["image"],
-            batch["mask"],
-            train=True,
-            mutable=list(stats),
-        )
-
-    def update(state: TrainState, vgg: Any, batch: Batch):
-        opponent = state.opponent
-
-        def loss_of(params):
-            output, stats = generate(params, state.stats, batch)
-            loss, judged = objective.generator_loss(
-                opponent.params, opponent.state, vgg, output, batch
-            )
-            return loss, (output, stats, *judged)
-
-        (loss, (output, stats, theirs, parts)), gradient = jax.value_and_grad(
-            loss_of, has_aux=True
-        )(state.params)
-        params, opt_state = _follow(tx, gradient, state.opt_state, state.params)
-        if objective.generates_twice:
-            output, stats = generate(params, stats, batch)
-
-        def their_loss_of(their_params):
-            return objective.discriminator_loss(their_params, theirs, output, batch)
-
-        (their_loss, (theirs, their_parts)), their_gradient = jax.value_and_grad(
-            their_loss_of, has_aux=True
-        )(opponent.params)
-        their_params, their_opt_state = _follow(
-            their_tx, their_gradient, opponent.opt_state, opponent.params
-        )
-        metrics = {
-            "loss": loss,
-            **parts,
-            "gradient_norm": optax.tree.norm(gradient),
-            "discriminator_loss": their_loss,
-            **{f"discriminator_{name}": part for name, part in their_parts.items()},
-        }
-        new = state.replace(
-            params=params,
-            stats=stats,
-            opt_state=opt_state,
-            opponent=Opponent(their_params, theirs, their_opt_state),
-        )
-        return new, metrics
-
-    return update
+    What is computed again, to save memory, does not count.
+    """
+    config = config.copy_and_resolve_references()
+    config.train.update(dtype="float32", accumulate=1, remat=False)
+    tx = make_optimizer(config.optimizer, config.train.steps)
+    state = jax.eval_shape(lambda: create_state(model, tx, config))
+    # One photo: of many, attention would be computed in parts, and those again.
+    batch = {
+        name: jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        for name, shape in _example_shapes(config.data).items()
+    }
+    stop = jax.ShapeDtypeStruct((mesh.size,), jnp.float32)
+    step = plain_step(model, tx, config, mesh)
+    photo = count_flops(step, state, _frozen(config), batch, stop)
+    return config.train.batch_size * photo
 
 
-def _follow(tx, gradient, opt_state, params):
-    """(parameters, optimizer state) after one update."""
-    updates, opt_state = tx.update(gradient, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
+def _example_shapes(data: ml_collections.ConfigDict) -> dict[str, tuple[int, ...]]:
+    """Of what `MakeExample` makes."""
+    shapes = {"image": (data.side, data.side, 3), "mask": (data.side, data.side, 1)}
+    if not data.queries:
+        target = round(data.side * data.scale[1])
+        return shapes | {"target": (target, target, 3)}
+    sizes = {"coordinates": 2, "cell": 2, "colours": 3}
+    return shapes | {name: (data.queries, size) for name, size in sizes.items()}
+
+
+def _frozen(config: ml_collections.ConfigDict) -> Any:
+    """Variables that a step needs and does not change."""
+    objective = make_objective(config.objective)
+    if objective.has_discriminator and objective.needs_vgg16:
+        return read_vgg16(config.objective.vgg16)
+    return {}
+
+
+def _compiler_options(
+    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
+) -> dict[str, Any]:
+    if config.train.deterministic and mesh.devices.flat[0].platform == "gpu":
+        # Else sums that threads race for differ from run to run in the last bits.
+        return {"xla_gpu_deterministic_ops": True}
+    return {}
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> Batch:

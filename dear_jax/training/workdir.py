@@ -2,15 +2,16 @@
 
     WORKDIR/config.json           the configuration, and a fingerprint of its data
     WORKDIR/checkpoints/STEP/     whole states, the last few
+    WORKDIR/damaged/STEP/         those that were found damaged
     WORKDIR/best.safetensors      the EMA that scored best so far
     WORKDIR/metrics.jsonl, tensorboard/, sheets/    what the run told
 
 A run is continued by the same command. Whatever would make it another run is
-refused.
+refused, or told and noted in config.json if the command says to accept it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +19,64 @@ import ml_collections
 from flax.traverse_util import flatten_dict
 
 from dear_jax.errors import InputError
-from dear_jax.files import make_folder, replacing
+from dear_jax.files import make_folder, write_text
 from dear_jax.registry import build, init_shapes
-from dear_jax.training.checkpoints import read_ema
+from dear_jax.training.checkpoints import DAMAGED, read_ema, saved_steps
 from dear_jax.weights import Weights, read_weights
 
 BEST = "best.safetensors"
 
-# What may differ when a run goes on: how it is fed, watched and saved. Photos and
-# masks may move: the fingerprint knows them by name and size.
+# What may differ when a run goes on: how it is fed, watched and saved, all of it
+# without effect on a single bit. Photos and masks may move: the fingerprint knows them
+# by name and size.
 MAY_CHANGE = (
     *("checkpoint.", "evaluate.", "log."),
-    *("data.threads", "data.workers", "data.photos", "data.masks"),
+    *("data.render", "data.threads", "data.workers", "data.photos", "data.masks"),
 )
+# What shapes the state, so that it cannot change even if told so.
+MUST_STAY = ("model.", "objective.name", "objective.width", "objective.layers")
+_FLAG = "--accept_changes"
 
 
 def claim_workdir(
-    workdir: Path, config: ml_collections.ConfigDict, fingerprint: str
+    workdir: Path,
+    config: ml_collections.ConfigDict,
+    fingerprint: str,
+    accept_changes: bool = False,
+    say: Callable[[str], Any] = print,
 ) -> None:
-    """Makes the workdir this run's, or checks that it is.
+    """Makes the workdir this run's, or checks that it is; for one process only.
+
+    Args:
+      workdir: folder of the run.
+      config: its configuration.
+      fingerprint: of its batches.
+      accept_changes: take over what differs from the run so far, where that can be.
+      say: is then told of each difference, a line each.
 
     Raises:
-      InputError: if it cannot be made, or belongs to a run of another configuration
-        or other data, naming what differs.
+      InputError: if it cannot be made or written, or belongs to a run of another
+        configuration or other data, naming what differs.
     """
     mine = {"config": json.loads(config.to_json()), "data": fingerprint}
     path = workdir / "config.json"
     if path.exists():
         theirs = _read_config(path)  # Refuses what no run has written.
-        if any((workdir / "checkpoints").glob("[0-9]*")):
-            _check_same(workdir, theirs, mine)
+        steps = saved_steps(workdir)
+        if steps or (workdir / DAMAGED).exists():
+            lines = _check_changes(workdir, theirs, mine, accept_changes)
+            for line in lines:
+                say(line)
+            notes = [f"step {max(steps, default=0)}: {line}" for line in lines]
+            if notes := theirs.get("accepted", []) + notes:
+                mine["accepted"] = notes
     else:
         make_folder(workdir)
         if any(not p.name.startswith(".") for p in workdir.iterdir()):
             raise InputError(
                 f"{workdir} is not empty and not a training workdir; choose another"
             )
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(mine, indent=1) + "\n")
 
 
 def read_run(workdir: Path, which: str = "latest") -> Weights:
@@ -84,22 +105,35 @@ def provenance(config: Mapping[str, Any], step: int, **more: Any) -> dict[str, A
     return {"config": config, "step": step, **more}
 
 
-def _check_same(workdir: Path, theirs: dict, mine: dict) -> None:
+def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> list[str]:
+    """What differs, a line each; InputError for what may not."""
     may_change = MAY_CHANGE
     if mine["config"]["optimizer"]["schedule"] != "cosine":
         may_change += ("train.steps",)  # It does not shape the other schedules.
     old, new = (flatten_dict(c["config"], sep=".") for c in (theirs, mine))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key) and not key.startswith(may_change):
+    changed = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not key.startswith(may_change)
+    ]
+    for key in changed:
+        fixed = key.startswith(MUST_STAY)
+        if fixed or not accept:
             raise InputError(
-                f"{workdir} belongs to a run with config.{key}={old.get(key)!r}, "
-                f"not {new.get(key)!r}; choose another --workdir or set it back"
+                f"{workdir} belongs to a run with config.{key}={old.get(key)!r}, not "
+                f"{new.get(key)!r}; choose another --workdir or set it back "
+                + (f"({_FLAG} cannot help)" if fixed else f"(or take it with {_FLAG})")
             )
+    lines = [f"config.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
     if theirs["data"] != mine["data"]:
-        raise InputError(
-            f"{workdir} belongs to a run on other photos or masks than those in "
-            "config.data now; choose another --workdir or put the files back"
-        )
+        if not accept:
+            raise InputError(
+                f"{workdir} belongs to a run on other photos or masks than those in "
+                "config.data now; choose another --workdir or put the files back "
+                f"(or take them with {_FLAG})"
+            )
+        lines.append(f"batches of config.data: {theirs['data']} -> {mine['data']}")
+    return lines
 
 
 def _read_config(path: Path) -> dict[str, Any]:

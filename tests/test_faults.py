@@ -1,0 +1,222 @@
+"""Whatever happens to a run, the same command ends at the undisturbed run's bits.
+
+Real processes of `run_train.py`, killed, starved and robbed.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from dear_jax import bundled
+from dear_jax.registry import build
+from dear_jax.training.checkpoints import Checkpoints
+from dear_jax.training.optimizer import make_optimizer
+from dear_jax.training.state import create_state
+from tests.tiny_run import get_config
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+STEPS = get_config().train.steps
+
+
+class Run:
+    """A process of `run_train.py` on one device."""
+
+    def __init__(self, workdir: Path, *overrides: str):
+        self.workdir = workdir
+        environment = {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        environment.pop("XLA_FLAGS", None)
+        command = [sys.executable, "run_train.py", "--config=tests/tiny_run.py"]
+        command += [f"--workdir={workdir}", *overrides]
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=self._errors, stderr=self._errors
+        )
+        self.pid = self._process.pid
+
+    def wait_for(self, condition, seconds: float = 120) -> bool:
+        """Looks again and again until the condition holds; False if the run ended."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if condition():
+                return True
+            if self._process.poll() is not None:
+                return False
+            time.sleep(0.0005)
+        raise AssertionError(f"nothing happened in {seconds} s: {self.told()}")
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Sends a signal and waits; the exit status."""
+        self._process.send_signal(number)
+        return self._process.wait(60)
+
+    def end(self) -> tuple[int, str]:
+        """The exit status and what was printed."""
+        return self._process.wait(300), self.told()
+
+    def told(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def steps(self) -> int:
+        """Steps reported so far."""
+        path = self.workdir / "metrics.jsonl"
+        return path.read_text().count("\n") if path.exists() else 0
+
+    def is_saving(self) -> bool:
+        folder = self.workdir / "checkpoints"
+        return folder.is_dir() and any("tmp" in path.name for path in folder.iterdir())
+
+
+def last_state(workdir: Path):
+    config = get_config()
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, STEPS)
+    with jax.numpy_dtype_promotion("standard"), Checkpoints(workdir) as checkpoints:
+        return jax.device_get(checkpoints.restore(create_state(model, tx, config)))
+
+
+def check_same_end(workdir: Path, undisturbed) -> None:
+    state = last_state(workdir)
+    assert int(state.step) == STEPS
+    jax.tree.map(np.testing.assert_array_equal, state, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The last state of a run that nothing happened to."""
+    workdir = tmp_path_factory.mktemp("undisturbed") / "run"
+    status, told = Run(workdir).end()
+    assert status == 0, told
+    return last_state(workdir)
+
+
+def test_ten_kills_some_of_them_while_saving(undisturbed, tmp_path):
+    rng = random.Random(0)
+    while_saving = 0
+    for kill in range(10):
+        run = Run(tmp_path / "run")
+        seen = run.steps()
+        if kill % 2:
+            assert run.wait_for(run.is_saving), run.told()
+            while_saving += run.is_saving()
+        else:
+            assert run.wait_for(lambda: run.steps() > seen), run.told()  # noqa: B023
+            time.sleep(rng.uniform(0, 0.2))
+        assert run.kill() == -signal.SIGKILL, run.told()
+    assert while_saving
+    status, told = Run(tmp_path / "run").end()
+    assert status == 0 and "resumed at step" in told
+    check_same_end(tmp_path / "run", undisturbed)
+
+
+def test_sigterm_saves_and_exits_with_0_at_once(undisturbed, tmp_path):
+    run = Run(tmp_path / "run")
+    assert run.wait_for(lambda: run.steps() > 2)
+    began = time.monotonic()
+    assert run.kill(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 20
+    assert "the same command continues" in run.told()
+    status, _ = Run(tmp_path / "run").end()
+    assert status == 0
+    check_same_end(tmp_path / "run", undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a few megabytes."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)]
+    try:
+        subprocess.run(["mount", *options], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("file systems cannot be mounted here")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, small_disk):
+    run = Run(small_disk / "run")
+    assert run.wait_for(lambda: run.steps() > 4)
+    ballast = small_disk / "ballast"
+    free = shutil.disk_usage(small_disk).free
+    ballast.write_bytes(bytes(max(free - 20_000, 0)))
+    status, told = run.end()
+    assert status == 2, told
+    assert "No space left" in told and "Traceback" not in told, told
+    ballast.unlink()
+    status, told = Run(small_disk / "run").end()
+    assert status == 0 and "resumed at step" in told, told
+    check_same_end(small_disk / "run", undisturbed)
+
+
+def test_truncated_checkpoints_are_passed_over(undisturbed, tmp_path):
+    run = Run(tmp_path / "run")
+    assert run.wait_for(lambda: run.steps() > 8)
+    assert run.kill(signal.SIGTERM) == 0
+    steps = [int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert len(steps) == 2
+    newest = tmp_path / "run" / "checkpoints" / str(max(steps))
+    files = [path for path in newest.rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    os.truncate(largest, largest.stat().st_size // 2)
+    status, told = Run(tmp_path / "run").end()
+    assert status == 0 and f"resumed at step {min(steps)}" in told, told
+    assert str(newest) in told
+    check_same_end(tmp_path / "run", undisturbed)
+
+
+def test_a_vanished_photo_stops_the_run_until_it_is_back(undisturbed, tmp_path):
+    shutil.copytree(bundled.PHOTOS, tmp_path / "photos")
+    photos = f"--config.data.photos=('{tmp_path / 'photos'}',)"
+    run = Run(tmp_path / "run", photos)
+    assert run.wait_for(lambda: run.steps() > 2)
+    photo = sorted((tmp_path / "photos").glob("*.*"))[1]
+    photo.rename(tmp_path / photo.name)
+    status, told = run.end()
+    assert status == 2 and photo.name in told and "Traceback" not in told, told
+    status, told = Run(tmp_path / "run", photos).end()
+    assert status == 2 and "Traceback" not in told, told
+    (tmp_path / photo.name).rename(photo)
+    status, told = Run(tmp_path / "run", photos).end()
+    assert status == 0, told
+    check_same_end(tmp_path / "run", undisturbed)
+
+
+def test_killed_reading_processes_are_replaced(undisturbed, tmp_path):
+    run = Run(tmp_path / "run", "--config.data.workers=2")
+    assert run.wait_for(lambda: run.steps() > 2)
+    for worker in reading_processes(run.pid):
+        os.kill(worker, signal.SIGKILL)
+    status, told = run.end()
+    assert status == 0, told
+    check_same_end(tmp_path / "run", undisturbed)
+
+
+def reading_processes(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    if not children.exists():
+        pytest.skip("the system does not list processes")
+    found = []
+    for child in map(int, children.read_text().split()):
+        words = Path(f"/proc/{child}/cmdline").read_bytes()
+        # Python's own helper for shared memory is no reader.
+        if b"resource_tracker" not in words:
+            found.append(child)
+    assert found
+    return found

@@ -1,0 +1,108 @@
+"""The step: the same on any number of devices, in any number of parts."""
+
+import jax
+import numpy as np
+import pytest
+from tiny import tiny_config
+
+from configs import celebahq
+from dear_jax.data.pipeline import training_batches
+from dear_jax.errors import InputError
+from dear_jax.registry import build
+from dear_jax.training.objectives import QueryObjective
+from dear_jax.training.optimizer import make_optimizer
+from dear_jax.training.state import create_state
+from dear_jax.training.step import make_mesh, make_step, put_batch, step_flops
+
+
+@pytest.fixture(scope="module", autouse=True)
+def promotion():
+    """As in test_training.py."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def losses_of(devices, steps: int, **changes) -> list[float]:
+    """The losses of a run's first steps."""
+    config = tiny_config(steps, **changes)
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, steps)
+    size = config.train.batch_size
+    mesh = make_mesh(size, devices, config.train.accumulate)
+    step = make_step(model, tx, config, mesh)
+    state = create_state(model, tx, config)
+    batches = training_batches(config.data, size, config.seed)
+    losses = []
+    for _ in range(steps):
+        state, metrics = step(state, put_batch(next(batches), mesh))
+        losses.append(float(metrics["loss"]))
+    return losses
+
+
+def test_losses_over_20_steps_agree_on_one_and_four_devices():
+    one, four = (losses_of(jax.devices()[:n], 20) for n in (1, 4))
+    np.testing.assert_allclose(one, four, rtol=1e-5)
+
+
+def test_first_gradients_agree_on_one_and_four_devices():
+    config = tiny_config()
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, 8)
+    params = create_state(model, tx, config).params
+    # Not from the initialisation: its zero output layer would hide most gradients.
+    params = jax.tree.map(lambda p: p + 0.05, params)
+    batch = next(training_batches(config.data, 4, 0))
+    objective = QueryObjective()
+    gradient = jax.jit(
+        jax.grad(lambda p, b: objective.loss(model, {"params": p}, b)[0])
+    )
+    results = []
+    for n in (1, 4):
+        mesh = make_mesh(4, jax.devices()[:n])
+        results.append(jax.device_get(gradient(params, put_batch(batch, mesh))))
+    one, four = (np.concatenate([*map(np.ravel, jax.tree.leaves(r))]) for r in results)
+    assert np.linalg.norm(one - four) <= 1e-6 * np.linalg.norm(one)
+
+
+def test_a_batch_that_cannot_be_split_is_refused():
+    with pytest.raises(InputError, match="give a multiple of 4"):
+        make_mesh(6, jax.devices()[:4])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_batch_in_parts_gives_the_losses_of_the_whole(devices):
+    whole, parts = (
+        losses_of(jax.devices()[:devices], 8, **{"train.accumulate": n}) for n in (1, 2)
+    )
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+
+
+def test_parts_that_the_batch_does_not_have_are_refused():
+    with pytest.raises(InputError, match="4 devices in 3 parts each; give .* 12"):
+        make_mesh(16, jax.devices()[:4], accumulate=3)
+
+
+def test_bfloat16_learns_what_float32_learns():
+    full, half = (
+        losses_of(jax.devices()[:1], 8, **{"train.dtype": dtype})
+        for dtype in ("float32", "bfloat16")
+    )
+    np.testing.assert_allclose(half, full, rtol=0.02)
+    assert half != full
+
+
+def test_any_process_that_asks_is_heard():
+    config = tiny_config(1)
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, 1)
+    mesh = make_mesh(4)
+    step = make_step(model, tx, config, mesh)
+    batch = put_batch(next(training_batches(config.data, 4, 0)), mesh)
+    for asked in (False, True):
+        _, metrics = step(create_state(model, tx, config), batch, asked)
+        assert float(metrics["stop"]) == asked
+
+
+def test_a_step_of_the_paper_is_62_gflop_a_photo():
+    config = celebahq.get_config()
+    model = build(config.model.to_dict())
+    mesh = make_mesh(16, jax.devices()[:1])
+    flops = step_flops(model, config, mesh) / config.train.batch_size
+    assert 61e9 < flops < 63e9
