@@ -115,8 +115,8 @@ def read_config(where: str) -> ConfigDict:
 
 def main(_) -> None:
     """Trains as the flags say, as one of several processes if there are several."""
-    from dear_jax.training import processes
-    from dear_jax.training.alarm import Alarm
+    from dear_jax.distributed import processes
+    from dear_jax.distributed.alarm import Alarm
 
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page per checkpoint.
     try:
@@ -174,7 +174,7 @@ def end(code: int) -> None:
 
     That waits for the others, which may wait for this one, and then dumps core.
     """
-    from dear_jax.training.processes import several
+    from dear_jax.distributed.processes import several
 
     if not several():
         sys.exit(code)

@@ -36,9 +36,9 @@ from roofline import (
 
 from dear_jax.model.coordinates import to_coordinates
 from dear_jax.model.precision import cast
+from dear_jax.monitoring.flops import count_flops
 from dear_jax.registry import build, fields_of, init_variables
 from dear_jax.systems.query import CHUNKS_AT_ONCE, chunk_of, padded_size
-from dear_jax.training.flops import count_flops
 
 COLUMNS = (
     "model",

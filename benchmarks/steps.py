@@ -32,7 +32,7 @@ class Case(NamedTuple):
       batch: photos a step, over all devices.
       side, scale, queries: of the examples; targets are scale x side.
       width: the model's field of that name.
-      accumulate, remat, deterministic: see `config.train`.
+      accumulate, deterministic: see `config.train`.
       steps: steps a dispatch.
     """
 
@@ -44,7 +44,6 @@ class Case(NamedTuple):
     queries: int | None = None
     width: int | None = None
     accumulate: int = 1
-    remat: bool = False
     deterministic: bool = True
     steps: int = 1
 
@@ -55,7 +54,7 @@ class Case(NamedTuple):
     def label(self) -> str:
         """What is not in the table's other columns."""
         parts = [f"{self.accumulate} parts"] * (self.accumulate > 1)
-        parts += ["remat"] * self.remat + ["racing sums"] * (not self.deterministic)
+        parts += ["racing sums"] * (not self.deterministic)
         parts += [f"{self.steps} steps a dispatch"] * (self.steps > 1)
         return ", ".join(parts) or "-"
 
@@ -75,7 +74,7 @@ def configuration(case: Case) -> ml_collections.ConfigDict:
         config.model.width = case.width
     config.data.photos, config.data.masks = ("bundled",), "generated"
     config.train.batch_size, config.train.dtype = case.batch, case.dtype
-    config.train.accumulate, config.train.remat = case.accumulate, case.remat
+    config.train.accumulate = case.accumulate
     config.train.deterministic = case.deterministic
     return config
 
@@ -126,7 +125,9 @@ class Step:
         self._state = jax.jit(
             lambda: create_state(model, tx, config), out_shardings=replicated
         )()
-        self._frozen = jax.device_put(training_step._frozen(config), replicated)
+        self._frozen = jax.device_put(
+            training_step.frozen_variables(config), replicated
+        )
         self._stop = jax.device_put(np.zeros(self.mesh.size, np.float32), split)
         self.batch = self.put(random_batch(config))
         self.flops = training_step.step_flops(model, config, self.mesh)
@@ -142,7 +143,7 @@ class Step:
             in_shardings=(replicated, replicated, split, self._stop.sharding),
             out_shardings=(replicated, replicated),
             donate_argnums=0,
-            compiler_options=training_step._compiler_options(config, self.mesh),
+            compiler_options=training_step.compiler_options(config, self.mesh),
         )
         start = time.perf_counter()
         lowered = self._function.lower(

@@ -172,7 +172,6 @@ def parse() -> argparse.Namespace:
     option("--queries", type=int, help="pixels asked for in a photo")
     option("--width", type=int, help="the model's field")
     option("--accumulate", type=int, default=1, metavar="PARTS")
-    option("--remat", action="store_true")
     option("--deterministic", action=argparse.BooleanOptionalAction, default=True)
     option("--steps-per-dispatch", nargs="+", type=int, default=[1], metavar="K")
     option("--seconds", type=float, default=4.0, help="of each timing")
@@ -203,7 +202,6 @@ def cases(flags: argparse.Namespace) -> list[Case]:
             flags.queries,
             flags.width,
             flags.accumulate,
-            flags.remat,
             flags.deterministic,
             steps,
         )

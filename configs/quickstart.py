@@ -109,8 +109,6 @@ def base() -> ml_collections.ConfigDict:
     config.train.dtype = "float32"
     # Parts that each device computes one after another, for less memory.
     config.train.accumulate = 1
-    # Compute more instead of remembering, for less memory.
-    config.train.remat = False
     # On GPUs: the same bits in every run, which may cost some speed.
     config.train.deterministic = True
 

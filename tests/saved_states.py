@@ -10,7 +10,7 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dear_jax.training.checkpoints import Checkpoints
+from dear_jax.checkpointing.checkpoints import Checkpoints
 from dear_jax.training.state import TrainState
 
 

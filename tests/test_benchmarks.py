@@ -14,7 +14,7 @@ import steps  # noqa: E402
 import train_step  # noqa: E402
 
 from dear_jax.data.pipeline import training_batches  # noqa: E402
-from dear_jax.peaks import Peak  # noqa: E402
+from dear_jax.monitoring.peaks import Peak  # noqa: E402
 
 LIMITS = roofline.Limits({"float32": 2e12, "bfloat16": 8e12}, 1e11, None)
 

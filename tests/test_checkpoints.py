@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from saved_states import files, make_state, restore, same, save
 
+from dear_jax.checkpointing import checkpoints as module
+from dear_jax.checkpointing.checkpoints import Checkpoints, read_ema, saved_steps
+from dear_jax.checkpointing.stored import Damaged, read_stored, write_stored
 from dear_jax.errors import InputError
-from dear_jax.training import checkpoints as module
-from dear_jax.training.checkpoints import Checkpoints, read_ema, saved_steps
-from dear_jax.training.stored import Damaged, read_stored, write_stored
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_what_may_not_be_read_is_no_damage(number, workdir, monkeypatch):
     def refuse(*_, **__):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("dear_jax.training.stored._read_arrays", refuse)
+    monkeypatch.setattr("dear_jax.checkpointing.stored._read_arrays", refuse)
     with pytest.raises(InputError, match=f"cannot be read.*{os.strerror(number)}"):
         restore(workdir)
     assert saved_steps(workdir) == [3, 6]

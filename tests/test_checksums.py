@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dear_jax.training.checksums import checksum
+from dear_jax.checkpointing.checksums import checksum
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "int64", "bool"])

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from saved_states import make_state, restore, same, save
 
+from dear_jax.checkpointing import checkpoints as module
+from dear_jax.checkpointing.checkpoints import Checkpoints
 from dear_jax.errors import InputError
-from dear_jax.training import checkpoints as module
-from dear_jax.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 
@@ -213,7 +213,7 @@ def test_a_process_ends_after_a_failed_save(tmp_path):
 # Several processes.
 
 ONE_OF_TWO = """
-from dear_jax.training import processes
+from dear_jax.distributed import processes
 port, index = sys.argv[2], int(sys.argv[3])
 jax.config.update("jax_num_cpu_devices", 2)
 processes.initialise(f"localhost:{port}", 2, index)

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 import pytest
 
+from dear_jax.checkpointing.checkpoints import Checkpoints
+from dear_jax.distributed import launch, meeting, processes
 from dear_jax.errors import InputError
 from dear_jax.registry import build
-from dear_jax.training import launch, meeting, processes
-from dear_jax.training.checkpoints import Checkpoints
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 from tests.tiny_run import get_config

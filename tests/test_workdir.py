@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from tiny import tiny_config
 
+from dear_jax.checkpointing.checkpoints import DAMAGED
 from dear_jax.errors import InputError
-from dear_jax.training.checkpoints import DAMAGED
 from dear_jax.training.workdir import claim_workdir, read_run
 
 
@@ -83,7 +83,7 @@ def test_what_shapes_the_state_is_refused_even_if_told(key, value, workdir):
 @pytest.mark.parametrize(
     "key, value",
     [
-        *(("train.dtype", "bfloat16"), ("train.accumulate", 2), ("train.remat", True)),
+        *(("train.dtype", "bfloat16"), ("train.accumulate", 2)),
         *(("train.deterministic", False), ("data.render", "device"), ("seed", 1)),
         *(("train.batch_size", 8), ("train.ema_decay", 0.5), ("train.steps", 9)),
     ],

@@ -31,7 +31,7 @@ from dear_jax.figures.series import (
     points,
     running_mean,
 )
-from dear_jax.training.metrics_file import read_metrics
+from dear_jax.monitoring.metrics_file import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,20 +12,21 @@ from pathlib import Path
 import jax
 import ml_collections
 
+from dear_jax.checkpointing.checkpoints import Checkpoints
 from dear_jax.data.pipeline import fingerprint, training_batches
 from dear_jax.data.render import make_render
+from dear_jax.distributed.processes import agreed, is_first, on_first
 from dear_jax.errors import InputError
 from dear_jax.figures.run import draw_run
-from dear_jax.peaks import peak_flops
+from dear_jax.monitoring.log import Log
+from dear_jax.monitoring.peaks import peak_flops
+from dear_jax.monitoring.reports import Reports
+from dear_jax.monitoring.trace import Trace
 from dear_jax.photo import write_photo
 from dear_jax.registry import build, init_shapes
 from dear_jax.training.check import check_config
-from dear_jax.training.checkpoints import Checkpoints
-from dear_jax.training.log import Log
 from dear_jax.training.objectives import check_fit
 from dear_jax.training.optimizer import make_optimizer
-from dear_jax.training.processes import agreed, is_first, on_first
-from dear_jax.training.reports import Reports
 from dear_jax.training.signals import StopSignals
 from dear_jax.training.state import TrainState, create_state
 from dear_jax.training.step import (
@@ -35,7 +36,6 @@ from dear_jax.training.step import (
     shardings,
     step_flops,
 )
-from dear_jax.training.trace import Trace
 from dear_jax.training.validation import Validation
 from dear_jax.training.workdir import BEST, claim_workdir, provenance
 from dear_jax.weights import Weights, read_weights, write_weights
@@ -51,7 +51,7 @@ def train(
 
     Ends early, after saving, on SIGTERM and SIGINT. The state after a given step is
     the same however often the run was interrupted. With several processes (see
-    `dear_jax.training.processes`) all call it alike.
+    `dear_jax.distributed.processes`) all call it alike.
 
     Args:
       config: see configs/.

@@ -17,9 +17,10 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from dear_jax.distributed.processes import agreed
 from dear_jax.errors import InputError
+from dear_jax.monitoring.flops import count_flops
 from dear_jax.perceptual.pretrained import read_vgg16
-from dear_jax.training.flops import count_flops
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.state import TrainState, create_state
@@ -77,20 +78,30 @@ def make_step(
         perceptual network.
     """
     replicated, split = shardings(mesh)
-    frozen = jax.device_put(_frozen(config), replicated)
+    frozen = jax.device_put(frozen_variables(config), replicated)
     compiled = jax.jit(
         plain_step(model, tx, config, mesh),
         in_shardings=(replicated, replicated, split, split),
         out_shardings=(replicated, replicated),
         donate_argnums=0,
-        compiler_options=_compiler_options(config, mesh),
+        compiler_options=compiler_options(config, mesh),
     )
     local = mesh.local_mesh.size
     flags = [
         jax.make_array_from_process_local_data(split, np.full(local, asked, np.float32))
         for asked in (False, True)
     ]
-    return lambda state, batch, stop=False: compiled(state, frozen, batch, flags[stop])
+    together = []
+
+    def run(state: TrainState, batch: Batch, stop: bool = False):
+        arguments = state, frozen, batch, flags[stop]
+        if not together:
+            # Gloo gives processes 30 seconds to come to their first exchange; one that
+            # compiles while others read a cache would be late.
+            together.append(agreed(lambda: compiled.lower(*arguments).compile()))
+        return together[0](*arguments)
+
+    return run
 
 
 def plain_step(
@@ -107,7 +118,7 @@ def plain_step(
     """
     objective = make_objective(config.objective)
     rate = learning_rate(config.optimizer, config.train.steps)
-    compute = Compute(config.train.dtype, config.train.accumulate, config.train.remat)
+    compute = Compute(config.train.dtype, config.train.accumulate)
     if objective.has_discriminator:
         their_tx = make_optimizer(config.discriminator, config.train.steps)
         update = adversarial_update(model, tx, their_tx, objective, compute)
@@ -145,7 +156,7 @@ def step_flops(
     What is computed again, to save memory, does not count.
     """
     config = config.copy_and_resolve_references()
-    config.train.update(dtype="float32", accumulate=1, remat=False)
+    config.train.update(dtype="float32", accumulate=1)
     tx = make_optimizer(config.optimizer, config.train.steps)
     state = jax.eval_shape(lambda: create_state(model, tx, config))
     # One photo: of many, attention would be computed in parts, and those again.
@@ -155,7 +166,7 @@ def step_flops(
     }
     stop = jax.ShapeDtypeStruct((mesh.size,), jnp.float32)
     step = plain_step(model, tx, config, mesh)
-    photo = count_flops(step, state, _frozen(config), batch, stop)
+    photo = count_flops(step, state, frozen_variables(config), batch, stop)
     return config.train.batch_size * photo
 
 
@@ -169,7 +180,7 @@ def _example_shapes(data: ml_collections.ConfigDict) -> dict[str, tuple[int, ...
     return shapes | {name: (data.queries, size) for name, size in sizes.items()}
 
 
-def _frozen(config: ml_collections.ConfigDict) -> Any:
+def frozen_variables(config: ml_collections.ConfigDict) -> Any:
     """Variables that a step needs and does not change."""
     objective = make_objective(config.objective)
     if objective.has_discriminator and objective.needs_vgg16:
@@ -177,9 +188,10 @@ def _frozen(config: ml_collections.ConfigDict) -> Any:
     return {}
 
 
-def _compiler_options(
+def compiler_options(
     config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
 ) -> dict[str, Any]:
+    """What the step is compiled with."""
     if config.train.deterministic and mesh.devices.flat[0].platform == "gpu":
         # Else sums that threads race for differ from run to run in the last bits.
         return {"xla_gpu_deterministic_ops": True}

@@ -20,7 +20,6 @@ class Compute(NamedTuple):
 
     dtype: str
     accumulate: int
-    remat: bool
 
 
 def plain_update(

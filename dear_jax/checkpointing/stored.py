@@ -18,9 +18,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from dear_jax.checkpointing.checksums import checksum
+from dear_jax.checkpointing.quiet import quiet
 from dear_jax.errors import InputError
-from dear_jax.training.checksums import checksum
-from dear_jax.training.quiet import quiet
 
 # Reasons of the system why sound files cannot be read.
 _NOT_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM)

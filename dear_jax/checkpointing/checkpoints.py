@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from dear_jax.checkpointing.stored import Damaged, read_stored, reason_of, write_stored
+from dear_jax.distributed.processes import is_first, on_first, several
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder
-from dear_jax.training.processes import is_first, on_first, several
 from dear_jax.training.state import TrainState
-from dear_jax.training.stored import Damaged, read_stored, reason_of, write_stored
 
 DAMAGED = "damaged"
 _OLD = ".old"  # Of checkpoints on their way out.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import jax
 
-from dear_jax.training import processes
+from dear_jax.distributed import processes
 
 _ALARM, _HEARD = "dear_jax/alarm", "dear_jax/alarm/heard"
 _POLL = 0.5  # Seconds.

@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 import jax
 
+from dear_jax.distributed.launch import find_launch, own_gpus
+from dear_jax.distributed.meeting import meet
 from dear_jax.errors import InputError
-from dear_jax.training.launch import find_launch, own_gpus
-from dear_jax.training.meeting import meet
 
 Result = TypeVar("Result")
 
@@ -45,7 +45,7 @@ def initialise(
     """Connects this process with the others, if there are others.
 
     With the three arguments by them; without by the surroundings, see
-    `dear_jax.training.launch`. A count of 1 alone means one process.
+    `dear_jax.distributed.launch`. A count of 1 alone means one process.
 
     A process takes all GPUs it sees, unless Slurm or Open MPI started several on its
     machine, which then divide them: one task with 8 GPUs and 8 tasks with one each

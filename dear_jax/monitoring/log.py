@@ -15,9 +15,9 @@ import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.evaluation.digits import many
-from dear_jax.training.events import Events
-from dear_jax.training.metrics_file import NAME, MetricsFile
-from dear_jax.training.rates import Rates, memory
+from dear_jax.monitoring.events import Events
+from dear_jax.monitoring.metrics_file import NAME, MetricsFile
+from dear_jax.monitoring.rates import Rates, memory
 
 # Share of the time from which on the bar says that steps wait for data.
 MUCH_WAITING = 0.1
@@ -34,7 +34,7 @@ class Log:
       flops: floating-point operations of a whole step, over all devices; 0 if they
         are not known.
       writes: False for processes other than the first: nothing is written or said.
-      peak: FLOP/s that all devices can do together, see `dear_jax.peaks`; None if
+      peak: FLOP/s that all devices can do together, see `monitoring.peaks`; None if
         that is not known.
 
     Raises:

@@ -1,0 +1,1 @@
+"""What a run tells: metrics, rates beside what devices can do, traces."""
