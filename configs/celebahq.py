@@ -10,8 +10,10 @@ of data_prep/celebahq_test.txt), and the irregular masks of Liu et al. 2018:
     python -m data_prep celebahq SOURCE data/celebahq256 --side 256
     python -m data_prep masks irregular_masks.zip data/irregular_masks
 
-Hardware: the paper trained 200 epochs on two V100. A step is about 1 TFLOP (16
-photos, forward and backward), so this needs a GPU; several are used if there are.
+Hardware: the paper trained 200 epochs on two V100. A photo takes 62 GFLOP, forward and
+backward, and the run 5.6 million photos, so this needs a GPU; several, on several
+machines too, are used if there are. With 6 GB of its memory to spare,
+--config.data.render=resident keeps all photos there.
 
 The paper's numbers at x4 (Table 1): PSNR 29.84, SSIM 0.968, L1 0.022, LPIPS 0.053.
 """
@@ -42,6 +44,7 @@ def base() -> ml_collections.ConfigDict:
     config.data.scale = (4.0, 4.0)
     # Choice: the paper gives no number; this is LIIF's.
     config.data.queries = 2304
+    config.data.render = "device"
     config.data.threads = 8
 
     config.optimizer.learning_rate = 1e-4
@@ -53,6 +56,9 @@ def base() -> ml_collections.ConfigDict:
     config.train.batch_size = BATCH
     config.train.steps = 200 * EPOCH
     config.train.ema_decay = 0.999
+    # Choice: the paper does not say. After 500 steps as good as float32, see
+    # benchmarks/results/training.md.
+    config.train.dtype = "bfloat16"
 
     config.evaluate.every = 5 * EPOCH
     config.evaluate.photos = "data/celebahq256/test"

@@ -48,7 +48,7 @@ def choose(
     if fields["architecture"] == "dear":
         return config
     config.optimizer.update(warmup=0, clip_norm=0.0, betas=(0.9, 0.999))
-    config.train.ema_decay = 0.0
+    config.train.update(ema_decay=0.0, dtype="float32")
     config.data.clean = 0.0
     recipe = {"liif": _query, "lte": _query, "edsr": _edsr, "elan": _elan}
     recipe |= {"misf": _misf, "lama": _lama}
