@@ -150,15 +150,20 @@ def train() -> None:
 
 def end_by_mistake(error: InputError, alarm) -> None:
     """Ends all processes; one of them says why, the first if it can."""
-    if alarm.ring(str(error), 2):
+    from dear_jax.distributed.processes import is_of_another
+
+    if alarm.ring(str(error), 2, is_of_another(error)):
         print(f"error: {error}", file=sys.stderr)
     end(2)
 
 
 def end_by_bug(error: BaseException, alarm) -> None:
     """Ends all processes, this one with its traceback."""
+    from dear_jax.distributed.processes import is_of_another
+
     traceback.print_exception(error)
-    alarm.ring(f"{type(error).__name__}; its own output has more", 1)
+    message = f"{type(error).__name__}; its own output has more"
+    alarm.ring(message, 1, is_of_another(error))
     end(130 if isinstance(error, KeyboardInterrupt) else 1)
 
 

@@ -25,12 +25,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from baseline_tables import NAMES, Row, report, time_row
+from measuring import busy_cores
 
 from dear_jax import bundled, resize
 from dear_jax.convert.checkpoint import read_checkpoint
@@ -81,7 +81,7 @@ def main() -> None:
                     write_photo(Path(folder), case, job)
                     pairs = []
                     for _ in range(flags.rounds):
-                        busy.append(busy_cores())
+                        busy.append(busy_cores(seconds=1.0))
                         pairs.append([run(side, job) for side in (official, ours)])
                     rows.append(Row(name, case, pairs, *difference(job)))
                     say(time_row(rows[-1]))
@@ -190,22 +190,6 @@ def difference(job: dict[str, Any]) -> tuple[float, float]:
     with np.load(job["photo"]) as stored:
         shown = stored["mask"] if stored["mask"].any() else ...
     return float(abs(theirs - mine).max()), float(theirs[shown].std())
-
-
-def busy_cores(seconds: float = 1.0) -> float:
-    """How many cores other work keeps busy, over a moment; 0 where unknown."""
-    if not Path("/proc/stat").exists():
-        return 0.0
-
-    def counts() -> np.ndarray:
-        line = Path("/proc/stat").read_text().splitlines()[0]
-        return np.array(line.split()[1:9], float)
-
-    before = counts()
-    time.sleep(seconds)
-    spent = counts() - before
-    # The fourth and fifth are idle time.
-    return (os.cpu_count() or 1) * float(1 - spent[3:5].sum() / spent.sum())
 
 
 def say(line: str) -> None:

@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from measuring import MIB, busy_cores
 from roofline import (
     DTYPES,
-    MIB,
     Limits,
     brief,
-    busy_cores,
     conditions,
     costs,
     measure_limits,

@@ -1,4 +1,4 @@
-"""What a function takes in this process: seconds, and peak memory.
+"""What a function takes in this process, seconds and peak memory; what others take.
 
 Both sides of `baselines.py` measure with this file, so it needs the standard library
 only. Memory is resident memory; its high-water mark is the kernel's, and on Linux it
@@ -95,6 +95,27 @@ def measure(
         "warm": warm,
     }
     return record, result
+
+
+def busy_cores(seconds: float = 0.5) -> float:
+    """How many cores other work keeps busy, over a moment; 0 where unknown."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return 0.0
+
+    def ticks() -> tuple[int, int]:
+        values = [int(v) for v in path.read_text().splitlines()[0].split()[1:9]]
+        return sum(values), sum(values[3:5])  # The fourth and fifth are idle time.
+
+    before = ticks()
+    time.sleep(seconds)
+    spent, idle = (b - a for a, b in zip(before, ticks(), strict=True))
+    cores = sum(
+        line[3:4].isdigit()
+        for line in path.read_text().splitlines()
+        if line.startswith("cpu")
+    )
+    return cores * (1 - idle / spent) if spent else 0.0
 
 
 def _status(key: str) -> float:

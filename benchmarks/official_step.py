@@ -20,6 +20,7 @@ import jax
 from roofline import DTYPES, brief, table
 from steps import Case, Step, time_step
 
+TITLE = "## Beside LIIF's official step"
 SIDE, QUERIES = 48, 2304
 COLUMNS = ("step", "ms a step", "images/s", "images/s, ours / official (least, most)")
 NOTES = """\
@@ -42,16 +43,19 @@ def compare(flags: argparse.Namespace, say: Callable[[Any], None]) -> str:
       flags: of `train_step.py`.
       say: told about progress.
     """
+    try:
+        return "\n\n".join([TITLE, *_compare(flags, say)])
+    except Failed as error:
+        return f"{TITLE}\n\nLeft out: {error}"
+
+
+def _compare(flags: argparse.Namespace, say: Callable[[Any], None]) -> list[str]:
     batch, notes = flags.official_batch, [NOTES]
-    ours, seconds = {}, {}
+    ours, seconds, official = {}, {}, {}
     with contextlib.ExitStack() as stack:
-        try:
-            official = {}
-            for mode in _modes():
-                say(f"official LIIF, {mode}: starting ...")
-                official[mode] = stack.enter_context(_official(flags, batch, mode))
-        except Failed as error:
-            return f"## Beside LIIF's official step\n\nLeft out: {error}"
+        for mode in _modes():
+            say(f"official LIIF, {mode}: starting ...")
+            official[mode] = stack.enter_context(_official(flags, batch, mode))
         for case in _cases(batch):
             say(f"{case.model} {case.dtype}, batch {batch}: compiling ...")
             try:
@@ -68,14 +72,12 @@ def compare(flags: argparse.Namespace, say: Callable[[Any], None]) -> str:
         facts = official["plain"].facts
     rows = [_row(name, batch, seconds) for name in seconds]
     where = f"{facts['version']} on {facts['device']}, {facts['parameters']} parameters"
-    lines = [
-        "## Beside LIIF's official step",
+    return [
         f"Batch {batch}, {SIDE} x {SIDE} pixels, {QUERIES} queries, {flags.rounds} "
         f"rounds; official: {where}.",
         table(COLUMNS, rows),
         *notes,
     ]
-    return "\n\n".join(lines)
 
 
 def _cases(batch: int) -> list[Case]:
@@ -109,8 +111,9 @@ class _Official:
 
     def train(self, budget: float) -> float:
         """Seconds a step."""
-        self._process.stdin.write(f"{budget}\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # Reading tells why it ended.
+            self._process.stdin.write(f"{budget}\n")
+            self._process.stdin.flush()
         return float(self._read())
 
     def _read(self) -> str:

@@ -19,7 +19,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,6 @@ DTYPES = ("float32", "bfloat16")
 # Sides of the matrices, and values of an array of the sum.
 _ON_CPU = ((512, 1024), 2**26)
 _ELSEWHERE = ((4096, 8192), 2**28)
-MIB = 2**20
 
 
 class Limits(NamedTuple):
@@ -152,27 +151,6 @@ def conditions(busy: float) -> str:
     )
 
 
-def busy_cores(seconds: float = 0.5) -> float:
-    """How many cores other work keeps busy, over a moment; 0 where unknown."""
-    path = Path("/proc/stat")
-    if not path.exists():
-        return 0.0
-
-    def ticks() -> tuple[int, int]:
-        values = [int(v) for v in path.read_text().splitlines()[0].split()[1:9]]
-        return sum(values), sum(values[3:5])  # The fourth and fifth are idle time.
-
-    before = ticks()
-    time.sleep(seconds)
-    spent, idle = (b - a for a, b in zip(before, ticks(), strict=True))
-    cores = sum(
-        line[3:4].isdigit()
-        for line in path.read_text().splitlines()
-        if line.startswith("cpu")
-    )
-    return cores * (1 - idle / spent) if spent else 0.0
-
-
 def brief(error: Exception) -> str:
     """An error in a few words that fit a cell."""
     if "RESOURCE_EXHAUSTED" in str(error):
@@ -181,8 +159,8 @@ def brief(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:80]}"
 
 
-def table(columns: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; the columns' values are not looked at."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

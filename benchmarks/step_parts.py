@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from measuring import MIB
 from roofline import costs, seconds_of, table
 from steps import Case, Step
 
@@ -70,7 +71,7 @@ def _parts(step: Step) -> dict[str, tuple[Callable, tuple]]:
 
     def attention(embedding: jax.Array) -> jax.Array:
         chosen = model.attention_keys, model.attention_pool, model.attention_chunk
-        return unmask_attention(embedding, batch["mask"], inside, *chosen)
+        return unmask_attention(embedding, batch["mask"], None, *chosen)
 
     def decoder(params: Any, maps: Any) -> jax.Array:
         queries = maps, batch["coordinates"], batch["cell"]
@@ -118,5 +119,5 @@ def _line(name: str, seconds: float, whole: float, flops: float, moved: float):
         f"{seconds / whole:.0%}",
         f"{flops / 1e9:.4g}",
         f"{flops / seconds / 1e9:.4g}",
-        f"{moved / 2**20:.0f}",
+        f"{moved / MIB:.0f}",
     ]

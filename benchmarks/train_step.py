@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from measuring import MIB, busy_cores
 from roofline import (
     DTYPES,
-    MIB,
     Costs,
     Limits,
     brief,
-    busy_cores,
     conditions,
     measure_limits,
     roof,

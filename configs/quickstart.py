@@ -60,7 +60,8 @@ def base() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict()
     # Folders of images or ArrayRecord, or "bundled"; a part named twice counts twice.
     config.data.photos = ("bundled",)
-    # Folder of masks (white = missing), or "generated".
+    # Folder or ArrayRecord of masks (white = missing), "bundled", or drawn by rule:
+    # "generated" or "lama"; "none": nothing is missing.
     config.data.masks = "generated"
     # Leave unreadable photos out instead of stopping at them.
     config.data.skip_unreadable = False

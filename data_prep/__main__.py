@@ -75,8 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("stopped; the same command continues")
         return 130
     images = sum(len(shard.records) for shard in made.shards)
-    print(f"{out}: {images} images in {len(made.shards)} shards")
+    print(f"{out}: {_many(images, 'image')} in {_many(len(made.shards), 'shard')}")
     return 0
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _say(line: str) -> None:

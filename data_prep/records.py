@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dear_jax import photo
+from dear_jax import decoding
 from dear_jax.errors import Unreadable
 
 
@@ -58,7 +58,7 @@ def make(data: bytes, place: str, recipe: Recipe) -> Made:
 
 
 def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
-    pixels = photo.decode_photo(data, place)
+    pixels = decoding.decode_photo(data, place)
     square = _centre_square(pixels, recipe.side, place)
     if recipe.raw:
         data = _encode(square, "PPM")
@@ -69,7 +69,7 @@ def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
 
 
 def _make_mask(data: bytes, place: str, recipe: Recipe) -> Made:
-    mask = photo.decode_mask(data, place)
+    mask = decoding.decode_mask(data, place)
     changed = _centre_square(mask, recipe.side, place) ^ recipe.invert
     if changed.shape != mask.shape or recipe.invert:
         data = _encode(changed.astype(np.uint8) * 255)

@@ -47,7 +47,7 @@ def write_weights(path: str | Path, weights: Weights, dtype: str = "float32") ->
       weights: what to write.
       dtype: "float32" or "bfloat16", half the size.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     kind = {"float32": np.float32, "bfloat16": jnp.bfloat16}[dtype]
     flat = flatten_dict(jax.device_get(weights.variables), sep="/")
@@ -59,7 +59,8 @@ def write_weights(path: str | Path, weights: Weights, dtype: str = "float32") ->
     }
     header["sha256"] = _digest(tensors, header)
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata=header)
+        # Not `save_file`, which tells of a full disk by an error of its own.
+        partial.write_bytes(save(tensors, metadata=header))
 
 
 def read_weights(path: str | Path) -> Weights:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from dear_jax.model import attention as attention_module
 from dear_jax.model.attention import (
@@ -87,6 +88,24 @@ def test_without_a_chunk_the_weights_stay_within_their_bound(monkeypatch):
         jax.jit(lambda q, c=c: attend(q, q, chunk=c))(queries) for c in (3, 35)
     )
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_sizes_may_be_left_open():
+    batch, count = export.symbolic_shape("batch, count")
+    queries = jax.ShapeDtypeStruct((batch, count, 4), jnp.float32)
+    exported = export.export(jax.jit(lambda q: attend(q, q)))(queries)
+    queries = np.random.default_rng(3).normal(size=(2, 35, 4)).astype(np.float32)
+    np.testing.assert_allclose(
+        exported.call(queries), attend(queries, queries), atol=1e-6
+    )
+
+
+def test_attention_is_that_of_the_device_the_user_chose():
+    usual, *_, last = jax.devices()
+    assert attention_module._device() == usual
+    for chosen, found in ((last, last), ("cpu", usual)):
+        with jax.default_device(chosen):
+            assert attention_module._device() == found
 
 
 def test_where_every_key_counts_there_is_no_mask(photo):

@@ -13,7 +13,7 @@ from preparing import listed, run, write_mask, write_masks, write_photos
 
 from data_prep import records, splits
 from data_prep.kinds import members
-from dear_jax import photo, resize
+from dear_jax import decoding, photo, resize
 from dear_jax.data import strokes
 from dear_jax.data.manifest import read_manifest, shard_of
 from dear_jax.data.masks import open_masks
@@ -246,7 +246,7 @@ def test_reduced_jpeg_stays_close_to_the_photo():
     file = io.BytesIO()
     Image.fromarray(smooth).save(file, "PNG")
     made = records.make(file.getvalue(), "a.png", records.Recipe(side=32, quality=95))
-    pixels = photo.decode_photo(made.data, "record")
+    pixels = decoding.decode_photo(made.data, "record")
     expected = resize.bicubic(smooth, (32, 32))
     assert made.data[:2] == b"\xff\xd8"
     assert np.abs(pixels.astype(int) - expected).mean() < 3
@@ -365,7 +365,7 @@ def test_inverted_masks_are_the_same_as_masks_of_the_other_polarity(tmp_path):
     for path in (tmp_path / "black").iterdir():
         made = records.make(path.read_bytes(), path.name, recipe)
         white = photo.read_mask(tmp_path / "white" / path.name)
-        np.testing.assert_array_equal(photo.decode_mask(made.data, "record"), white)
+        np.testing.assert_array_equal(decoding.decode_mask(made.data, "record"), white)
         assert made.missing == white.mean()
 
 

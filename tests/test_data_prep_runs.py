@@ -16,7 +16,7 @@ from data_prep import writing
 from data_prep.plan import Options
 from data_prep.prepare import prepare
 from data_prep.workspace import workspace
-from dear_jax import photo
+from dear_jax import decoding, photo
 from dear_jax.data.manifest import Manifest, read_manifest, shard_of, write_manifest
 from dear_jax.data.masks import open_masks
 from dear_jax.data.masks_by_bin import open_test_masks
@@ -172,7 +172,7 @@ def test_want_of_memory_is_no_damage(source, tmp_path, monkeypatch, capsys):
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(photo, "_simplified", fail)
+    monkeypatch.setattr(decoding, "_simplified", fail)
     assert run("folder", source, tmp_path / "set", "--skip-unreadable") == 2
     assert "too little memory" in capsys.readouterr().err
     assert not (tmp_path / "set" / "manifest.json").exists()

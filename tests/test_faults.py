@@ -116,7 +116,7 @@ def test_ten_kills_some_of_them_while_saving(undisturbed, tmp_path):
             while_saving += run.is_saving()
         else:
             assert run.wait_for(lambda: run.steps() > seen), run.told()  # noqa: B023
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.1))
         assert run.kill() == -signal.SIGKILL, run.told()
     assert while_saving
     status, told = Run(tmp_path / "run").end()
@@ -206,6 +206,24 @@ def test_killed_reading_processes_are_replaced(undisturbed, tmp_path):
     status, told = run.end()
     assert status == 0, told
     check_same_end(tmp_path / "run", undisturbed)
+
+
+def test_reading_processes_end_with_a_killed_run(tmp_path):
+    run = Run(tmp_path / "run", "--config.data.workers=1")
+    assert run.wait_for(lambda: run.steps() > 0)
+    readers = reading_processes(run.pid)
+    run.kill()
+    until = time.monotonic() + 20
+    while any(map(is_running, readers)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def is_running(process: int) -> bool:
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def reading_processes(parent: int) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
+from dear_jax.model.gathering import gather_rows
 from dear_jax.monitoring.flops import count_flops
 from dear_jax.monitoring.peaks import peak_flops, peak_of
 from dear_jax.registry import build, fields_of, init_shapes
@@ -149,6 +150,17 @@ def test_of_branches_the_one_with_the_most_work_counts():
         return lax.switch(x[0, 0].astype(int), branches, x)
 
     assert count_flops(either, shape(3, 3)) == 2 * 2 * 3**3
+
+
+def test_of_what_platforms_do_their_own_way_the_usual_one_counts():
+    def square(x, **others):
+        return lax.platform_dependent(x, default=lambda x: x @ x, **others)
+
+    others = {"cuda": lambda x: x @ x @ x, "tpu": lambda x: x}
+    assert count_flops(functools.partial(square, **others), shape(3, 3)) == 2 * 3**3
+    rows = jnp.zeros((2, 5), jnp.int32)
+    gradient = jax.grad(lambda table: gather_rows(table, rows).sum())
+    assert count_flops(gradient, shape(2, 9, 4)) == 0
 
 
 def test_custom_derivatives_and_checkpoints_are_looked_into():

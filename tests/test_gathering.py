@@ -59,13 +59,13 @@ def test_the_gradient_of_reading_rows_is_the_sum_of_their_copies():
     np.testing.assert_allclose(found, add_one_by_one(weight, rows, 6), atol=1e-5)
 
 
-def test_on_nvidia_gpus_no_floats_are_scattered():
+def test_on_gpus_no_floats_are_scattered():
     def gradient(table, rows):
         return jax.grad(lambda table: gather_rows(table, rows).sum())(table)
 
     shapes = jax.ShapeDtypeStruct((2, 9, 4), jnp.float32), jnp.zeros((2, 5), jnp.int32)
     traced = jax.jit(gradient).trace(*shapes)
-    for platform, element in (("cuda", "i32"), ("cpu", "f32")):
+    for platform, element in (("cuda", "i32"), ("rocm", "i32"), ("cpu", "f32")):
         text = traced.lower(lowering_platforms=(platform,)).as_text()
         # What a scatter returns stands behind its body.
         scattered = text.split('"stablehlo.scatter"')[1:]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dear_jax import photo
+from dear_jax import decoding, photo
 from dear_jax.errors import InputError, Unreadable
 
 RNG = np.random.default_rng(0)
@@ -136,7 +136,9 @@ def test_damaged_exif_spoils_no_photo(tmp_path):
 
 def test_uncompressed_photos_are_read_as_pillow_reads_them(tmp_path):
     plain = saved(tmp_path, PICTURE, "x.ppm").read_bytes()
-    assert np.shares_memory(photo.decode_photo(plain, "x"), np.frombuffer(plain, "u1"))
+    assert np.shares_memory(
+        decoding.decode_photo(plain, "x"), np.frombuffer(plain, "u1")
+    )
     unusual = [
         plain.replace(b"P6\n", b"P6 # made by hand\n"),
         plain + b"\n",
@@ -144,9 +146,9 @@ def test_uncompressed_photos_are_read_as_pillow_reads_them(tmp_path):
     ]
     for data in (plain, *unusual):
         expected = np.asarray(Image.open(io.BytesIO(data)))
-        np.testing.assert_array_equal(photo.decode_photo(data, "x"), expected)
+        np.testing.assert_array_equal(decoding.decode_photo(data, "x"), expected)
     with pytest.raises(Unreadable, match="x: cannot be read"):
-        photo.decode_photo(plain[:-1], "x")
+        decoding.decode_photo(plain[:-1], "x")
 
 
 def test_of_an_animation_the_first_picture_counts(tmp_path):
@@ -213,7 +215,7 @@ def test_damaged_bytes_never_end_in_another_error(suffix, tmp_path):
         damaged = np.frombuffer(data, np.uint8)[: rng.integers(1, len(data) + 1)].copy()
         damaged[rng.integers(len(damaged), size=3)] = rng.integers(256, size=3)
         try:
-            photo.decode_photo(damaged.tobytes(), "x")
+            decoding.decode_photo(damaged.tobytes(), "x")
         except InputError as error:
             assert str(error).startswith("x: ")
 
@@ -327,4 +329,4 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_bytes_are_decoded_as_files_are_read(tmp_path):
     file = io.BytesIO()
     Image.fromarray(PICTURE).save(file, "PNG")
-    np.testing.assert_array_equal(photo.decode_photo(file.getvalue(), "x"), PICTURE)
+    np.testing.assert_array_equal(decoding.decode_photo(file.getvalue(), "x"), PICTURE)

@@ -17,6 +17,7 @@ import pytest
 from dear_jax.checkpointing.checkpoints import Checkpoints
 from dear_jax.distributed import launch, meeting, processes
 from dear_jax.errors import InputError
+from dear_jax.monitoring.metrics_file import read_metrics
 from dear_jax.registry import build
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
@@ -354,6 +355,14 @@ def test_an_alarm_ends_who_waits_in_a_collective_and_the_first_tells_it(tmp_path
     assert time.monotonic() - began < processes.HEARTBEAT
 
 
+@pytest.mark.slow
+def test_the_first_has_time_to_save_after_a_mistake_that_all_know(tmp_path):
+    first, second = do("saving", tmp_path)
+    assert (first[0], second[0]) == (2, 2)
+    assert first[1].splitlines() == ["saved", "must tell it itself: True"]
+    assert second[1] == "None\n"  # The alarm ended it, and the first tells why.
+
+
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
     """20 steps on two processes of two devices: findings of each."""
@@ -465,10 +474,15 @@ def test_a_run_goes_on_on_other_machines(counts, whole, tmp_path):
             workdir,
             f"--config.train.steps={steps}",
             "--config.log.every=1",
+            "--config.evaluate.every=12",
+            "--config.evaluate.limit=1",
+            "--config.evaluate.scale=8",
             count=count,
         )
     assert "resumed at step 12" in ended[0][1] + ended[0][2]
     assert_same_run(workdir, whole)
+    evaluated = [r["step"] for r in read_metrics(workdir) if r["kind"] == "evaluate"]
+    assert evaluated == [0, 12, 24]
 
 
 @pytest.mark.slow
@@ -489,6 +503,16 @@ def test_sigterm_to_any_stops_all_after_the_same_step(told, tmp_path):
     assert "stopped" not in second[1] + second[2]
     stopped = int((out + errors).split("stopped at step ")[1].split(";")[0])
     assert final_state(workdir).step == stopped == losses(workdir)[-1][0]
+
+
+@pytest.mark.slow
+def test_processes_of_different_configurations_do_not_train_together(tmp_path):
+    other = "--config.optimizer.learning_rate=0.5"
+    ended = finish(start_run(tmp_path / "run", each=[(), (other,)]))
+    assert [code for code, _, _ in ended] == [2, 2]
+    told = "".join(out + errors for _, out, errors in ended)
+    assert "the configuration differs from that of process 0" in told
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.slow

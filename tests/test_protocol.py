@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prepared import write_set
 
-from dear_jax import photo, resize
+from dear_jax import decoding, photo, resize
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol
 
@@ -79,8 +79,8 @@ def test_names_need_no_photo_to_be_decoded(folders, prepared, monkeypatch):
     for found in (folders, prepared):
         cases = protocol.cases(*found, 2)
         with monkeypatch.context() as patched:
-            patched.setattr(photo, "decode_photo", lambda *_: pytest.fail("decoded"))
-            patched.setattr(photo, "decode_mask", lambda *_: pytest.fail("decoded"))
+            patched.setattr(decoding, "decode_photo", lambda *_: pytest.fail("decoded"))
+            patched.setattr(decoding, "decode_mask", lambda *_: pytest.fail("decoded"))
             assert len(cases.names) == 3 and cases.places(2)
 
 

@@ -49,15 +49,13 @@ def mesh_of(count):
     return jax.make_mesh((count,), ("data",), axis_types=types, devices=devices)
 
 
-def rendered(data, devices=4, batch_size=8, count=2, **more):
+def rendered(data, devices=4, batch_size=8, count=2):
     """Batches as the loop has them, back on the host."""
     mesh = mesh_of(devices)
     split = NamedSharding(mesh, PartitionSpec("data"))
     render = make_render(data, mesh)
     batches = first(count, training_batches(data, batch_size, 3))
-    return [
-        jax.device_get(render(jax.device_put(batch | more, split))) for batch in batches
-    ]
+    return [jax.device_get(render(jax.device_put(batch, split))) for batch in batches]
 
 
 def on_host(data, batch_size=8, count=2):
@@ -123,13 +121,6 @@ def test_batches_of_residents_are_a_few_numbers(folder):
     assert sizes["device"] - sizes["resident"] == 8 * (48 * 48 * 3 - 3 * 4)
 
 
-def test_what_else_is_in_a_batch_is_passed_on(folder):
-    for render in ("host", "device"):
-        (batch,) = rendered(settings(folder, render=render), count=1, stop=np.ones(8))
-        assert (batch["stop"] == 1).all()
-        assert batch.keys() - {"stop"} == on_host(settings(folder))[0].keys()
-
-
 def test_the_host_renders_by_itself(folder):
     batch = {"image": 1}
     assert make_render(settings(folder), mesh_of(1))(batch) is batch
@@ -166,6 +157,21 @@ def test_photos_that_devices_have_no_room_for_are_refused():
     resident.check_room((2, 2**14, 2**14, 3), [free, Device(None), Device({})])
     with pytest.raises(InputError, match=r"3\.0 GiB, and cuda:1 has 2\.0 GiB free"):
         resident.check_room((4, 2**14, 2**14, 3), [Device(None), free])
+
+
+class Endless:
+    """More photos than any machine has room for."""
+
+    def __len__(self):
+        return 2**40
+
+    def __getitem__(self, index):
+        return np.zeros((56, 64, 3), np.uint8)
+
+
+def test_photos_that_the_machine_has_no_room_for_are_refused():
+    with pytest.raises(InputError, match=r"too little memory.*render='device'"):
+        resident.load_photos(Endless(), 1, mesh_of(1))
 
 
 def test_rendering_refuses_unknown_values(folder):

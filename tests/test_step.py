@@ -76,7 +76,9 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(devices):
 
 
 def test_parts_that_the_batch_does_not_have_are_refused():
-    with pytest.raises(InputError, match="4 devices in 3 parts each; give .* 12"):
+    with pytest.raises(
+        InputError, match="4 devices, each .*accumulate=3 parts; give .* 12"
+    ):
         make_mesh(16, jax.devices()[:4], accumulate=3)
 
 

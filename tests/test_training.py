@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import pytest
 from tiny import draw_like, tiny_config
 
 import dear_jax
+from dear_jax.checkpointing.checkpoints import saved_steps
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.figures import sheet
 from dear_jax.monitoring import log as log_module
 from dear_jax.registry import build, init_shapes
-from dear_jax.training import loop
+from dear_jax.training import loop, validation
 from dear_jax.training.loop import train
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.validation import Validation
@@ -185,6 +187,63 @@ def test_evaluation_writes_sheet_and_best_weights(tmp_path):
     best = dear_jax.load(tmp_path / "run", which="best")
     assert best.provenance["psnr"] == max(score["psnr"] for score in scores[1:])
     assert (tmp_path / "run" / "sheets" / "00000004.png").exists()
+
+
+def scored_steps(workdir: Path) -> list[int]:
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [line["step"] for line in lines if line["kind"] == "evaluate"]
+
+
+SCORED = {"evaluate.every": 2, "evaluate.limit": 1, "evaluate.scale": 8.0}
+
+
+def test_a_failing_evaluation_costs_no_steps_and_is_made_later(tmp_path, monkeypatch):
+    changes = {**SCORED, "checkpoint.every": 100}
+    evaluate = Validation.__call__
+
+    def fail_at_the_second(self, *arguments):
+        made.append(1)
+        if len(made) == 2:
+            raise InputError("photo.png: no such file")
+        return evaluate(self, *arguments)
+
+    made = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Validation, "__call__", fail_at_the_second)
+        with pytest.raises(InputError, match="photo.png"):
+            train(tiny_config(4, **changes), tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [2] and scored_steps(tmp_path / "run") == [
+        0
+    ]
+    train(tiny_config(4, **changes), tmp_path / "run")
+    assert scored_steps(tmp_path / "run") == [0, 2, 4]
+    train(tiny_config(4, **changes), tmp_path / "run")
+    assert scored_steps(tmp_path / "run") == [0, 2, 4]
+
+
+def test_sigterm_ends_an_evaluation(tmp_path, monkeypatch, capsys):
+    def restored(*arguments, on_restored, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        on_restored(None, None)
+        pytest.fail("the evaluation goes on")
+
+    monkeypatch.setattr(validation, "evaluate", restored)
+    stopped = train(tiny_config(8, **SCORED), tmp_path / "run")
+    assert int(stopped.step) == 2 and saved_steps(tmp_path / "run") == [2]
+    assert "step 0: not evaluated" in capsys.readouterr().out
+
+
+def test_best_weights_of_a_run_begun_anew_are_its_own(tmp_path, monkeypatch):
+    scores = iter([1.0, 50.0, 1.0, 2.0])
+    monkeypatch.setattr(
+        Validation,
+        "__call__",
+        lambda *_: ({"psnr": next(scores)}, np.zeros((8, 8, 3), np.uint8)),
+    )
+    train(tiny_config(2, **SCORED), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    train(tiny_config(2, **SCORED, seed=1), tmp_path / "run")
+    assert read_run(tmp_path / "run", "best").provenance["psnr"] == 2.0
 
 
 def test_sheets_show_the_bins_in_turn(monkeypatch):

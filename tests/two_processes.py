@@ -108,6 +108,28 @@ def wait_for_ever() -> None:
         multihost_utils.process_allgather(np.ones(1))
 
 
+def save_slowly() -> None:
+    """The first meets a mistake in what all wait for, and must save before it ends."""
+
+    def end(message: str | None, code: int) -> None:
+        print(message, flush=True)
+        os._exit(code)
+
+    def fail() -> None:
+        raise InputError("no photos")
+
+    with Alarm(end) as alarm:
+        try:
+            processes.on_first(fail)
+        except InputError as error:
+            if processes.is_first():
+                time.sleep(6)
+                print("saved", flush=True)
+            told = alarm.ring(str(error), 2, processes.is_of_another(error))
+            print(f"must tell it itself: {told}", flush=True)
+            os._exit(2)
+
+
 def main(deed: str, coordinator: str, count: str, index: str, folder: str) -> None:
     """Does it and writes FOLDER/DEED-INDEX.json or .npz."""
     processes.initialise(coordinator, int(count), int(index), patience=60)
@@ -118,6 +140,8 @@ def main(deed: str, coordinator: str, count: str, index: str, folder: str) -> No
         np.savez(path.with_suffix(".npz"), **arrays_of_steps())
     elif deed == "alarm":
         wait_for_ever()
+    elif deed == "saving":
+        save_slowly()
     processes.shutdown()
 
 

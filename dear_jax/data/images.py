@@ -1,7 +1,7 @@
 """Collections of image files, wherever they lie: in folders or in ArrayRecord files.
 
-A collection is a sequence of encoded images; `dear_jax.photo` decodes them. The order
-is that of the parts as given and of the sorted names in a part, on every machine.
+A collection is a sequence of encoded images, which `dear_jax.decoding` decodes. The
+order is that of the parts as given and of the sorted names in a part, on every machine.
 """
 
 import functools

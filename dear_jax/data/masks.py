@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import bundled, photo, resize
+from dear_jax import bundled, decoding, resize
 from dear_jax.data import lama_masks, strokes
 from dear_jax.data.images import open_images
 from dear_jax.errors import InputError
@@ -91,7 +91,7 @@ class MaskFiles:
     def _read(self, index: int) -> np.ndarray:
         try:
             data = self._images.data(index)
-            return photo.decode_mask(data, self._images.title(index))
+            return decoding.decode_mask(data, self._images.title(index))
         except InputError as error:
             raise InputError(f"{error}, or remove it from config.data.masks") from None
 

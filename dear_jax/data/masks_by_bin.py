@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import bundled, photo
+from dear_jax import bundled, decoding, photo
 from dear_jax.data import shards, strokes
 from dear_jax.data.digests import digest
 from dear_jax.data.images import Images, open_images
@@ -121,7 +121,7 @@ def _sorted_in(images: Images) -> dict[str, list[TestMask]]:
 
 def _read(images: Images, index: int) -> np.ndarray:
     try:
-        return photo.decode_mask(images.data(index), images.title(index))
+        return decoding.decode_mask(images.data(index), images.title(index))
     except InputError as error:
         raise InputError(f"{error}, or remove it") from None
 

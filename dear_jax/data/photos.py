@@ -6,7 +6,7 @@ from concurrent import futures
 import numpy as np
 from absl import logging
 
-from dear_jax import bundled, photo
+from dear_jax import bundled, decoding
 from dear_jax.data.images import Images, open_images
 from dear_jax.errors import InputError, Unreadable
 
@@ -31,7 +31,7 @@ class Photos:
     def __getitem__(self, index: int) -> np.ndarray:
         try:
             data = self._images.data(index)
-            return photo.decode_photo(data, self._images.title(index))
+            return decoding.decode_photo(data, self._images.title(index))
         except InputError as error:
             raise InputError(f"{error}, {self._otherwise}") from None
 
@@ -100,7 +100,7 @@ def _problem(images: Images, index: int) -> str | None:
     if version in _problems:
         return _problems[version]
     try:
-        photo.decode_photo(images.data(index), images.title(index))
+        decoding.decode_photo(images.data(index), images.title(index))
     except Unreadable as error:
         problem = str(error)
     else:

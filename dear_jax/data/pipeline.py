@@ -20,6 +20,9 @@
 
 import hashlib
 import json
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 
 import ml_collections
@@ -116,7 +119,18 @@ def _in_processes(iterable, workers: int):
     # notebook, nobody parsed them.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-    return iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    options = grain.MultiprocessingOptions(num_workers=workers)
+    return iterable.mp_prefetch(options, worker_init_fn=_end_with_run)
+
+
+def _end_with_run(*_) -> None:
+    """In a reading process: ends it when the run is gone, killed, say."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> str:

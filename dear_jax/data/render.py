@@ -26,8 +26,6 @@ from dear_jax.systems.levels import to_floats
 
 Batch = dict[str, jax.Array]
 
-_TAKEN = ("crop", "photo", "corner", "side", "flips", "mask", "pixels")
-
 
 def make_render(
     data: ml_collections.ConfigDict, mesh: Mesh
@@ -77,13 +75,8 @@ class Render:
         )
 
     def __call__(self, batch: Batch) -> Batch:
-        """Makes the examples of a batch; see `MakeExample.random_map`.
-
-        What is in the batch besides is passed on.
-        """
-        taken = {key: batch[key] for key in _TAKEN if key in batch}
-        rest = {key: value for key, value in batch.items() if key not in taken}
-        return rest | self._render(self._photos, taken)
+        """Makes the examples of a batch; see `MakeExample.random_map`."""
+        return self._render(self._photos, batch)
 
 
 class _Tables:

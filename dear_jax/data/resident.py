@@ -1,6 +1,7 @@
 """A whole set of photos in the memory of the devices, uint8 [N, H, W, 3]."""
 
 import math
+import sys
 from collections.abc import Sequence
 from concurrent import futures
 from typing import Any
@@ -44,12 +45,12 @@ def load_photos(photos: Photos, least: int, mesh: jax.sharding.Mesh) -> jax.Arra
 
     Raises:
       InputError: if a photo cannot be read, or is unlike the first or too small,
-        naming it; or if the devices have no room for them.
+        naming it; or if this machine or its devices have no room for them.
     """
     size = size_of_all(photos, least)
     shape = (len(photos), *size, 3)
     check_room(shape, mesh.local_devices)
-    held = np.empty(shape, np.uint8)
+    held = _host_memory(shape)
 
     def read(index: int) -> None:
         pixels = photos[index]
@@ -84,6 +85,17 @@ def check_room(shape: Sequence[int], devices: Sequence[Any]) -> None:
             )
 
 
+def _host_memory(shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.empty(shape, np.uint8)
+    except MemoryError:
+        raise InputError(
+            f"config.data.render='resident': {shape[0]} photos of {shape[2]} x "
+            f"{shape[1]} pixels are {math.prod(shape) / _GIB:.1f} GiB, for which this "
+            "machine has too little memory; set config.data.render='device'"
+        ) from None
+
+
 def _unfit(
     photos: Photos, index: int, size: tuple[int, int], wanted: str, side: int
 ) -> InputError:
@@ -97,5 +109,12 @@ def _unfit(
 def _bar(total: int) -> Any:
     from tqdm import tqdm
 
-    hidden = jax.process_index() != 0
-    return tqdm(total=total, desc="loading", unit=" photos", disable=hidden)
+    # A file that the bar is written to need not hold it ten times a second.
+    pause = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(
+        total=total,
+        desc="loading",
+        unit=" photos",
+        mininterval=pause,
+        disable=jax.process_index() != 0,
+    )

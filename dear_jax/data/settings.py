@@ -55,14 +55,14 @@ def check(data: ml_collections.ConfigDict) -> None:
     for key, bound in least.items():
         if data[key] < bound:
             raise InputError(f"config.data.{key}={data[key]}: must be at least {bound}")
-    low, high = _pair(data.scale)
-    if not 1 <= low <= high < float("inf"):
+    if not _is_range(data.scale):
         raise InputError(
-            f"config.data.scale={tuple(data.scale)}: needs 1 <= low <= high"
+            f"config.data.scale={data.scale}: give two numbers (low, high), "
+            "1 <= low <= high"
         )
-    if not data.queries and low != high:
+    if not data.queries and data.scale[0] != data.scale[1]:
         raise InputError(
-            f"config.data.scale={tuple(data.scale)}: config.data.queries=0 takes "
+            f"config.data.scale={data.scale}: config.data.queries=0 takes "
             "whole crops, all of one size; give the same scale twice"
         )
     if not 0 <= clean(data) <= 1:
@@ -78,11 +78,9 @@ def check(data: ml_collections.ConfigDict) -> None:
             )
 
 
-def _pair(scale) -> tuple[float, float]:
+def _is_range(scale) -> bool:
     try:
         low, high = scale
+        return 1 <= low <= high < float("inf")
     except (TypeError, ValueError):
-        raise InputError(
-            f"config.data.scale={scale}: give two numbers, (low, high)"
-        ) from None
-    return low, high
+        return False

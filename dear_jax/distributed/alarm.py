@@ -48,8 +48,14 @@ class Alarm:
         if self._thread.is_alive():
             self._thread.join()
 
-    def ring(self, message: str, code: int) -> bool:
+    def ring(self, message: str, code: int, of_another: bool = False) -> bool:
         """Tells the others to end with `code`, and returns when they know.
+
+        Args:
+          message: what is wrong.
+          code: the exit code of all.
+          of_another: another process has met it and rings when it has saved what it
+            can; processes but the first wait for that.
 
         Returns:
           Whether this process must tell the message itself: it is the first, or the
@@ -57,6 +63,8 @@ class Alarm:
         """
         if not processes.several():
             return True
+        if of_another and not processes.is_first():
+            self._thread.join()  # It ends this process.
         self.close()
         _note(_ALARM, {"message": message, "code": code, **_here()})
         if processes.is_first():

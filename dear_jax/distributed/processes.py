@@ -33,6 +33,8 @@ HEARTBEAT = 60
 _PATIENCE = 300.0  # Machines of a cluster may start minutes apart.
 _LISTEN = 5  # Seconds; Python sees signals in between.
 
+_OF_ANOTHER = "of_another_process"  # Attribute of errors.
+
 _numbers = itertools.count()
 
 
@@ -140,6 +142,33 @@ def agreed(action: Callable[[], Result]) -> Result:
     return result
 
 
+def check_alike(what: str, mine: str) -> None:
+    """Checks that a text is the same in all processes.
+
+    Raises:
+      InputError: in all of them, if it is not.
+    """
+    if not several():
+        return
+    key = f"dear_jax/{next(_numbers)}"
+    if is_first():
+        client().key_value_set(key, mine)
+
+    def compare() -> None:
+        # The first has told it before it waits for the others.
+        if client().blocking_key_value_get(key, 1000 * int(_PATIENCE)) != mine:
+            raise InputError(
+                f"{what} differs from that of process 0; give all processes the same"
+            )
+
+    agreed(compare)
+
+
+def is_of_another(error: BaseException) -> bool:
+    """Whether `on_first` or `agreed` raised it for another process, which tells it."""
+    return getattr(error, _OF_ANOTHER, False)
+
+
 def client() -> Any:
     """JAX's client of the coordination service; it has no public name."""
     from jax._src.distributed import global_state
@@ -174,8 +203,12 @@ def _await(key: str, index: int) -> None:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
     place = f"process {index} on {outcome['host']}"
+    if outcome["kind"] == "good":
+        return
+    message = outcome["message"]
     if outcome["kind"] == "bug":
-        raise RuntimeError(f"{place} failed: {outcome['message']}")
-    if outcome["kind"] == "input":
-        message = outcome["message"]
-        raise InputError(message if index == 0 else f"{place}: {message}")
+        error = RuntimeError(f"{place} failed: {message}")
+    else:
+        error = InputError(message if index == 0 else f"{place}: {message}")
+    setattr(error, _OF_ANOTHER, True)
+    raise error

@@ -164,6 +164,7 @@ def _draw_scores(axes: "Axes", scores: Points) -> None:
     look = {"linestyle": "none", "marker": "o", "markersize": 8, "mfc": "none"}
     axes.plot(steps[best], values[best], color=RED, label=label, **look)
     axes.margins(y=0.12)
+    axes.ticklabel_format(axis="y", useOffset=False)
     _legend(axes)
 
 

@@ -31,19 +31,21 @@ def attend(
         for the result to mean anything (it is the mean of all keys otherwise).
       chunk: queries per step; the weights then take chunk x M values instead of
         N x M, in the gradient too. 0 chooses: all if that makes no more than
-        `WEIGHTS` weights in the batch.
+        `WEIGHTS` weights in the batch, or where sizes are left open (`jax.export`).
 
     Returns:
       [B, N, C] in the dtype of the keys.
     """
     batch, count, channels = queries.shape
-    device = jax.devices()[0]
+    device = _device()
     capability = getattr(device, "compute_capability", None)
     masked = usable is not None
     if fused_attention_does(device.platform, capability, keys.dtype, channels, masked):
         heads = (x[:, :, None] for x in (queries, keys, keys))
         return jax.nn.dot_product_attention(*heads, implementation="cudnn")[:, :, 0]
-    chunk = chunk or max(1, WEIGHTS // (batch * keys.shape[1]))
+    if not chunk:
+        known = all(isinstance(size, int) for size in (batch, count, keys.shape[1]))
+        chunk = max(1, WEIGHTS // (batch * keys.shape[1])) if known else count
     if chunk >= count:
         return _attend_whole(queries, keys, usable)
     pieces = -(-count // chunk)
@@ -126,6 +128,14 @@ def unmask_attention(
         for axis in (1, 2):
             attended = jnp.repeat(attended, pool, axis=axis)
     return attended[:, :height, :width]
+
+
+def _device() -> jax.Device:
+    """What JAX computes on where arrays do not lie elsewhere."""
+    chosen = jax.config.jax_default_device
+    if isinstance(chosen, str):
+        return jax.local_devices(backend=chosen)[0]
+    return chosen or jax.devices()[0]
 
 
 def _attend_whole(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from dear_jax.baselines.layers import TORCH_KERNEL, torch_bias
 from dear_jax.model.coordinates import gather_pixels, neighbours
-from dear_jax.model.linear import Conv, Dense, by_terms
+from dear_jax.model.linear import Conv, Dense
 from dear_jax.model.precision import product
 
 
@@ -58,7 +58,7 @@ class ImplicitDecoder(nn.Module):
             self.width,
             biased=False,
             dtype=jnp.float32,
-            dot_general=by_terms,
+            precision="highest",
             **first,
         )
         self.hidden = [

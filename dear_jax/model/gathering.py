@@ -7,6 +7,8 @@ products with triangular 0/1 matrices add them up: always in one order. On CPUs 
 scatter has one order anyway and is three times faster.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -39,11 +41,10 @@ def sum_rows(values: jax.Array, rows: jax.Array, count: int) -> jax.Array:
 
     Summed in float32, in the same order every time, whatever the platform.
     """
+    in_blocks = functools.partial(sum_sorted_rows, count=count)
+    one_by_one = functools.partial(_scatter, count=count)
     return lax.platform_dependent(
-        values,
-        rows,
-        cuda=lambda v, r: sum_sorted_rows(v, r, count),
-        default=lambda v, r: _scatter(v, r, count),
+        values, rows, cuda=in_blocks, rocm=in_blocks, default=one_by_one
     )
 
 

@@ -5,8 +5,6 @@ some accelerators also sum in bfloat16, which a hundred thousand terms do not be
 In float32 nothing differs from Flax's.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -53,19 +51,6 @@ class ConvTranspose(nn.ConvTranspose):
     def __call__(self, x: jax.Array) -> jax.Array:
         """x [B, H, W, C] -> [B, H', W', features]."""
         return _biased(self, super().__call__(x))
-
-
-def by_terms(
-    a: jax.Array, b: jax.Array, dimensions: Any = None, **options: Any
-) -> jax.Array:
-    """a [..., K] times b [K, N] for a small K, as a sum of K products without a dot.
-
-    As `dot_general` of a `Dense` it melts into what comes before and after it, where
-    a matrix product would write its result to memory and read its gradient back.
-    """
-    del dimensions, options  # Those of a dense layer.
-    rows = (row.reshape((1,) * (a.ndim - 1) + (-1,)) for row in b)
-    return sum(a[..., i : i + 1] * row for i, row in enumerate(rows))
 
 
 def _biased(layer: nn.Module, y: jax.Array) -> jax.Array:

@@ -27,7 +27,8 @@ def count_flops(function: Callable, *arguments: Any) -> float:
     with padding, none with the zeros between pixels of a transposed one. So the two
     gradients of a product or convolution are as much work each as itself. What a
     gradient computes again (`jax.checkpoint`) counts again; leave that out for model
-    FLOP/s. Of the branches of a `cond` the one with the most work counts.
+    FLOP/s. Of the branches of a `cond` the one with the most work counts; of a
+    `platform_dependent` one the default, which is the function as it is meant.
 
     Args:
       function: of arrays, or trees of them; may be compiled.
@@ -57,7 +58,8 @@ def _work_of(equation: core.JaxprEqn) -> int:
     if name in FUSED_ATTENTION:
         return _fused_attention(equation)
     if name == "cond":
-        return max(inner)
+        platforms = params.get("branches_platforms") or ()
+        return inner[platforms.index(None)] if None in platforms else max(inner)
     if name == "scan":
         return params["length"] * sum(inner)
     if name == "while" and sum(inner):

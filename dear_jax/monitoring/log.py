@@ -54,6 +54,7 @@ class Log:
         self._workdir = workdir
         self._rates = Rates(start, batch_size, flops, peak)
         self._failing: set[str] = set()
+        self._moving = False
         self._writes = writes
         if not writes:
             return
@@ -82,6 +83,9 @@ class Log:
         """Counts one step, which waited so many seconds for its data."""
         self._rates.waited(waited)
         if self._writes:
+            if not self._moving:
+                self._bar.unpause()  # Compiling says nothing of the time left.
+            self._moving = True
             self._bar.update()
 
     def train(self, step: int, values: dict[str, float]) -> None:
@@ -93,7 +97,7 @@ class Log:
         rates = self._rates.since(step)
         if not self._writes:
             return
-        self._bar.set_postfix_str(_short(values, rates))
+        self._bar.set_postfix_str(_short(values, rates), refresh=False)
         if values.get("skipped"):
             skipped = many(round(values["skipped"]), "step")
             self.say(f"step {step}: {skipped} without a finite loss skipped")
@@ -106,6 +110,7 @@ class Log:
             self._try("tensorboard", lambda: self._events.image(step, "sheet", sheet))
             told = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
             self.say(f"step {step}: {told}")
+            self._bar.unpause()
         self._rates.restart(step)
 
     def say(self, message: str) -> None:

@@ -53,7 +53,7 @@ _SHEETS = {
     r"L40": (181.05, 90.5, 864),
     r"L4": (121, 60, 300),
     r"T4": (None, 8.1, 320),
-    r"V100-SXM[23]-(16|32)GB": (None, 15.7, 900),
+    r"V100-SXM2-(16|32)GB": (None, 15.7, 900),
     r"V100-PCIE-(16|32)GB": (None, 14, 900),
     r"V100S-PCIE-32GB": (None, 16.4, 1134),
     r"P100-SXM2-16GB": (None, 10.6, 732),
@@ -65,7 +65,6 @@ _SHEETS = {
     r"GeForce RTX 4080": (97.5, 48.7, 717),
     r"GeForce RTX 3090": (71, 35.6, 936),
     r"GeForce RTX 3090 Ti": (80, 40, 1008),
-    r"GeForce RTX 3080": (59.5, 29.8, 760),
     # Half a chip: a device of JAX is one of its two cores.
     r"TPU v3": (61.5, 61.5, 450),
     r"TPU v4": (275, 275, 1228),

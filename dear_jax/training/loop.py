@@ -4,6 +4,7 @@ All processes of a run go through it together, each with its part of every batch
 first one writes and evaluates.
 """
 
+import contextlib
 import json
 import math
 import time
@@ -15,10 +16,11 @@ import ml_collections
 from dear_jax.checkpointing.checkpoints import Checkpoints
 from dear_jax.data.pipeline import fingerprint, training_batches
 from dear_jax.data.render import make_render
-from dear_jax.distributed.processes import agreed, is_first, on_first
+from dear_jax.distributed.processes import agreed, check_alike, is_first, on_first
 from dear_jax.errors import InputError
 from dear_jax.figures.run import draw_run
 from dear_jax.monitoring.log import Log
+from dear_jax.monitoring.metrics_file import read_metrics
 from dear_jax.monitoring.peaks import peak_flops
 from dear_jax.monitoring.reports import Reports
 from dear_jax.monitoring.trace import Trace
@@ -76,6 +78,8 @@ def train(
     size = config.train.batch_size
     mesh = make_mesh(size, accumulate=config.train.accumulate)
     marks = agreed(lambda: fingerprint(config.data, config.seed, size))
+    check_alike("what lies in config.data", marks)
+    check_alike("the configuration", _shared(config))
     validation = None
     if config.evaluate.every:
         validation = on_first(lambda: Validation(config))
@@ -84,10 +88,7 @@ def train(
     on_first(lambda: claim_workdir(workdir, config, marks, accept_changes, say))
     render = agreed(lambda: make_render(config.data, mesh))
     with Checkpoints(workdir, say=say) as checkpoints, StopSignals() as stop:
-        fresh = jax.jit(
-            lambda: create_state(model, tx, config), out_shardings=shardings(mesh)[0]
-        )()
-        state = checkpoints.restore(fresh) or fresh
+        state = _newest_state(model, tx, config, mesh, checkpoints)
         start, steps = int(state.step), config.train.steps
         flops = step_flops(model, config, mesh)
         peak = peak_flops(jax.devices(), config.train.dtype)
@@ -104,6 +105,17 @@ def train(
     return state
 
 
+def _newest_state(model, tx, config, mesh, checkpoints: Checkpoints) -> TrainState:
+    """The last state that was saved, or the first one; never both at once."""
+    everywhere = shardings(mesh)[0]
+    create = jax.jit(lambda: create_state(model, tx, config), out_shardings=everywhere)
+    template = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+        jax.eval_shape(create),
+    )
+    return checkpoints.restore(template) or create()
+
+
 class _Run:
     """The loop and its occasions: reports, evaluations, checkpoints."""
 
@@ -115,7 +127,7 @@ class _Run:
         self._stop = stop
         self._log = log
         self._trace = trace
-        self._best = _best_so_far(workdir, config)
+        self._best = -math.inf
 
     def train(self, state: TrainState, step_fn, place) -> TrainState:
         """Makes the steps that remain; `place` puts a batch on the devices."""
@@ -126,9 +138,20 @@ class _Run:
         )
         if start:
             log.say(f"resumed at step {start}")
-        elif config.evaluate.every:
-            self._evaluate(state, 0)  # What there is to gain.
+            if self._validation:
+                self._best = _best_so_far(self._workdir, config)
+        # At 0, what there is to gain; later, if the run ended before it was made.
+        if self._is_time(config.evaluate.every, start):
+            self._evaluate(state, start)
+        with contextlib.closing(batches):
+            state = self._make_steps(state, start, batches, step_fn, place)
+        return state
+
+    def _make_steps(self, state, start: int, batches, step_fn, place) -> TrainState:
+        config, log = self._config, self._log
         reports, steps = Reports(), config.train.steps
+        if start < steps:
+            log.say("compiling the step, which may take a minute")
         for step in range(start + 1, steps + 1):
             began = time.monotonic()
             batch = self._next(batches, state, step)
@@ -142,16 +165,16 @@ class _Run:
             last = stopping or step == steps
             if last or step % config.log.every == 0:
                 log.train(step, reports.settle().means())
-            if not stopping and self._is_time(config.evaluate.every, step):
-                self._evaluate(state, step)
             if last or self._is_time(config.checkpoint.every, step):
                 self._checkpoints.save(state)
+            if not stopping and self._is_time(config.evaluate.every, step):
+                self._evaluate(state, step)
             if last:
                 self._checkpoints.close()
             if stopping:
                 log.say(f"stopped at step {step}; the same command continues")
                 return state
-        log.say(f"finished: {steps} steps in {self._workdir}")
+        log.say(f"finished: {int(state.step)} steps in {self._workdir}")
         return state
 
     def _next(self, batches, state: TrainState, step: int):
@@ -161,28 +184,44 @@ class _Run:
         except InputError:
             # With others to wait for, the last checkpoint has to do.
             if jax.process_count() == 1 and step > 1:
-                self._checkpoints.save(state)
-                self._log.say(f"saved step {step - 1}")
+                self._keep(state, step - 1)
             raise
+
+    def _keep(self, state: TrainState, step: int) -> None:
+        """Saves a state before an error ends the run, which waits for it."""
+        self._log.say(f"saving step {step}")
+        self._checkpoints.save(state)
 
     def _is_time(self, every: int, step: int) -> bool:
         return every > 0 and (step % every == 0 or step == self._config.train.steps)
 
     def _evaluate(self, state: TrainState, step: int) -> None:
         ema = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
-        on_first(lambda: self._score(ema, step))
+        try:
+            on_first(lambda: self._score(ema, step))
+        except InputError:  # In all processes.
+            if step:
+                self._keep(state, step)
+            raise
 
     def _score(self, ema, step: int) -> None:
+        if (step, "evaluate") in _told(self._workdir):
+            return
         began = time.monotonic()
-        values, sheet = self._validation(ema)
+        found = self._validation(ema, lambda: self._stop.requested)
+        if found is None:
+            self._log.say(f"step {step}: not evaluated, the run was asked to stop")
+            return
+        values, sheet = found
         values["seconds"] = time.monotonic() - began
-        self._log.evaluation(step, values, sheet)
         write_photo(self._workdir / "sheets" / f"{step:08d}.png", sheet)
         if step and values["psnr"] > self._best:
             self._best = values["psnr"]
             model = self._config.model.to_dict()
             facts = provenance(self._config.to_dict(), step, psnr=self._best)
             write_weights(self._workdir / BEST, Weights(ema, model, facts))
+        # Last: an evaluation that has been told is not made again.
+        self._log.evaluation(step, values, sheet)
 
 
 def _draw(workdir: Path, log: Log) -> None:
@@ -201,6 +240,19 @@ def _best_so_far(workdir: Path, config: ml_collections.ConfigDict) -> float:
     before, now = facts["config"]["evaluate"], json.loads(config.evaluate.to_json())
     same = all(before.get(key) == now[key] for key in now if key != "every")
     return facts["psnr"] if same else -math.inf
+
+
+def _told(workdir: Path) -> set[tuple[int, str]]:
+    """Step and kind of each report of a run."""
+    return {(report["step"], report["kind"]) for report in read_metrics(workdir)}
+
+
+def _shared(config: ml_collections.ConfigDict) -> str:
+    """What must be the same in all processes; photos may lie elsewhere in each."""
+    own = ("photos", "masks", "threads", "workers")
+    fields = json.loads(config.to_json())
+    fields["data"] = {k: v for k, v in fields["data"].items() if k not in own}
+    return json.dumps(fields, sort_keys=True)
 
 
 def _nothing(message: str) -> None:

@@ -1,6 +1,11 @@
 """Asking a run to stop, as clusters (SIGTERM) and people (SIGINT, Ctrl-C) do."""
 
+import os
 import signal
+
+from dear_jax.distributed.processes import is_first
+
+_HEARD = b"\nstopping within two steps; Ctrl-C again ends at once\n"
 
 
 class StopSignals:
@@ -29,4 +34,7 @@ class StopSignals:
     def _note(self, number, frame) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not self.requested and is_first():
+            # Not by print, which may be at work when the signal comes.
+            os.write(2, _HEARD)
         self.requested = True

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dear_jax.distributed.processes import agreed
 from dear_jax.errors import InputError
+from dear_jax.evaluation.digits import many
 from dear_jax.monitoring.flops import count_flops
 from dear_jax.perceptual.pretrained import read_vgg16
 from dear_jax.training.objectives import make_objective
@@ -42,10 +43,11 @@ def make_mesh(
     devices = jax.devices() if devices is None else devices
     count = len(devices)
     if batch_size % (count * accumulate):
-        parts = f" in {accumulate} parts each" if accumulate > 1 else ""
+        parts = f", each config.train.accumulate={accumulate} parts"
         raise InputError(
-            f"config.train.batch_size={batch_size} cannot be split over {count} "
-            f"devices{parts}; give a multiple of {count * accumulate}"
+            f"config.train.batch_size={batch_size} cannot be split over "
+            f"{many(count, 'device')}{parts if accumulate > 1 else ''}; "
+            f"give a multiple of {count * accumulate}"
         )
     return jax.make_mesh(
         (count,), ("data",), axis_types=(AxisType.Auto,), devices=devices

@@ -1,5 +1,6 @@
 """Looking at a run while it trains: scores on held-out photos and a picture sheet."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_collections
@@ -15,6 +16,10 @@ from dear_jax.systems.catalogue import from_weights
 from dear_jax.weights import Weights
 
 ROWS = 6
+
+
+class _Over(Exception):
+    """Ends an evaluation early."""
 
 
 class Validation:
@@ -38,19 +43,29 @@ class Validation:
         weights = Weights({}, config.model.to_dict(), facts)
         self._restorer = from_weights(weights, "ema")
 
-    def __call__(self, variables) -> tuple[dict[str, float], np.ndarray]:
-        """Returns mean psnr, ssim and l1, and the sheet, uint8 [h, w, 3]."""
+    def __call__(
+        self, variables, is_over: Callable[[], bool] = lambda: False
+    ) -> tuple[dict[str, float], np.ndarray] | None:
+        """Returns mean psnr, ssim and l1, and the sheet, uint8 [h, w, 3].
+
+        None if `is_over`, which is asked after each photo, was true.
+        """
         self._restorer.variables = variables
         shown = {(c.photo, c.bin): c for c in shown_cases(self._cases, ROWS)}
         restored = {}
 
         def keep(case: Case, output: np.ndarray) -> None:
+            if is_over():
+                raise _Over
             if (case.photo, case.bin) in shown:
                 restored[case.photo, case.bin] = output
 
-        scores = evaluate(
-            self._restorer, self._cases, perceptual=False, on_restored=keep
-        )
+        try:
+            scores = evaluate(
+                self._restorer, self._cases, perceptual=False, on_restored=keep
+            )
+        except _Over:
+            return None
         means = {metric: mean(scores, metric) for metric in ("psnr", "ssim", "l1")}
         return means, self._draw([(case, restored[k]) for k, case in shown.items()])
 
