@@ -22,6 +22,7 @@ import multiprocessing
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,11 +33,14 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-from data_prep.plan import Options
-from data_prep.prepare import prepare
-from data_prep.workers import usual_count
-from dear_jax import bundled, photo
-from dear_jax.data.pipeline import training_batches
+# data_prep, which is not installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from data_prep.plan import Options  # noqa: E402
+from data_prep.prepare import prepare  # noqa: E402
+from data_prep.workers import usual_count  # noqa: E402
+from dear_jax import bundled, photo  # noqa: E402
+from dear_jax.data.pipeline import training_batches  # noqa: E402
 
 PIECES = 500
 COPIES = 8

@@ -36,8 +36,6 @@ def test_the_steps_after_the_warm_up_are_traced_and_their_place_is_said(tmp_path
     (said,) = run(tmp_path, 120, start=100)
     assert traced_steps(tmp_path) == [106, 107, 108, 109, 110]
     assert str(tmp_path / "profile") in said and "perfetto_trace.json.gz" in said
-    size = sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file())
-    assert 1000 < size < 20e6
 
 
 def test_a_run_that_ends_meanwhile_keeps_the_trace_of_what_there_was(tmp_path):

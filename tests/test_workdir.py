@@ -84,7 +84,7 @@ def test_what_shapes_the_state_is_refused_even_if_told(key, value, workdir):
     "key, value",
     [
         *(("train.dtype", "bfloat16"), ("train.accumulate", 2)),
-        *(("train.deterministic", False), ("data.render", "device"), ("seed", 1)),
+        *(("train.deterministic", False), ("seed", 1)),
         *(("train.batch_size", 8), ("train.ema_decay", 0.5), ("train.steps", 9)),
     ],
 )

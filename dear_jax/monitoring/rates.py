@@ -43,8 +43,8 @@ class Rates:
         """Rates up to this step since the last call, or since the restart after it.
 
         Returns:
-          images_per_second; step_seconds; data_wait_share, of the time, in which devices
-          may still be at work; and, if known,
+          images_per_second; step_seconds; data_wait_share, of the time (devices may
+          still be at work meanwhile); and, if known,
           tflops_per_second and peak_share, of the devices' peak. Nothing if no step
           was counted.
         """
