@@ -1,0 +1,52 @@
+"""Starting real processes, for tests of several."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+
+ROOT = Path(__file__).parents[1]
+SURROUNDINGS = ("JAX_", "SLURM_", "OMPI_", "KUBERNETES_", "JOB_COMPLETION_INDEX")
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("", 0))
+        return door.getsockname()[1]
+
+
+def environment(devices: int) -> dict[str, str]:
+    """For a process of some CPU devices of its own."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith(SURROUNDINGS)}
+    return {
+        **ours,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+def start(*command: str, devices: int = 2) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment(devices),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(runs: list[subprocess.Popen], seconds: float = 300) -> list:
+    """Returns (exit code, output, errors) of each; none survives."""
+    try:
+        ended = [run.communicate(timeout=seconds) for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+    return [(run.returncode, *texts) for run, texts in zip(runs, ended, strict=True)]

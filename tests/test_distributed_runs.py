@@ -1,0 +1,145 @@
+"""A run on several processes is the run on one; it goes on on any number."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from dear_jax.checkpointing.checkpoints import Checkpoints
+from dear_jax.monitoring.metrics_file import read_metrics
+from dear_jax.registry import build
+from dear_jax.training.optimizer import make_optimizer
+from dear_jax.training.state import create_state
+from tests.starting import finish, free_port, start
+from tests.tiny_run import get_config
+
+CONSTANT = "--config.optimizer.schedule=constant"
+
+
+def start_run(workdir: Path, *overrides: str, count: int = 2, each=None) -> list:
+    """Processes of `run_train.py` with two devices, or one if it is alone."""
+    command = ("run_train.py", "--config=tests/tiny_run.py", f"--workdir={workdir}")
+    address = f"--coordinator=localhost:{free_port()}"
+    runs = []
+    for index in range(count):
+        place = (address, f"--num_processes={count}", f"--process_id={index}")
+        own = each[index] if each else ()
+        place = place if count > 1 else ()
+        runs.append(start(*command, *overrides, *own, *place, devices=min(count, 2)))
+    return runs
+
+
+def run(workdir: Path, *overrides: str, count: int = 2) -> list:
+    """Runs to the end, with success."""
+    ended = finish(start_run(workdir, CONSTANT, *overrides, count=count))
+    for code, _, errors in ended:
+        assert code == 0, errors
+    return ended
+
+
+def losses(workdir: Path) -> list[tuple[int, float]]:
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
+
+
+def final_state(workdir: Path):
+    """The newest state that a run saved, as arrays."""
+    config = get_config()
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, 1)
+    with jax.numpy_dtype_promotion("standard"), Checkpoints(workdir) as checkpoints:
+        return jax.device_get(checkpoints.restore(create_state(model, tx, config)))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """24 undisturbed steps on one process of one device."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    run(workdir, "--config.train.steps=24", "--config.log.every=1", count=1)
+    return workdir
+
+
+def assert_same_run(workdir: Path, whole: Path) -> None:
+    """The same data in the same order, and parameters equal to rounding."""
+    ours, theirs = losses(workdir), losses(whole)
+    assert [step for step, _ in ours] == [step for step, _ in theirs]
+    np.testing.assert_allclose(
+        [loss for _, loss in ours], [loss for _, loss in theirs], rtol=1e-5
+    )
+    jax.tree.map_with_path(
+        lambda path, mine, other: np.testing.assert_allclose(
+            mine, other, rtol=1e-5, atol=1e-6, err_msg=jax.tree_util.keystr(path)
+        ),
+        final_state(workdir),
+        final_state(whole),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [(2, 2), (2, 1), (1, 2)])
+def test_a_run_goes_on_on_other_machines(counts, whole, tmp_path):
+    workdir = tmp_path / "run"
+    for count, steps in zip(counts, (12, 24), strict=True):
+        ended = run(
+            workdir,
+            f"--config.train.steps={steps}",
+            "--config.log.every=1",
+            "--config.evaluate.every=12",
+            "--config.evaluate.limit=1",
+            "--config.evaluate.scale=8",
+            count=count,
+        )
+    assert "resumed at step 12" in ended[0][1] + ended[0][2]
+    assert_same_run(workdir, whole)
+    evaluated = [r["step"] for r in read_metrics(workdir) if r["kind"] == "evaluate"]
+    assert evaluated == [0, 12, 24]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [(0, 1), (0,), (1,)])
+def test_sigterm_to_any_stops_all_after_the_same_step(told, tmp_path):
+    workdir = tmp_path / "run"
+    runs = start_run(workdir, "--config.train.steps=100000", "--config.log.every=1")
+    lines = workdir / "metrics.jsonl"
+    until = time.monotonic() + 240
+    while not (lines.exists() and len(lines.read_text().splitlines()) > 3):
+        assert all(r.poll() is None for r in runs) and time.monotonic() < until
+        time.sleep(0.1)
+    for index in told:
+        runs[index].send_signal(signal.SIGTERM)
+    (code, out, errors), second = finish(runs)
+    assert (code, second[0]) == (0, 0), errors + second[2]
+    assert "stopped at step" in out + errors
+    assert "stopped" not in second[1] + second[2]
+    stopped = int((out + errors).split("stopped at step ")[1].split(";")[0])
+    assert final_state(workdir).step == stopped == losses(workdir)[-1][0]
+
+
+@pytest.mark.slow
+def test_processes_of_different_configurations_do_not_train_together(tmp_path):
+    other = "--config.optimizer.learning_rate=0.5"
+    ended = finish(start_run(tmp_path / "run", each=[(), (other,)]))
+    assert [code for code, _, _ in ended] == [2, 2]
+    told = "".join(out + errors for _, out, errors in ended)
+    assert "the configuration differs from that of process 0" in told
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_what_one_process_cannot_read_ends_all_in_one_line(tmp_path):
+    (tmp_path / "photos").mkdir()
+    wrong = f"--config.data.photos=('{tmp_path / 'photos'}',)"
+    runs = start_run(tmp_path / "run", each=[(), (wrong,)])
+    ended = finish(runs)
+    assert [code for code, _, _ in ended] == [2, 2]
+    told = [
+        line
+        for _, _, errors in ended
+        for line in errors.splitlines()
+        if line.startswith("error:")
+    ]
+    assert len(told) == 1 and "photos" in told[0], ended
+    assert not (tmp_path / "run").exists()
