@@ -17,6 +17,7 @@ from dear_jax.training.state import create_state
 from tests.starting import finish, free_port, start
 from tests.tiny_run import get_config
 
+pytestmark = pytest.mark.long
 CONSTANT = "--config.optimizer.schedule=constant"
 
 
@@ -78,7 +79,6 @@ def assert_same_run(workdir: Path, whole: Path) -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(2, 2), (2, 1), (1, 2)])
 def test_a_run_goes_on_on_other_machines(counts, whole, tmp_path):
     workdir = tmp_path / "run"
@@ -98,7 +98,6 @@ def test_a_run_goes_on_on_other_machines(counts, whole, tmp_path):
     assert evaluated == [0, 12, 24]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("told", [(0, 1), (0,), (1,)])
 def test_sigterm_to_any_stops_all_after_the_same_step(told, tmp_path):
     workdir = tmp_path / "run"
@@ -118,7 +117,6 @@ def test_sigterm_to_any_stops_all_after_the_same_step(told, tmp_path):
     assert final_state(workdir).step == stopped == losses(workdir)[-1][0]
 
 
-@pytest.mark.slow
 def test_processes_of_different_configurations_do_not_train_together(tmp_path):
     other = "--config.optimizer.learning_rate=0.5"
     ended = finish(start_run(tmp_path / "run", each=[(), (other,)]))
@@ -128,7 +126,6 @@ def test_processes_of_different_configurations_do_not_train_together(tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-@pytest.mark.slow
 def test_what_one_process_cannot_read_ends_all_in_one_line(tmp_path):
     (tmp_path / "photos").mkdir()
     wrong = f"--config.data.photos=('{tmp_path / 'photos'}',)"

@@ -24,7 +24,7 @@ from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 from tests.tiny_run import get_config
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[1]
 STEPS = get_config().train.steps
 
