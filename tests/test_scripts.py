@@ -88,7 +88,7 @@ def final_state(workdir: Path) -> list[np.ndarray]:
     import orbax.checkpoint as ocp
 
     with ocp.PyTreeCheckpointer() as reader:
-        folder = workdir.absolute() / "checkpoints" / "40" / "default"
+        folder = workdir.absolute() / "checkpoints" / "40" / "state"
         tree = reader.metadata(folder).item_metadata.tree
         numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
         return jax.tree.leaves(reader.restore(folder, restore_args=numpy))
