@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from baseline_tables import NAMES, Row, report, time_row
-from measuring import busy_cores
+from measuring import busy_cores, say
 
 from dear_jax import bundled, resize
 from dear_jax.convert.checkpoint import read_checkpoint
@@ -190,10 +190,6 @@ def difference(job: dict[str, Any]) -> tuple[float, float]:
     with np.load(job["photo"]) as stored:
         shown = stored["mask"] if stored["mask"].any() else ...
     return float(abs(theirs - mine).max()), float(theirs[shown].std())
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ target only. Weights are random.
 import argparse
 import functools
 import math
-import sys
 from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +18,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from measuring import MIB, busy_cores
+from measuring import MIB, busy_cores, say
 from roofline import (
     DTYPES,
     Limits,
+    beside_limits,
     brief,
     conditions,
     costs,
     measure_limits,
-    roof,
     seconds_of,
-    side_of_roof,
     table,
 )
 
@@ -222,25 +220,15 @@ def measure(name: str, dtype: str, flags: argparse.Namespace):
 
 def row(record: Record, limits: Limits) -> list[str]:
     """A line of the table."""
-    rate, sheet = record.flops / record.seconds, limits.sheet_flops(record.dtype)
-    measured = limits.flops[record.dtype]
-    bounds = record.flops, record.moved, measured, limits.bandwidth
     speed = record.pixels / 1e6 / record.seconds
+    work = record.flops, record.moved, record.seconds
     return [
         *record.cells,
         f"{1e3 * record.seconds:.4g}",
         f"{speed:.3g}" if record.pixels else "-",
-        f"{rate / 1e12:.3g}",
-        f"{rate / measured:.1%}",
-        f"{rate / sheet:.1%}" if sheet else "-",
-        f"{1e3 * roof(*bounds):.3g} ({side_of_roof(*bounds)})",
-        f"{roof(*bounds) / record.seconds:.0%}",
+        *beside_limits(*work, record.dtype, limits),
         f"{record.temporary / MIB:.0f}",
     ]
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

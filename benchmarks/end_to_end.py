@@ -72,5 +72,5 @@ def _train(step: Step, render: str, flags: argparse.Namespace) -> tuple[float, f
         jax.block_until_ready(before)
         seconds = time.perf_counter() - start
     finally:
-        getattr(batches, "close", lambda: None)()
+        batches.close()
     return count * step.case.batch / seconds, waited / seconds

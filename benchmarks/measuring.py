@@ -22,6 +22,11 @@ _RESET = Path("/proc/self/clear_refs")
 MIB = 2**20
 
 
+def say(line: str) -> None:
+    """Tells of progress, apart from the result."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def limit_cores(count: int) -> None:
     """Keeps this process on the first `count` of its cores, where systems allow it.
 

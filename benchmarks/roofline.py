@@ -119,6 +119,22 @@ def side_of_roof(flops: float, moved: float, rate: float, bandwidth: float) -> s
     return "compute" if flops / rate >= moved / bandwidth else "memory"
 
 
+def beside_limits(
+    flops: float, moved: float, seconds: float, dtype: str, limits: Limits
+) -> list[str]:
+    """Cells of a table: TFLOP/s, share of what was measured and of the data sheet,
+    the roofline in ms with its side, and its share of the time."""
+    rate, sheet = flops / seconds, limits.sheet_flops(dtype)
+    bounds = flops, moved, limits.flops[dtype], limits.bandwidth
+    return [
+        f"{rate / 1e12:.3g}",
+        f"{rate / limits.flops[dtype]:.1%}",
+        f"{rate / sheet:.1%}" if sheet else "-",
+        f"{1e3 * roof(*bounds):.3g} ({side_of_roof(*bounds)})",
+        f"{roof(*bounds) / seconds:.0%}",
+    ]
+
+
 def seconds_of(
     function: Callable[[], Any], budget: float, least: int = 3, most: int = 200
 ) -> float:

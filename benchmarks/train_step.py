@@ -13,19 +13,18 @@ benchmarks/official_step.py; `--parts` tells where the time of DEAR's step goes.
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-from measuring import MIB, busy_cores
+from measuring import MIB, busy_cores, say
 from roofline import (
     DTYPES,
     Costs,
     Limits,
+    beside_limits,
     brief,
     conditions,
     measure_limits,
-    roof,
-    side_of_roof,
     table,
 )
 from steps import Case, Step, Timing, time_step
@@ -229,9 +228,7 @@ def row(record: Record, limits: Limits) -> list[str]:
     """A line of the first table."""
     case, timing = record.case, record.timing
     seconds = timing.row / case.steps
-    rate = record.flops / seconds
-    measured, sheet = limits.flops[case.dtype], limits.sheet_flops(case.dtype)
-    bounds = record.flops, record.costs.bytes, measured, limits.bandwidth
+    work = record.flops, record.costs.bytes, seconds
     return [
         *case.head(),
         case.label(),
@@ -239,18 +236,10 @@ def row(record: Record, limits: Limits) -> list[str]:
         f"{1e3 * timing.single / case.steps:.4g}",
         f"{1e3 * timing.dispatch:.3g}",
         f"{case.batch / seconds:.4g}",
-        f"{rate / 1e12:.3g}",
-        f"{rate / measured:.1%}",
-        f"{rate / sheet:.1%}" if sheet else "-",
-        f"{1e3 * roof(*bounds):.3g} ({side_of_roof(*bounds)})",
-        f"{roof(*bounds) / seconds:.0%}",
+        *beside_limits(*work, case.dtype, limits),
         f"{record.costs.temporary / MIB:.0f}",
         f"{record.compiling:.0f}",
     ]
-
-
-def say(line: Any) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

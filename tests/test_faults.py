@@ -22,10 +22,10 @@ from dear_jax.checkpointing.checkpoints import Checkpoints
 from dear_jax.registry import build
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
+from tests.starting import ROOT, environment
 from tests.tiny_run import get_config
 
 pytestmark = pytest.mark.long
-ROOT = Path(__file__).parents[1]
 STEPS = get_config().train.steps
 
 
@@ -34,18 +34,15 @@ class Run:
 
     def __init__(self, workdir: Path, *overrides: str):
         self.workdir = workdir
-        environment = {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
-        environment.pop("XLA_FLAGS", None)
         command = [sys.executable, "run_train.py", "--config=tests/tiny_run.py"]
         command += [f"--workdir={workdir}", *overrides]
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=self._errors, stderr=self._errors
+            command,
+            cwd=ROOT,
+            env=environment(devices=1),
+            stdout=self._errors,
+            stderr=self._errors,
         )
         self.pid = self._process.pid
 
