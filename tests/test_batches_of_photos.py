@@ -3,6 +3,8 @@
 There are four CPU devices here (see conftest.py), so batches of four are dealt out.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from tiny import SMALLEST, draw_like, tiny_restorer
 import dear_jax
 from dear_jax.errors import InputError
 from dear_jax.registry import build, fields_of, init_shapes
-from dear_jax.systems import devices, inpainter, levels, query
+from dear_jax.systems import devices, inpainter, levels, rendering
 from dear_jax.systems.catalogue import from_weights, open_system
 from dear_jax.systems.classical import Interpolation
 from dear_jax.systems.two_stage import TwoStage
@@ -151,23 +153,14 @@ def test_portions_are_equal_and_dealt_out_as_the_whole(monkeypatch):
 
 
 def test_memory_of_decoding_does_not_grow_with_the_photos():
-    target = (256, 256)
     for photos in (1, 2, 3, 4):
-        assert photos * query.chunk_of(photos, target) <= query.CHUNK["cpu"]
-    assert query.chunk_of(100, target) == query.LEAST_CHUNK
-    assert query.chunk_of(1, (2, 2)) == 4
-
-
-def test_photos_together_share_the_budget_of_attention(monkeypatch):
-    restorer, (images, masks) = model("dear"), photos_of(3)
-    whole = restorer.batch(images / np.float32(255), masks)
-    # Two photos' attention would fit.
-    monkeypatch.setattr(query, "ATTENTION_BUDGET", 2 * (12 * 12) ** 2)
-    chunked = restorer.batch(images / np.float32(255), masks)
-    np.testing.assert_allclose(chunked, whole, atol=1e-5)
-    chunk = 2 * 12 * 12 // 3
-    fields = freeze({**restorer.model, "attention_chunk": chunk})
-    assert query._encoder(fields, None)._cache_size() == 1
+        assert photos * rendering.chunk_of(photos, 256**2) <= rendering.CHUNK["cpu"]
+    assert rendering.chunk_of(100, 256**2) == rendering.LEAST_CHUNK
+    assert rendering.chunk_of(1, 4) == 4
+    for photos, size in ((1, (256, 256)), (3, (256, 3)), (100, (2, 256))):
+        tile = rendering.tile_of(photos, size)
+        assert math.prod(tile) <= rendering.chunk_of(photos, 256**2)
+        assert all(a < 2 * b for a, b in zip(tile, size, strict=True))
 
 
 @pytest.mark.parametrize("name", ["misf", "lama"])

@@ -9,7 +9,7 @@ from tiny import tiny_restorer
 
 import dear_jax
 from dear_jax.errors import InputError
-from dear_jax.systems import query
+from dear_jax.systems import encoding, rendering
 from dear_jax.weights import freeze
 
 PRESETS = ("dear", "dear-lite")
@@ -75,15 +75,9 @@ def test_hidden_pixels_cannot_matter(restorer):
 def test_chunked_decoding_is_whole_decoding(restorer, monkeypatch):
     photo, mask = photo_of(8, 6) / np.float32(255), mask_of(8, 6)
     whole = restorer(photo, mask, scale=3)
-    monkeypatch.setattr(query, "CHUNK", {"cpu": 64})
+    monkeypatch.setattr(rendering, "CHUNK", {"cpu": 16})
+    monkeypatch.setattr(rendering, "LEAST_CHUNK", 16)
     np.testing.assert_allclose(restorer(photo, mask, scale=3), whole, atol=1e-6)
-
-
-def test_chunked_attention_is_whole_attention(restorer, monkeypatch):
-    photo, mask = photo_of(8, 8) / np.float32(255), mask_of(8, 8)
-    whole = restorer(photo, mask, scale=2)
-    monkeypatch.setattr(query, "ATTENTION_BUDGET", 35)
-    np.testing.assert_allclose(restorer(photo, mask, scale=2), whole, atol=1e-5)
 
 
 def test_padding_to_a_shared_size_changes_nothing(restorer):
@@ -109,14 +103,21 @@ def test_padding_to_a_shared_size_changes_nothing(restorer):
     np.testing.assert_allclose(restorer(photo, mask, scale=2), plain, atol=2e-5)
 
 
-@pytest.mark.parametrize("preset, encoders", [("dear-lite", 1), ("dear", 3)])
-def test_one_compilation_serves_many_sizes(preset, encoders):
+@pytest.mark.parametrize("preset, embeddings", [("dear-lite", 1), ("dear", 3)])
+def test_one_compilation_serves_many_sizes(preset, embeddings):
     restorer = tiny_restorer(preset, decoder_width=9)
-    for height, width in ((13, 16), (15, 16), (16, 10), (11, 9)):
+    sizes = ((13, 16), (15, 16), (16, 10), (11, 9))
+    for height, width in sizes:
         restorer(photo_of(height, width), size=(16, 16))
     model = freeze(restorer.model)
-    assert query._encoder(model, None)._cache_size() == encoders
-    assert query._decoder(model, np.dtype(np.uint8), None)._cache_size() == 1
+    tilings = {restorer.plan(size, (16, 16)).tiling for size in sizes}
+    assert len(tilings) == embeddings
+    for tiling in tilings:
+        assert encoding._embedding(model, *tiling, None)._cache_size() == 1
+    assert encoding._joining(model, None, False)._cache_size() == 1
+    assert all(stage._cache_size() == 1 for stage in encoding._blocks(model))
+    spans, kind = (16, 16), np.dtype(np.uint8)
+    assert rendering._decoder(model, spans, kind, None)._cache_size() == 1
 
 
 def test_importance_is_a_map_of_the_photos_size(restorer):

@@ -8,7 +8,7 @@ import numpy as np
 
 from configs import quickstart
 from dear_jax.registry import build, fields_of, init_shapes
-from dear_jax.systems.query import QueryRestorer
+from dear_jax.systems.dear import DearRestorer
 from dear_jax.weights import Weights
 
 TINY = {
@@ -39,11 +39,11 @@ def tiny_fields(preset: str) -> dict:
     return {**fields_of(preset), **TINY[preset]}
 
 
-def tiny_restorer(preset: str, seed: int = 0, **changes) -> QueryRestorer:
+def tiny_restorer(preset: str, seed: int = 0, **changes) -> DearRestorer:
     """A restorer with random weights, none of them zero."""
     fields = {**tiny_fields(preset), **changes}
     variables = draw_like(init_shapes(build(fields)), seed=seed)
-    return QueryRestorer(Weights(variables, fields, {}), f"tiny-{preset}")
+    return DearRestorer(Weights(variables, fields, {}), f"tiny-{preset}")
 
 
 def query_methods(fields: dict):

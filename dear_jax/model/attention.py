@@ -105,6 +105,29 @@ def unmask_attention(
       E [B, H, W, C], of the dtype of F.
     """
     batch, height, width, channels = embedding.shape
+    query, key, usable = cells(embedding, mask, valid, keys, pool)
+    attended = attend(
+        query.reshape(batch, -1, channels),
+        key.reshape(batch, -1, channels),
+        None if usable is None else usable.reshape(batch, -1),
+        chunk,
+    ).reshape(query.shape)
+    return spread_over_pixels(attended, (height, width), pool)
+
+
+def cells(
+    embedding: jax.Array,
+    mask: jax.Array,
+    valid: jax.Array | None = None,
+    keys: str = "all",
+    pool: int = 1,
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Queries and keys, by cells of pool x pool pixels; see `unmask_attention`.
+
+    Returns:
+      Queries [B, h, w, C] (zero where nothing is known), keys [B, h, w, C], and which
+      keys may be used, [B, h, w] bool; None: all.
+    """
     everywhere = valid is None and keys == "all"
     mask = mask.astype(embedding.dtype)
     valid = jnp.ones_like(mask) if valid is None else valid.astype(mask.dtype)
@@ -112,22 +135,21 @@ def unmask_attention(
     # Eq. 6 is the numerator of `query`: masked pixels count as zero vectors.
     query = _cell_mean(embedding * known, valid, pool)
     if everywhere and pool == 1:
-        key, usable = embedding, None
-    else:
-        keyed = known if keys == "known" else valid
-        key = _cell_mean(embedding * keyed, keyed, pool)
-        usable = _cell_sum(keyed, pool).reshape(batch, -1) > 0
-    cells = query.shape[1:3]
-    attended = attend(
-        query.reshape(batch, -1, channels),
-        key.reshape(batch, -1, channels),
-        None if everywhere else usable,
-        chunk,
-    ).reshape(batch, *cells, channels)
+        return query, embedding, None
+    keyed = known if keys == "known" else valid
+    key = _cell_mean(embedding * keyed, keyed, pool)
+    usable = _cell_sum(keyed, pool)[..., 0] > 0
+    return query, key, None if everywhere else usable
+
+
+def spread_over_pixels(
+    attended: jax.Array, size: tuple[int, int], pool: int
+) -> jax.Array:
+    """What cells [B, h, w, C] attend to, as E [B, H, W, C] of all their pixels."""
     if pool > 1:
         for axis in (1, 2):
             attended = jnp.repeat(attended, pool, axis=axis)
-    return attended[:, :height, :width]
+    return attended[:, : size[0], : size[1]]
 
 
 def _device() -> jax.Device:

@@ -17,6 +17,7 @@ from dear_jax.model.decoder import ImplicitDecoder
 from dear_jax.model.detail import DetailFilters
 from dear_jax.model.encoder import Encoder, Upsampler
 from dear_jax.model.fill import fill_holes
+from dear_jax.model.grid import Axis
 from dear_jax.model.importance import Importance, reconstruct
 from dear_jax.model.lite import (
     LiteEncoder,
@@ -146,13 +147,9 @@ class DEAR(QueryModel):
     ) -> Features:
         """See `QueryModel.encode`."""
         inside = jnp.ones_like(mask) if valid is None else valid
-        # A hole is mid-grey, 0 in [-1, 1].
-        centred = jnp.where(mask > 0, 0.0, 2 * image - 1)
-        base = None if self.residual == "none" else centred
-        if self.residual == "fill":
-            base = fill_holes(centred, mask, inside)
+        centred, base = self.prepare(image, mask, inside)
         embedding, kernels = self.embed(centred, mask, inside, base)
-        parts, attended, importance, reconstruction = [embedding], None, None, None
+        attended = None
         if self.attention:
             attended = unmask_attention(
                 embedding,
@@ -162,17 +159,54 @@ class DEAR(QueryModel):
                 self.attention_pool,
                 self.attention_chunk,
             )
-            parts.append(attended)
+        reconstruction = None
         if self.importance:
             reconstruction = reconstruct(image, mask, kernels)
-            importance = self.importance_map(kernels * inside.astype(kernels.dtype))
-            parts.append(importance.astype(kernels.dtype))
-        # Outside the photo there is nothing a window could reach into.
-        seen = jnp.concatenate(parts, axis=-1) * inside.astype(embedding.dtype)
+        seen, importance = self.join(embedding, attended, kernels, inside)
         projected = self.decoder.project(seen)
         return Features(
             embedding, attended, importance, reconstruction, projected, base
         )
+
+    def prepare(
+        self, image: jax.Array, mask: jax.Array, inside: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The photo and what colours are added to, both [B, H, W, 3] in [-1, 1].
+
+        Args:
+          image: [B, H, W, 3] in [0, 1].
+          mask: [B, H, W, 1].
+          inside: [B, H, W, 1], 1 inside the photo.
+        """
+        # A hole is mid-grey, 0 in [-1, 1].
+        centred = jnp.where(mask > 0, 0.0, 2 * image - 1)
+        if self.residual == "fill":
+            return centred, fill_holes(centred, mask, inside)
+        return centred, None if self.residual == "none" else centred
+
+    def join(
+        self,
+        embedding: jax.Array,
+        attended: jax.Array | None,
+        kernels: jax.Array | None,
+        inside: jax.Array,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """All that the decoder sees of each pixel, [B, H, W, 2 C + 1], and W (Eq. 9).
+
+        Args:
+          embedding: F [B, H, W, C].
+          attended: E, likewise; None with attention off.
+          kernels: K_p [B, H, W, K^2]; None with importance off.
+          inside: [B, H, W, 1], 1 inside the photo.
+        """
+        parts = [embedding] if attended is None else [embedding, attended]
+        importance = None
+        if self.importance:
+            importance = self.importance_map(kernels * inside.astype(kernels.dtype))
+            parts.append(importance.astype(kernels.dtype))
+        # Outside the photo there is nothing a window could reach into.
+        seen = jnp.concatenate(parts, axis=-1) * inside.astype(embedding.dtype)
+        return seen, importance
 
     def decode(
         self,
@@ -187,6 +221,38 @@ class DEAR(QueryModel):
             colours += sample_bicubic(features.base, coordinates, size)
         elif self.residual == "bilinear":
             colours += sample_bilinear(features.base, coordinates, size)
+        return colours
+
+    def project(self, seen: jax.Array) -> jax.Array:
+        """The decoder's first layer, [B, H, W, width], of what `join` returns."""
+        return self.decoder.project(seen)
+
+    def decode_grid(
+        self,
+        projection: jax.Array,
+        base: jax.Array | None,
+        rows: Axis,
+        columns: Axis,
+        cell: jax.Array | None = None,
+    ) -> jax.Array:
+        """`decode` for the pixels of a picture, from a window of the photo.
+
+        Args:
+          projection: [B, m, k, width] of the window, see `project`.
+          base: [B, m, k, 3] likewise, see `prepare`; None without residual.
+          rows: n of them, with weights for the residual; see `dear_jax.model.grid`.
+          columns: l of them, likewise.
+          cell: see `ImplicitDecoder.on_grid`.
+
+        Returns:
+          Colours [B, n, l, 3], nominally in [-1, 1], not clipped.
+        """
+        colours = self.decoder.on_grid(projection, rows, columns, cell)
+        if base is not None:
+            mixed = jnp.einsum("nm,bmkc->bnkc", rows.base, base, precision="highest")
+            colours += jnp.einsum(
+                "lk,bnkc->bnlc", columns.base, mixed, precision="highest"
+            )
         return colours
 
     def embed(
@@ -244,7 +310,8 @@ def _pad_to_multiple(
     """Pads x [B, H, W, C] at bottom and right with the channel values `value`."""
     height, width = x.shape[1:3]
     value = value.reshape(1, 1, 1, -1)
-    rows = max(least, height + -height % multiple) - height
-    columns = max(least, width + -width % multiple) - width
+    # In this order `max` can also tell of sizes left open, multiples that are enough.
+    rows = max(height + -height % multiple, least) - height
+    columns = max(width + -width % multiple, least) - width
     padded = jnp.pad(x - value, ((0, 0), (0, rows), (0, columns), (0, 0)))
     return padded + value

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from dear_jax.baselines.layers import TORCH_KERNEL, torch_bias
 from dear_jax.model.coordinates import gather_pixels, neighbours
+from dear_jax.model.grid import Axis
 from dear_jax.model.linear import Conv, Dense
 from dear_jax.model.precision import product
 
@@ -108,3 +109,54 @@ class ImplicitDecoder(nn.Module):
             x = layer(nn.relu(x))
         answers = weight * self.output(nn.relu(x))
         return sum(answers[:, i] for i in range(len(found)))
+
+    def on_grid(
+        self,
+        projection: jax.Array,
+        rows: Axis,
+        columns: Axis,
+        cell: jax.Array | None = None,
+    ) -> jax.Array:
+        """Answers the queries of a regular grid by DEAR's rule, "floor".
+
+        What `__call__` does, without an index or a distance of each query: rows and
+        columns are read and moved one axis after the other. And as the output layer is
+        linear and weights add up to 1, the neighbours are mixed before it.
+
+        Args:
+          projection: [B, m, k, width] from `project`, of a window of the photo.
+          rows: n of them, see `dear_jax.model.grid`.
+          columns: l of them.
+          cell: (2,) size of a target pixel in pixels of the photo times 2; needed with
+            `cell_decode` only.
+
+        Returns:
+          [B, n, l, 3] float32.
+        """
+        apart = []
+        for axis, relative in enumerate((rows.relative, columns.relative)):
+            told = [jnp.zeros_like(relative)] * 2
+            told[axis] = relative
+            if self.cell_decode:
+                # Told once, with the rows.
+                told += [jnp.full_like(relative, c) * (1 - axis) for c in cell]
+            apart.append(self.relative_part(jnp.stack(told, axis=-1)))
+        row_part, column_part = apart  # [2, n, width], [2, l, width]
+        corners = []
+        for i in (0, 1):
+            x = _read(projection, rows.index[i], 1).astype(jnp.float32)
+            x = x + row_part[i][None, :, None]
+            corners += [
+                _read(x, columns.index[j], 2) + column_part[j][None, None]
+                for j in (0, 1)
+            ]
+        x = jnp.stack(corners).astype(projection.dtype)
+        for layer in self.hidden:
+            x = layer(nn.relu(x))
+        weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
+        weight = weight.reshape(4, 1, *weight.shape[2:], 1).astype(x.dtype)
+        return self.output((nn.relu(x) * weight).sum(axis=0))
+
+
+def _read(x: jax.Array, index: jax.Array, axis: int) -> jax.Array:
+    return jnp.take(x, index, axis=axis, mode="clip")

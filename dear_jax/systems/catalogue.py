@@ -18,6 +18,7 @@ from pathlib import Path
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.registry import build, fields_of, init_variables, is_model, role_of
 from dear_jax.systems.classical import Interpolation, Telea
+from dear_jax.systems.dear import DearRestorer
 from dear_jax.systems.devices import on_devices
 from dear_jax.systems.inpainter import Inpainter
 from dear_jax.systems.query import QueryRestorer
@@ -99,7 +100,8 @@ def from_weights(weights: Weights, name: str, trained: bool = True) -> Restorer:
 
 def _of_role(role: str, choices: list[Weights], name: str, trained: bool) -> Restorer:
     if role == "query":
-        return QueryRestorer(choices[0], name, trained)
+        dear = choices[0].model["architecture"] == "dear"
+        return (DearRestorer if dear else QueryRestorer)(choices[0], name, trained)
     if role == "upscaler":
         return Upscaler(choices, name, trained)
     if role == "inpainter":

@@ -1,14 +1,15 @@
 """A query model as a system: DEAR, LIIF or LTE, at any scale.
 
-Photos are encoded once; the target grid is then decoded in chunks of a fixed number
-of pixels, those of all photos together, so memory does not grow with the output.
-DEAR's photos are padded to one of few sizes (a validity mask says where they end), and
-every decoder's features are, so few sizes are compiled.
+Photos are encoded once; pictures of any part and size are then rendered from what was
+encoded, a number of pixels at a time, so memory does not grow with the picture. DEAR
+has ways of its own to do both, see `dear_jax.systems.dear`.
 """
 
+import dataclasses
 import functools
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from dear_jax.errors import InputError
 from dear_jax.model.coordinates import to_coordinates
 from dear_jax.registry import build
 from dear_jax.systems.devices import (
@@ -27,18 +29,36 @@ from dear_jax.systems.devices import (
     spread,
 )
 from dear_jax.systems.levels import to_floats, to_kind
-from dear_jax.systems.restorer import Restorer, check_image, check_mask
+from dear_jax.systems.plan import Plan, Work
+from dear_jax.systems.rendering import AT_ONCE, View, chunk_of
+from dear_jax.systems.restorer import (
+    Progress,
+    Restorer,
+    check_image,
+    check_mask,
+    target_size,
+)
+from dear_jax.systems.tiles import bucket
 from dear_jax.weights import Weights, freeze
 
-# Target pixels decoded at once by a CPU (where more is slower: they leave the cache)
-# and by an accelerator, and how many of each photo at least; see
-# benchmarks/results/baselines.md.
-CHUNK = {"cpu": 2**11}
-CHUNK_ELSEWHERE = 2**15
-LEAST_CHUNK = 2**9
-CHUNKS_AT_ONCE = 4
-# Attention weights held at once; beyond it, queries are taken in chunks.
-ATTENTION_BUDGET = 2**24
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A photo as a model sees it, from which pictures are rendered.
+
+    Attributes:
+      size: of the photo, (H, W).
+      kind: what its pixels were, and what rendering returns: uint8 or float32.
+      maps: on the device, for the system that made them.
+      importance: W [H, W] in (0, 1), or None.
+      plan: by which it was encoded.
+    """
+
+    size: tuple[int, int]
+    kind: np.dtype
+    maps: Any
+    importance: np.ndarray | None
+    plan: Plan
 
 
 class QueryRestorer(Restorer):
@@ -78,10 +98,121 @@ class QueryRestorer(Restorer):
         """See `Restorer.restore`."""
 
         def restore(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-            maps, _ = self._encode(images, masks)
-            return self._decode(maps, images, target)
+            size = masks.shape[1:]
+            plan = self.plan(size, target, max_memory=math.inf)
+            maps, _ = self._encode(images, masks, plan, _ignore)
+            view = View((0, 0, *size), target)
+            return self._render(maps, size, view, images.dtype, _ignore)
 
         return in_portions(restore, images, masks)
+
+    def restore_one(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        target: tuple[int, int],
+        plan: Plan | None,
+        progress: Progress | None,
+    ) -> np.ndarray:
+        """See `Restorer.restore_one`."""
+        plan = plan or self.plan(mask.shape, target)
+        work, so_far = plan.work, 0.0
+
+        def tell(done: float, _: float) -> None:
+            if progress:
+                progress(so_far + done, sum(work))
+
+        encoded = self.encode(image, mask, plan=plan, progress=tell)
+        so_far = work.embedding + work.attention
+
+        def tell_share(done: float, total: float) -> None:
+            tell(work.decoding * done / total, 0)
+
+        return self.render(encoded, size=target, progress=tell_share)
+
+    def encode(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None = None,
+        plan: Plan | None = None,
+        progress: Progress | None = None,
+    ) -> Encoded:
+        """Does all that depends on the photo alone, for `render`.
+
+        Args:
+          image: [H, W, 3], uint8 or float in [0, 1].
+          mask: [H, W], non-zero = missing, or None.
+          plan: see `plan`; made for the photo's own size if left out.
+          progress: called as progress(done, total) from time to time.
+
+        Raises:
+          InputError: for a photo or mask that cannot be used, or too little memory.
+        """
+        image = check_image(image)
+        mask = check_mask(mask, image)
+        if image.dtype != np.uint8:
+            image = image.astype(np.float32)
+        plan = plan or self.plan(mask.shape, mask.shape)
+        if plan.source != mask.shape:
+            raise InputError(
+                f"plan is for photos of {plan.source}, this one is {mask.shape}; "
+                "make another"
+            )
+        counted = _Counted(progress, plan.work.embedding + plan.work.attention)
+        maps, importance = self._encode(image[None], mask[None], plan, counted.advance)
+        if importance is not None:
+            height, width = mask.shape
+            importance = np.asarray(importance)[0, :height, :width, 0]
+        counted.finish()
+        return Encoded(mask.shape, image.dtype, maps, importance, plan)
+
+    def render(
+        self,
+        encoded: Encoded,
+        window: tuple[float, float, float, float] | None = None,
+        size: tuple[int, int] | None = None,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Renders a picture of a photo, or of a part of it.
+
+        Parts that divide the whole evenly are, put together, the picture of the whole.
+
+        Args:
+          encoded: of the photo, by this system.
+          window: (top, left, bottom, right) in pixels of the photo from its upper left
+            edge, fractions allowed; None for all of it.
+          size: of the picture (h, w), no smaller than the window; None for as many
+            pixels as the window has.
+          progress: called as progress(done, total) from time to time.
+
+        Returns:
+          [h, w, 3], uint8 or float32 in [0, 1] as the photo was.
+
+        Raises:
+          InputError: for a window outside the photo, or a size smaller than it.
+        """
+        whole = (0.0, 0.0, *map(float, encoded.size))
+        window = whole if window is None else tuple(map(float, window))
+        sides = [window[i + 2] - window[i] for i in (0, 1)]
+        inside = all(low <= at for low, at in zip((0, 0), window, strict=False))
+        inside &= all(a <= n for a, n in zip(window[2:], encoded.size, strict=True))
+        if not inside or min(sides) <= 0:
+            raise InputError(
+                f"window={window}: give (top, left, bottom, right) within the photo's "
+                f"{encoded.size[0]} rows and {encoded.size[1]} columns"
+            )
+        least = tuple(max(1, math.floor(side)) for side in sides)
+        size = target_size(least, size=least if size is None else size)
+        counted = _Counted(progress, 1.0)
+        result = self._render(
+            encoded.maps,
+            encoded.size,
+            View(window, size),
+            encoded.kind,
+            counted.advance,
+        )[0]
+        counted.finish()
+        return result
 
     def importance(
         self, image: np.ndarray, mask: np.ndarray | None = None
@@ -89,41 +220,50 @@ class QueryRestorer(Restorer):
         """Importance map W [H, W] in [0, 1] of a photo; None without that part."""
         if not self.model.get("importance"):
             return None
-        image = check_image(image)
-        mask = check_mask(mask, image)
-        _, importance = self._encode(image[None], mask[None])
-        return np.asarray(importance)[0, : image.shape[0], : image.shape[1], 0]
+        return self.encode(image, mask).importance
 
-    def _encode(self, images: np.ndarray, masks: np.ndarray) -> tuple[Any, Any]:
-        """What decoding reads, [B, ...] at one of few sizes, and the importance."""
-        size, model = masks.shape[1:], self.model
-        shape, share = padded_size(size, model), share_of(len(images))
-        pads = ((0, 0), (0, shape[0] - size[0]), (0, shape[1] - size[1]))
-        images = np.pad(images, (*pads, (0, 0)))
-        masks = np.pad(masks, pads, constant_values=True)
-        if "attention_pool" in model:
-            cells = math.prod(shape) // model["attention_pool"] ** 2
-            whole = share * cells**2 <= ATTENTION_BUDGET
-            chunk = 0 if whole else max(1, ATTENTION_BUDGET // (share * cells))
-            model = {**model, "attention_chunk": chunk}
-        return _encoder(freeze(model), mesh_for(len(images)))(
-            self._placed.variables_for(len(images)),
-            spread(images),
-            spread(masks),
-            np.array(size, np.int32),
-        )
+    def plan(
+        self,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        max_memory: float | None = None,
+        attention: str = "exact",
+    ) -> Plan:
+        """See `Restorer.plan`. Photos are taken whole."""
+        plan = super().plan(source, target, max_memory, attention)
+        # Of EDSR's trunk and of LIIF's MLP; LTE's differ little.
+        embedding, decoding = 2.4e6 * math.prod(source), 1.6e6 * math.prod(target)
+        return plan._replace(work=Work(embedding, 0.0, decoding))
 
-    def _decode(
-        self, maps: Any, images: np.ndarray, target: tuple[int, int]
-    ) -> np.ndarray:
-        """Colours [B, h, w, 3] of the whole target grid, of the kind of `images`."""
-        mesh = mesh_for(len(images))
-        decode = _decoder(freeze(self.model), images.dtype, mesh)
+    def _encode(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        plan: Plan,
+        advance: Callable[[float], None],
+    ) -> tuple[Any, jax.Array | None]:
+        """What `_render` reads, [B, ...], and the importance [B, H', W', 1] or None."""
+        del plan, advance
+        run = _encoder(freeze(self.model), mesh_for(len(images)))
         variables = self._placed.variables_for(len(images))
-        size = np.array(images.shape[1:3], np.int32)
-        cell = np.float32(2) / np.float32(target)
-        total, chunk = math.prod(target), chunk_of(share_of(len(images)), target)
-        colours = np.empty((len(images), total, 3), images.dtype)
+        return run(variables, spread(images), spread(masks)), None
+
+    def _render(
+        self,
+        maps: Any,
+        source: tuple[int, int],
+        view: View,
+        kind: np.dtype,
+        advance: Callable[[float], None],
+    ) -> np.ndarray:
+        """Colours [B, h, w, 3] of a view, of the kind uint8 or float32."""
+        photos, total = len(jax.tree.leaves(maps)[0]), math.prod(view.size)
+        decode = _decoder(freeze(self.model), kind, mesh_for(photos))
+        decode = functools.partial(decode, self._placed.variables_for(photos), maps)
+        low, high = np.array(view.window).reshape(2, 2) / source
+        size, cell = np.array(source, np.int32), 2 * (high - low) / view.size
+        chunk = chunk_of(share_of(photos), total)
+        colours = np.empty((photos, total, 3), kind)
         # A few chunks are under way at once, so that none waits for another's end.
         under_way: deque[tuple[int, jax.Array]] = deque()
 
@@ -131,43 +271,43 @@ class QueryRestorer(Restorer):
             start, answer = under_way.popleft()
             stop = min(start + chunk, total)
             colours[:, start:stop] = np.asarray(answer)[:, : stop - start]
+            advance((stop - start) / total)
 
         for start in range(0, total, chunk):
             # The last chunk runs over the end; its spare queries repeat the last one.
             flat = np.minimum(np.arange(start, start + chunk), total - 1)
-            index = np.stack(np.divmod(flat, target[1]), axis=-1)
-            queries = to_coordinates(index, target)
-            under_way.append((start, decode(variables, maps, queries, cell, size)))
-            if len(under_way) == CHUNKS_AT_ONCE:
+            index = np.stack(np.divmod(flat, view.size[1]), axis=-1)
+            queries = to_coordinates(index, view.size)
+            if view.window != (0, 0, *source):
+                queries = (2 * low + (queries + 1) * (high - low) - 1).astype("f4")
+            answer = decode(queries, np.float32(cell), size)
+            under_way.append((start, answer))
+            if len(under_way) == AT_ONCE:
                 finish_one()
         while under_way:
             finish_one()
-        return colours.reshape(-1, *target, 3)
+        return colours.reshape(-1, *view.size, 3)
 
 
-def chunk_of(photos: int, target: tuple[int, int]) -> int:
-    """How many pixels of each of the photos on a device are decoded at once."""
-    most = CHUNK.get(jax.default_backend(), CHUNK_ELSEWHERE)
-    most = max(LEAST_CHUNK, most // 2 ** math.ceil(math.log2(photos)))
-    return min(most, 2 ** math.ceil(math.log2(math.prod(target))))
+class _Counted:
+    """Adds up work that is done, and tells it."""
+
+    def __init__(self, progress: Progress | None, total: float):
+        self._progress, self._total, self._done = progress, total, 0.0
+
+    def advance(self, amount: float) -> None:
+        """So much more is done."""
+        self._done = min(self._done + amount, self._total)
+        if self._progress:
+            self._progress(self._done, self._total)
+
+    def finish(self) -> None:
+        """All is done."""
+        self.advance(self._total)
 
 
-def padded_size(source: tuple[int, int], model: dict[str, Any]) -> tuple[int, int]:
-    """The size (H, W) at which a photo is encoded.
-
-    The paper's towers are compiled per multiple of 4; `dear-lite` does not mind
-    padding, so it is compiled for few sizes; LIIF and LTE take photos as they are.
-    """
-    network = model.get("network")
-    if network == "paper":
-        return tuple(max(12, side + -side % 4) for side in source)
-    return tuple(map(bucket, source)) if network == "lite" else source
-
-
-def bucket(side: int) -> int:
-    """Rounds a side up, by a quarter or to 8: 8, 16, 24, ... 64, 80, ... 128, 160."""
-    step = max(8, 2 ** (math.floor(math.log2(side)) - 2))
-    return side + -side % step
+def _ignore(_: float) -> None:
+    pass
 
 
 def _pad_to_bucket(x: jax.Array) -> jax.Array:
@@ -181,18 +321,12 @@ def _pad_to_bucket(x: jax.Array) -> jax.Array:
 def _encoder(model: tuple, mesh: Mesh | None):
     module = build(dict(model))
 
-    def encode(variables, images, masks, size):
-        inside = [
-            jnp.arange(n) < end for n, end in zip(masks.shape[1:], size, strict=True)
-        ]
-        valid = inside[0][:, None] & inside[1][None, :]
-        valid = jnp.broadcast_to(valid, masks.shape)
-        maps = [x[..., None].astype(jnp.float32) for x in (masks, valid)]
-        features = module.apply(variables, to_floats(images), *maps, method="encode")
-        read = jax.tree.map(_pad_to_bucket, features.for_decoding())
-        return read, getattr(features, "importance", None)
+    def encode(variables, images, masks):
+        mask = masks[..., None].astype(jnp.float32)
+        features = module.apply(variables, to_floats(images), mask, method="encode")
+        return jax.tree.map(_pad_to_bucket, features)
 
-    return jax.jit(per_device(encode, mesh, "-bb-"))
+    return jax.jit(per_device(encode, mesh, "-bb"))
 
 
 @functools.lru_cache(maxsize=32)

@@ -7,11 +7,16 @@ its work in floats.
 import hashlib
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from dear_jax.errors import InputError
+from dear_jax.systems.plan import Plan
+
+# Called as progress(done, total) from time to time, the last time with done == total.
+Progress = Callable[[float, float], None]
 
 
 class Restorer:
@@ -41,6 +46,8 @@ class Restorer:
         mask: np.ndarray | None = None,
         scale: float | None = None,
         size: tuple[int, int] | None = None,
+        plan: Plan | None = None,
+        progress: Progress | None = None,
     ) -> np.ndarray:
         """Restores one photo.
 
@@ -49,17 +56,23 @@ class Restorer:
           mask: [H, W], non-zero = missing, or None for a photo without holes.
           scale: target size is round(H scale) x round(W scale); default 1.
           size: the target size (h, w) itself, in place of `scale`.
+          plan: how, see `plan`; None: as the machine's memory allows.
+          progress: called as progress(done, total) from time to time.
 
         Returns:
           [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.
 
         Raises:
-          InputError: for a photo, mask, scale or size that cannot be used.
+          InputError: for a photo, mask, scale or size that cannot be used, or one
+            that needs more memory than there is.
         """
         image = check_image(image)
         mask = check_mask(mask, image)
         target = target_size(image.shape[:2], scale, size)
-        return self._checked(image[None], mask[None], target)[0]
+        self.check(mask.shape, target)
+        if image.dtype != np.uint8:
+            image = image.astype(np.float32)
+        return self.restore_one(image, mask, target, plan, progress)
 
     def batch(
         self,
@@ -85,15 +98,40 @@ class Restorer:
           InputError: as `__call__`.
         """
         images, masks = check_batch(images, masks)
-        return self._checked(images, masks, target_size(masks.shape[1:], size=size))
-
-    def _checked(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
-    ) -> np.ndarray:
+        target = target_size(masks.shape[1:], size=size)
         if images.dtype != np.uint8:
             images = images.astype(np.float32)
         self.check(masks.shape[1:], target)
         return self.restore(images, masks, target)
+
+    def plan(
+        self,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        max_memory: float | None = None,
+        attention: str = "exact",
+    ) -> Plan:
+        """Settles how a photo will be restored, before any work.
+
+        Args:
+          source: size (H, W) of the photo.
+          target: size (h, w) of the result.
+          max_memory: bytes that the process may take at most, where this system can
+            choose; None: most of what is free.
+          attention: "exact", or "windowed" where DEAR's attention over the whole photo
+            would take too long: an approximation, see `dear_jax.model.near`.
+
+        Raises:
+          InputError: if it cannot be done in that memory, or by this system.
+        """
+        del max_memory
+        self.check(source, target)
+        if attention != "exact":
+            raise InputError(
+                f"{self.name} has no attention over the photo that could be "
+                f"{attention}; leave it 'exact'"
+            )
+        return Plan(source, target)
 
     def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         """Raises InputError if it cannot bring a photo of size `source` to `target`."""
@@ -116,6 +154,24 @@ class Restorer:
           [B, h, w, 3], a new array of the same kind.
         """
         raise NotImplementedError
+
+    def restore_one(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        target: tuple[int, int],
+        plan: Plan | None,
+        progress: Progress | None,
+    ) -> np.ndarray:
+        """Restores one photo that has been checked; see `__call__`.
+
+        Systems without choices restore a batch of one.
+        """
+        del plan
+        result = self.restore(image[None], mask[None], target)[0]
+        if progress:
+            progress(1, 1)
+        return result
 
     def fingerprint(self) -> str:
         """A short hash of all that decides its results: weights, models, filters.

@@ -1,0 +1,45 @@
+"""DEAR as a system: photos and pictures of any size, in the memory there is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from dear_jax.systems import encoding, rendering
+from dear_jax.systems.plan import Plan, make_plan
+from dear_jax.systems.query import QueryRestorer
+from dear_jax.systems.rendering import View
+
+
+class DearRestorer(QueryRestorer):
+    """Completes and enlarges photos with DEAR; see `QueryRestorer`."""
+
+    def plan(
+        self,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        max_memory: float | None = None,
+        attention: str = "exact",
+    ) -> Plan:
+        """See `Restorer.plan`."""
+        return make_plan(self.model, source, target, max_memory, attention)
+
+    def _encode(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        plan: Plan,
+        advance: Callable[[float], None],
+    ) -> tuple[Any, jax.Array | None]:
+        return encoding.encode(self._placed, images, masks, plan, advance)
+
+    def _render(
+        self,
+        maps: Any,
+        source: tuple[int, int],
+        view: View,
+        kind: np.dtype,
+        advance: Callable[[float], None],
+    ) -> np.ndarray:
+        return rendering.render(self._placed, maps, source, view, kind, advance)

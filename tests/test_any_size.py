@@ -1,0 +1,281 @@
+"""Any size in known memory: stages, tiles, blocks and windows equal the whole."""
+
+import jax
+import numpy as np
+import pytest
+from tiny import tiny_restorer
+
+from dear_jax.errors import InputError
+from dear_jax.model import blocks, near
+from dear_jax.model.coordinates import pixel_centres
+from dear_jax.model.grid import grid_axis, grid_positions
+from dear_jax.registry import build
+from dear_jax.systems import encoding, plan, tiles
+
+PRESETS = ("dear", "dear-lite")
+EVERYTHING = {"cell_decode": True, "feature_unfold": True, "residual": "bilinear"}
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def restorer(request):
+    return tiny_restorer(request.param)
+
+
+def photo_of(height, width, ratio=0.4):
+    rng = np.random.default_rng(0)
+    photo = rng.random((height, width, 3), np.float32)
+    return photo, rng.random((height, width)) < ratio
+
+
+def decoded(restorer, photo, mask, target):
+    """What the model itself answers, all at once, float64-free of our stages."""
+    queries = pixel_centres(target).reshape(1, -1, 2)
+    cell = np.broadcast_to(np.float32(2) / np.float32(target), queries.shape)
+    arguments = photo[None], mask[None, ..., None].astype(np.float32), queries, cell
+    colours, features = jax.jit(build(restorer.model).apply)(
+        restorer.variables, *arguments
+    )
+    plain = np.clip((np.asarray(colours) + 1) / 2, 0, 1).reshape(*target, 3)
+    return plain, features
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        EVERYTHING,
+        {"attention": False},
+        {"importance": False, "residual": "fill"},
+        {"attention_keys": "known", "attention_pool": 2},
+        {"norm": "instance", "detail": False},
+    ],
+)
+@pytest.mark.parametrize("target", [(9, 14), (23, 31), (70, 20)])
+def test_stages_are_the_model(changes, target):
+    restorer = tiny_restorer("dear", **changes)
+    photo, mask = photo_of(9, 14)
+    plain, features = decoded(restorer, photo, mask, target)
+    found = restorer(photo, mask, size=target)
+    np.testing.assert_allclose(found, plain, atol=2e-5)
+    importance = restorer.importance(photo, mask)
+    if features.importance is None:
+        assert importance is None
+    else:
+        expected = np.asarray(features.importance)[0, ..., 0]
+        np.testing.assert_allclose(importance, expected, atol=1e-5)
+
+
+def test_tiles_equal_the_whole(restorer, monkeypatch):
+    network = plan.NETWORKS[restorer.model["network"]]
+    reach = {"paper": 40, "lite": 40}[restorer.model["network"]]
+    small = network._replace(halo=reach)
+    monkeypatch.setitem(plan.NETWORKS, restorer.model["network"], small)
+    photo, mask = photo_of(203, 150)
+    whole = restorer.plan((203, 150), (240, 180))
+    assert whole.tiling.count == 1
+    tiled = whole._replace(tiling=list(tiles.tilings((203, 150), reach, 8))[-1])
+    if restorer.model["network"] == "lite":
+        extent = plan.padded_size((203, 150), restorer.model)
+        tiled = whole._replace(tiling=list(tiles.tilings(extent, reach, 8))[-1])
+    assert tiled.tiling.count >= 9
+    found, expected = (
+        restorer(photo, mask, size=(240, 180), plan=p) for p in (tiled, whole)
+    )
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [1, 7, 113, 512, 1003])
+@pytest.mark.parametrize(("halo", "step"), [(112, 4), (72, 8), (0, 4)])
+def test_tiles_keep_every_pixel_with_its_halo(size, halo, step):
+    for parts in (1, 2, 3, 7, 50):
+        side = tiles.side_in(size, parts, halo, step)
+        assert side.parts <= parts
+        kept = np.zeros(size, bool)
+        for low, keep in side.places():
+            assert low % step == 0 and 0 <= low <= keep
+            assert keep + side.core <= low + side.read <= size
+            assert low == 0 or keep - low >= halo
+            assert low + side.read == size or (
+                low + side.read - keep - side.core >= halo
+            )
+            kept[keep : keep + side.core] = True
+        assert kept.all()
+
+
+def test_tilings_begin_with_the_whole_and_end_with_small_tiles():
+    ways = list(tiles.tilings((1000, 700), 112, 4))
+    assert ways[0].count == 1 and ways[0].cost == 1
+    assert ways[-1].read < 400**2
+    costs = [way.cost for way in ways]
+    assert costs == sorted(costs)
+
+
+def test_less_memory_means_smaller_tiles(restorer):
+    sizes = (2000, 1500), (2000, 1500)
+    free = restorer.plan(*sizes, max_memory=1e12)
+    assert free.tiling.count == 1
+    assert "whole" in " ".join(free.lines())
+    tight = restorer.plan(*sizes, max_memory=free.bytes * 0.7)
+    assert tight.tiling.count > 1
+    assert tight.bytes <= free.bytes * 0.7
+    assert f"{tight.tiling.count} tiles" in " ".join(tight.lines())
+    with pytest.raises(InputError, match=r"needs about .* even in small tiles"):
+        restorer.plan(*sizes, max_memory=1e8)
+
+
+def test_plans_are_for_one_size(restorer):
+    with pytest.raises(InputError, match="make another"):
+        restorer.encode(*photo_of(9, 9), plan=restorer.plan((8, 8), (8, 8)))
+
+
+@pytest.mark.parametrize("asking", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("usable", [0.001, 0.5, 1.0])
+def test_blocks_are_the_whole_softmax(asking, usable, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 16)
+    rng = np.random.default_rng(0)
+    queries, keys = rng.normal(size=(2, 40, 6)).astype(np.float32) * 3
+    queries[rng.random(40) >= asking] = 0
+    allowed = rng.random(40) < usable
+    allowed[7] = True
+    order = np.argsort(~allowed, kind="stable")
+    count = blocks.padded_to_block(40)
+    padded = np.zeros((count, 6), np.float32)
+    padded[:40] = keys[order]
+    bias = np.where(np.arange(count) < allowed.sum(), 0, blocks.NEVER)
+    found = blocks.attend_in_blocks(
+        queries, padded, bias.astype(np.float32), np.int32(allowed.sum())
+    )
+    scores = queries.astype(float) @ keys[allowed].T / 6**0.5
+    weights = np.exp(scores - scores.max(1, keepdims=True))
+    expected = weights / weights.sum(1, keepdims=True) @ keys[allowed]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_scores_of_any_size_stay_finite():
+    keys = np.array([[1e4, 0], [-1e4, 0], [0, 1e4], [0, 0]] * 2, np.float32)
+    found = blocks.attend_in_blocks(keys, keys, np.zeros(8, "f4"), np.int32(8))
+    np.testing.assert_allclose(found[:3], keys[:3], rtol=1e-6)
+
+
+def test_blocks_hold_no_more_for_more_keys():
+    def temporary(count):
+        shapes = [(blocks.BLOCK, 8), (count, 8), (count,)]
+        shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+        number = jax.ShapeDtypeStruct((), np.int32)
+        compiled = jax.jit(blocks.attend_in_blocks).lower(*shapes, number).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary(16 * blocks.BLOCK) < 1.1 * temporary(2 * blocks.BLOCK)
+
+
+def test_attention_in_small_blocks_changes_nothing(restorer, monkeypatch):
+    photo, mask = photo_of(21, 18)
+    whole = restorer(photo, mask, scale=1)
+    monkeypatch.setattr(blocks, "BLOCK", 8)
+    monkeypatch.setattr(encoding, "BLOCK", 8)
+    encoding._blocks.cache_clear()
+    found = restorer(photo, mask, scale=1)
+    encoding._blocks.cache_clear()
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.4, 1.0])
+def test_windowed_attention_is_exact_within_one_window(restorer, ratio):
+    photo, mask = photo_of(70, 50, ratio)
+    windowed = restorer.plan(mask.shape, mask.shape, attention="windowed")
+    found = restorer(photo, mask, scale=1, plan=windowed)
+    np.testing.assert_allclose(found, restorer(photo, mask, scale=1), atol=2e-5)
+
+
+def test_windowed_attention_is_exact_where_far_keys_are_alike(monkeypatch):
+    for name, value in (("TILE", 8), ("MARGIN", 4), ("FAR", 4)):
+        monkeypatch.setattr(near, name, value)
+    rng = np.random.default_rng(0)
+    cell = rng.normal(size=(8, 10, 1, 1, 5))
+    keys = np.broadcast_to(cell, (8, 10, 4, 4, 5)).swapaxes(1, 2)
+    keys = keys.reshape(32, 40, 5).astype(np.float32)
+    queries = rng.normal(size=keys.shape).astype(np.float32)
+    usable = rng.random(keys.shape[:2]) < 0.7
+    known = near.with_means(queries, keys, usable, usable)
+    flat = keys[usable].astype(float)
+    for tile in ((0, 0), (16, 16), (24, 32)):
+        found = near.attend_near(known, np.array(tile, np.int32))
+        asked = queries[tile[0] : tile[0] + 8, tile[1] : tile[1] + 8]
+        weights = np.exp(asked.astype(float) @ flat.T / 5**0.5)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(found, weights @ flat, atol=1e-5)
+
+
+def test_grids_answer_as_queries_do():
+    target, size = (13, 29), (6, 11)
+    axes = [
+        grid_axis(grid_positions(0, n, t), n) for n, t in zip(size, target, strict=True)
+    ]
+    centres = [pixel_centres(target)[:, 0, 0], pixel_centres(target)[0, :, 1]]
+    for axis, centre, n in zip(axes, centres, size, strict=True):
+        position = ((centre.astype(float) + 1) * n - 1) / 2
+        np.testing.assert_allclose(
+            (axis.weight * axis.index).sum(0), np.clip(position, 0, n - 1), atol=1e-4
+        )
+        np.testing.assert_allclose(axis.weight.sum(0), 1, atol=1e-6)
+        for index, relative in zip(axis.index, axis.relative, strict=True):
+            np.testing.assert_allclose(2 * (position - index), relative, atol=1e-4)
+
+
+def test_windows_put_together_are_the_picture(restorer):
+    photo, mask = photo_of(12, 20)
+    encoded = restorer.encode(photo, mask)
+    whole = restorer.render(encoded, size=(30, 60))
+    parts = [
+        np.concatenate(
+            [
+                restorer.render(encoded, (4 * i, 5 * j, 4 * i + 4, 5 * j + 5), (10, 15))
+                for j in range(4)
+            ],
+            axis=1,
+        )
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+    np.testing.assert_array_equal(restorer(photo, mask, size=(30, 60)), whole)
+
+
+@pytest.mark.parametrize(
+    ("window", "size", "message"),
+    [
+        ((0, 0, 9, 5), (9, 9), "within the photo"),
+        ((-1, 0, 4, 4), (9, 9), "within the photo"),
+        ((3, 0, 3, 4), (9, 9), "within the photo"),
+        ((0, 0, float("nan"), 4), (9, 9), "within the photo"),
+        ((0, 0, 8, 8), (7, 8), "smaller"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(restorer, window, size, message):
+    encoded = restorer.encode(*photo_of(8, 8))
+    with pytest.raises(InputError, match=message):
+        restorer.render(encoded, window, size)
+
+
+def test_bytes_come_back_as_bytes(restorer):
+    photo, mask = photo_of(8, 8)
+    grey = (photo * 255).astype(np.uint8)
+    picture = restorer.render(restorer.encode(grey, mask), size=(16, 16))
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture, restorer(grey, mask, scale=2))
+
+
+@pytest.mark.parametrize("attention", ["exact", "windowed"])
+def test_progress_counts_up_to_all(restorer, attention):
+    told = []
+    photo, mask = photo_of(40, 40)
+    settled = restorer.plan((40, 40), (90, 90), attention=attention)
+    restorer(photo, mask, 2.25, plan=settled, progress=lambda *at: told.append(at))
+    done, totals = zip(*told, strict=True)
+    assert list(done) == sorted(done) and len(set(totals)) == 1
+    assert done[-1] == pytest.approx(totals[0])
+    assert len(done) > 5
+
+
+def test_unknown_attention_is_refused(restorer):
+    with pytest.raises(InputError, match="'exact' or 'windowed'"):
+        restorer.plan((8, 8), (8, 8), attention="lazy")
