@@ -9,6 +9,8 @@ import io
 import re
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ _COLOURED = 64
 _ORIENTATION = 0x0112
 _TURN = Image.Transpose
 # EXIF orientation -> what makes it upright; 1 is upright already.
-_UPRIGHT = {
+TURNS = {
     2: _TURN.FLIP_LEFT_RIGHT,
     3: _TURN.ROTATE_180,
     4: _TURN.FLIP_TOP_BOTTOM,
@@ -99,12 +101,24 @@ def _uncompressed(data: bytes) -> np.ndarray | None:
 
 def _decoded(data: bytes, name: str | Path) -> Image.Image:
     """The first picture, upright, as L, RGB or, with transparency, RGBA."""
+    with refusing(data, name):
+        image = Image.open(io.BytesIO(data))
+        image.load()
+        return _simplified(upright(image), name)
+
+
+@contextmanager
+def refusing(data: bytes, name: str | Path) -> Iterator[None]:
+    """Makes whatever goes wrong while `data` is decoded a refusal in one line.
+
+    Raises:
+      Unreadable: if they are no image that can be read.
+      InputError: if there is not memory or open files enough to tell.
+    """
     if not data:
         raise Unreadable(f"{name}: an empty file; copy it again")
     try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-        return _simplified(_upright(image), name)
+        yield
     except InputError:
         raise
     except MemoryError:
@@ -125,9 +139,10 @@ def _decoded(data: bytes, name: str | Path) -> Image.Image:
         ) from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF data (or XMP) say that it is to be seen."""
     try:
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+        turn = TURNS.get(image.getexif().get(_ORIENTATION))
     except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
         return image  # Damaged EXIF spoils no pixel.
     return image if turn is None else image.transpose(turn)
@@ -146,6 +161,17 @@ def _simplified(image: Image.Image, name: str | Path) -> Image.Image:
 
 def _eight_bits(values: np.ndarray, name: str | Path) -> np.ndarray:
     """Grey levels uint8 of 16-bit numbers, or of floats in [0, 1]."""
+    check_levels(values, name)
+    if values.dtype.kind == "f":
+        return np.rint(values * 255).astype(np.uint8)
+    return (values >> 8).astype(np.uint8)
+
+
+def check_levels(values: np.ndarray, name: str | Path) -> None:
+    """Raises Unreadable unless floats lie in [0, 1] and whole numbers have 16 bits.
+
+    Whole numbers that eight bits could hold are refused: they may mean either.
+    """
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 1):
@@ -153,13 +179,11 @@ def _eight_bits(values: np.ndarray, name: str | Path) -> np.ndarray:
                 f"{name}: floats from {low:g} to {high:g}; save floats in [0, 1], "
                 "or 8 bits"
             )
-        return np.rint(values * 255).astype(np.uint8)
-    if low < 0 or high > 65535 or 0 < high < 256:
+    elif low < 0 or high > 65535 or 0 < high < 256:
         raise Unreadable(
             f"{name}: whole numbers from {low} to {high}, neither 8 nor 16 bits; "
             "save it with 8 bits"
         )
-    return (values >> 8).astype(np.uint8)
 
 
 def _grey(values: np.ndarray, name: str | Path) -> np.ndarray:

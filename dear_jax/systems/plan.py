@@ -20,7 +20,7 @@ MIB = 2**20
 SHARE = 0.8
 # What a process takes beside arrays: libraries and weights (if not yet there),
 # compiling, and what is under way while a picture is put together.
-_BASE, _WORKING = 450 * MIB, 350 * MIB
+_BASE, _WORKING = 450 * MIB, 400 * MIB
 
 
 class Network(NamedTuple):
@@ -40,7 +40,7 @@ class Network(NamedTuple):
 
 
 NETWORKS = {
-    "paper": Network(112, 4, 1300, 2.97e6),
+    "paper": Network(112, 4, 1600, 2.97e6),
     "lite": Network(72, 8, 900, 3.6e5),
 }
 
@@ -211,9 +211,9 @@ def _bytes(
     # F and K_p, and what colours are added to, while the photo is embedded ...
     kept = pixels * (4 * channels + 4 * 9 + 2 * 12)
     embedding = kept * (tiling.count > 1) + tiling.read * network.bytes * wide
-    # ... then F, queries and keys in order, answers; then F, E and both together.
+    # ... then queries and keys in order, and answers; then E, and all together.
     cells = pixels / model["attention_pool"] ** 2
-    attention = kept + max(3 * 4 * channels * cells, 3 * 4 * channels * pixels)
+    attention = kept + 4 * channels * max(5 * cells, 3 * pixels)
     # 64 bytes a pixel: the pyramid that fills the holes.
     peak = max(embedding, attention) + 64 * pixels * (model["residual"] == "fill")
     result = 15 * target[0] * target[1]  # As floats, and as they go into a file.

@@ -1,0 +1,301 @@
+"""Photo files are written with all that was read; what they cannot hold is said."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from picture_files import DEEP, PIXELS, RNG, SRGB, encoded, exif_block, read
+from PIL import Image, ImageCms, JpegImagePlugin
+
+from dear_jax import photo
+from dear_jax.errors import InputError
+from dear_jax.pictures import directories, exif, png
+from dear_jax.pictures.picture import JpegQuality, Kept, Picture
+from dear_jax.pictures.reading import read_picture
+from dear_jax.pictures.writing import FORMATS, check_output, write_picture
+
+ALPHA = RNG.integers(0, 256, (5, 7), np.uint8)
+EXIF = exif.cleaned(exif_block(6))
+XMP = b"<x:xmpmeta>text</x:xmpmeta>"
+FULL = Kept(profile=SRGB, exif=EXIF, xmp=XMP, dpi=(300.0, 150.0))
+
+
+def written(path, picture):
+    """What is read of a picture that was written, and the remarks on that."""
+    remarks = write_picture(path, picture)
+    return read_picture(path), remarks
+
+
+def as_tags(block):
+    """EXIF data as plain values, as another program reads them."""
+    data = Image.Exif()
+    data.load(block)
+    return dict(data) | {tag: dict(data.get_ifd(tag)) for tag in (0x8769, 0x8825)}
+
+
+def grey_profile():
+    """A grey profile, made of the sRGB one: its space and its curve."""
+    curve = b"curv\0\0\0\0\0\0\0\1\2\0\0\0"
+    white = SRGB[SRGB.index(b"XYZ \0\0\0\0") :][:20]
+    tags = b"\0\0\0\2" + b"kTRC" + (160).to_bytes(4) + len(curve).to_bytes(4)
+    tags += b"wtpt" + (160 + len(curve)).to_bytes(4) + len(white).to_bytes(4)
+    body = SRGB[4:16] + b"GRAY" + SRGB[20:128] + tags.ljust(32, b"\0") + curve + white
+    return (len(body) + 4).to_bytes(4) + body
+
+
+# Pixels
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".bmp", ".ppm"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_eight_bits_come_back_exactly(suffix, grey, tmp_path):
+    pixels = np.repeat(PIXELS[..., :1], 3, -1) if grey else PIXELS
+    for alpha in (None, ALPHA) if suffix in (".png", ".tif", ".webp") else (None,):
+        picture = Picture(pixels, alpha, grey)
+        again, remarks = written(tmp_path / f"x{suffix}", picture)
+        np.testing.assert_array_equal(again.pixels, pixels)
+        np.testing.assert_array_equal(again.alpha, alpha)
+        assert again.grey == (grey and suffix != ".webp") and not remarks
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (300, 400)])
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_sixteen_bits_come_back_exactly(suffix, size, grey, with_alpha, tmp_path):
+    # Smooth and noisy parts, so that every filter is best somewhere.
+    y, x = np.indices(size)
+    smooth = np.stack([150 * y, 60 * x, 65535 - 90 * (x + y)], -1)
+    noise = RNG.integers(0, 65536, (*size, 3))
+    pixels = np.where((x > 200)[..., None], noise, smooth).astype(np.uint16)
+    pixels = np.repeat(pixels[..., :1], 3, -1) if grey else pixels
+    alpha = noise[..., 0].astype(np.uint16) if with_alpha else None
+    again, remarks = written(tmp_path / f"x{suffix}", Picture(pixels, alpha, grey))
+    np.testing.assert_array_equal(again.pixels, pixels)
+    np.testing.assert_array_equal(again.alpha, alpha)
+    assert not remarks
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_other_programs_read_our_sixteen_bits(suffix, tmp_path):
+    for count in (1, 3, 4):
+        grey = count == 1
+        pixels = DEEP[..., [0, 0, 0]] if grey else DEEP[..., :3]
+        alpha = DEEP[..., 3] if count == 4 else None
+        write_picture(tmp_path / f"x{suffix}", Picture(pixels, alpha, grey, kept=FULL))
+        theirs = cv2.imread(str(tmp_path / f"x{suffix}"), cv2.IMREAD_UNCHANGED)
+        assert theirs.dtype == np.uint16
+        ours = DEEP[..., 0] if grey else DEEP[..., [2, 1, 0, 3][:count]]
+        np.testing.assert_array_equal(theirs, ours)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".ppm", ".gif"])
+def test_sixteen_bits_are_rounded_where_eight_are_held(suffix, tmp_path):
+    grey = np.repeat(DEEP[..., :1], 3, -1)
+    again, remarks = written(tmp_path / f"x{suffix}", Picture(grey, grey=True))
+    assert again.bits == 8 and "its 16 were rounded" in remarks[0]
+    np.testing.assert_allclose(again.pixels, grey / 257, atol=12)
+    if suffix != ".jpg":
+        np.testing.assert_array_equal(again.pixels, np.rint(grey / 257))
+
+
+def test_webp_is_lossless_unless_the_photo_was_not(tmp_path):
+    noise = RNG.integers(0, 256, (64, 64, 3), np.uint8)
+    for source, exact in (("PNG", True), ("WEBP", False), ("JPEG", False)):
+        picture = read(encoded(noise, source))
+        again, _ = written(tmp_path / "x.webp", picture)
+        assert np.array_equal(again.pixels, picture.pixels) == exact
+    picture = read(encoded(noise, "WEBP", lossless=True, exif=b"Exif\0\0" + EXIF))
+    again, _ = written(tmp_path / "x.webp", picture)
+    np.testing.assert_array_equal(again.pixels, noise)
+
+
+# Quality of JPEG
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("quality", [1, 75, 98])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_a_jpeg_is_written_as_finely_as_it_was(mode, quality, subsampling, tmp_path):
+    smooth = Image.fromarray(PIXELS).resize((64, 48)).convert(mode)
+    data = encoded(
+        smooth, "JPEG", quality=quality, subsampling=subsampling, progressive=True
+    )
+    first = Image.open(io.BytesIO(data))
+    write_picture(tmp_path / "x.jpg", read(data))
+    second = Image.open(tmp_path / "x.jpg")
+    assert second.quantization == first.quantization
+    assert second.mode == mode and second.info["progressive"]
+    sampling = JpegImagePlugin.get_sampling(second)
+    assert sampling == JpegImagePlugin.get_sampling(first)
+
+
+def test_a_jpeg_of_another_file_is_fine(tmp_path):
+    smooth = np.asarray(Image.fromarray(PIXELS).resize((64, 48)))
+    again, _ = written(tmp_path / "x.jpg", read(encoded(smooth, "PNG")))
+    assert np.abs(again.pixels.astype(int) - smooth).mean() < 1.5
+    assert again.kept.jpeg.subsampling == 0
+
+
+def test_tables_that_not_all_programs_read_are_not_kept():
+    fine, coarse = [2] * 64, [300] * 64
+    kept = [read(encoded(PIXELS, "JPEG", qtables=[t, t])).kept for t in (fine, coarse)]
+    assert kept[0].jpeg.tables == (tuple(fine),) * 2 and kept[1].jpeg is None
+
+
+# What files carry
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_what_was_carried_is_carried_on(suffix, kind, tmp_path):
+    picture = Picture(DEEP[..., :3].astype(kind), kept=FULL)
+    again, remarks = written(tmp_path / f"x{suffix}", picture)
+    assert again.kept.profile == SRGB and again.kept.xmp == XMP
+    assert as_tags(again.kept.exif) == as_tags(EXIF)
+    assert not again.kept.remarks
+    if suffix != ".webp":
+        np.testing.assert_allclose(again.kept.dpi, FULL.dpi, atol=0.02)
+    rounded = kind == np.uint16 and suffix in (".jpg", ".webp")
+    assert len(remarks) == rounded
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_pillow_sees_what_is_carried(suffix, tmp_path):
+    write_picture(tmp_path / f"x{suffix}", Picture(PIXELS, kept=FULL))
+    image = Image.open(tmp_path / f"x{suffix}")
+    image.load()
+    assert image.info["icc_profile"] == SRGB and image.info["xmp"] == XMP
+    data = image.getexif()
+    assert data[271] == "Maker" and data.get_ifd(0x8769)[0x927C] == b"maker's own notes"
+
+
+def test_a_round_trip_through_any_format_changes_nothing_twice(tmp_path):
+    picture = Picture(PIXELS, ALPHA, kept=FULL)
+    for suffix in (".tif", ".png", ".tif", ".webp"):
+        picture, _ = written(tmp_path / f"x{suffix}", picture)
+    np.testing.assert_array_equal(picture.pixels, PIXELS)
+    np.testing.assert_array_equal(picture.alpha, ALPHA)
+    assert picture.kept.profile == SRGB and as_tags(picture.kept.exif) == as_tags(EXIF)
+
+
+def test_either_byte_order_is_carried(tmp_path):
+    data = Image.Exif()
+    data.endian = ">"
+    data[271] = "Maker"
+    data[0x0112] = 3
+    block = exif.cleaned(data.tobytes())
+    assert block.startswith(b"MM")
+    for picture in (Picture(PIXELS), Picture(DEEP[..., :3])):
+        kept = Kept(exif=block, profile=SRGB, dpi=(72, 72))
+        full = Picture(picture.pixels, kept=kept)
+        again, _ = written(tmp_path / "x.tif", full)
+        np.testing.assert_array_equal(again.pixels, picture.pixels)
+        assert as_tags(again.kept.exif)[271] == "Maker"
+        assert again.kept.profile == SRGB and again.kept.dpi == (72, 72)
+
+
+def test_exif_data_name_the_new_size(tmp_path):
+    picture = read(encoded(PIXELS, "JPEG", exif=b"Exif\0\0" + exif_block()))
+    larger = picture.with_pixels(np.zeros((20, 28, 3)))
+    again, _ = written(tmp_path / "x.png", larger)
+    inner = as_tags(again.kept.exif)[0x8769]
+    assert (inner[0xA002], inner[0xA003]) == (28, 20)
+
+
+def test_profiles_of_grey_photos_go_to_grey_files_only(tmp_path):
+    profile = grey_profile()
+    ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    grey = np.repeat(PIXELS[..., :1], 3, -1)
+    picture = Picture(grey, grey=True, kept=Kept(profile=profile))
+    for suffix in (".png", ".jpg", ".tif"):
+        again, remarks = written(tmp_path / f"x{suffix}", picture)
+        assert again.kept.profile == profile and not remarks
+    again, remarks = written(tmp_path / "x.webp", picture)
+    assert again.kept.profile is None and "of grey photos" in remarks[0]
+
+
+def test_large_profiles_are_carried(tmp_path):
+    size = len(SRGB) + 2_000_000
+    profile = size.to_bytes(4) + SRGB[4:] + RNG.bytes(2_000_000)
+    for suffix in (".png", ".jpg", ".tif"):
+        picture = Picture(PIXELS, kept=Kept(profile=profile))
+        again, remarks = written(tmp_path / f"x{suffix}", picture)
+        assert again.kept.profile == profile and not remarks
+
+
+def test_chunks_that_say_what_colours_mean_are_carried_from_png_to_png(tmp_path):
+    chunks = ((b"gAMA", (45455).to_bytes(4)), (b"cHRM", bytes(range(32))))
+    data = png.encode(PIXELS, Kept(colour_chunks=(*chunks, (b"sRGB", b"\0"))))
+    assert dict(read(data).kept.colour_chunks) == dict(chunks) | {b"sRGB": b"\0"}
+    again, _ = written(tmp_path / "x.png", read(data))
+    assert dict(again.kept.colour_chunks) == dict(chunks) | {b"sRGB": b"\0"}
+    managed = png.encode(PIXELS, Kept(profile=SRGB, colour_chunks=((b"sRGB", b"\0"),)))
+    assert not read(managed).kept.colour_chunks  # Never both.
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".ppm", ".gif"])
+def test_what_a_format_cannot_hold_is_said(suffix, tmp_path):
+    _, remarks = written(tmp_path / f"x{suffix}", Picture(PIXELS, kept=FULL))
+    told = " ".join(remarks)
+    for name in ("colour profile", "EXIF data", "XMP data"):
+        assert f"holds no {name}: left out" in told
+
+
+def test_what_is_too_long_for_a_jpeg_is_left_out_and_that_is_said(tmp_path):
+    order, tags = directories.parse(EXIF)
+    tags[directories.EXIF].inner[0x927C] = directories.Value(7, bytes(70_000))
+    kept = FULL._replace(exif=directories.block(tags, order), xmp=XMP + bytes(66_000))
+    again, remarks = written(tmp_path / "x.jpg", Picture(PIXELS, kept=kept))
+    assert again.kept.exif is None and again.kept.xmp is None
+    assert len(remarks) == 2 and "no EXIF data of 7" in remarks[0]
+    again, remarks = written(tmp_path / "x.png", Picture(PIXELS, kept=kept))
+    assert again.kept.xmp == kept.xmp and not remarks
+
+
+# Refusals
+
+
+def test_every_format_that_is_read_can_be_written():
+    assert set(FORMATS) == photo.SUFFIXES
+
+
+@pytest.mark.parametrize("name", ["x", "x.heic", "x.png.txt"])
+def test_other_suffixes_are_refused(name, tmp_path):
+    with pytest.raises(InputError, match="no format that can be written; use .png"):
+        write_picture(tmp_path / name, Picture(PIXELS))
+
+
+def test_alpha_that_hides_nothing_is_no_hindrance(tmp_path):
+    picture = Picture(PIXELS, np.full((5, 7), 255, np.uint8))
+    assert not picture.transparent and Picture(PIXELS, ALPHA).transparent
+    again, remarks = written(tmp_path / "x.bmp", picture)
+    np.testing.assert_array_equal(again.pixels, PIXELS)
+    assert again.alpha is None and not remarks
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".bmp", ".ppm"])
+def test_transparency_is_never_lost_silently(suffix, tmp_path):
+    with pytest.raises(InputError, match="no transparency.*; write PNG"):
+        write_picture(tmp_path / f"x{suffix}", Picture(PIXELS, ALPHA))
+    assert not list(tmp_path.iterdir())
+
+
+def test_photos_larger_than_a_format_are_refused_before_the_work():
+    for name in ("x.jpg", "x.webp", "x.gif"):
+        with pytest.raises(InputError, match="70000 x 10 pixels.*write PNG or TIFF"):
+            check_output(name, size=(10, 70_000))
+    assert check_output("x.png", size=(10, 70_000)) == "PNG"
+    wide = Picture(np.zeros((1, 16_384, 3), np.uint8))
+    with pytest.raises(InputError, match="WebP holds 16383 a side"):
+        write_picture("x.webp", wide)
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"before")
+    broken = Kept(jpeg=JpegQuality(((1, 2, 3),), None, False))
+    with pytest.raises(InputError, match="x.jpg: cannot be written as JPEG"):
+        write_picture(tmp_path / "x.jpg", Picture(PIXELS, kept=broken))
+    assert (tmp_path / "x.jpg").read_bytes() == b"before"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.jpg"]
