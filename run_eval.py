@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from dear_jax import errors, files
+from dear_jax.command.start import keep_compiled
 
 BUNDLED = Path(__file__).parent / "results" / "bundled.toml"
 EXAMPLES = """examples, by scale:
@@ -56,6 +57,7 @@ def parse_flags(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     """Runs the command; returns its exit status."""
     flags = parse_flags(argv)
+    keep_compiled()
     try:
         out = files.make_folder(flags.out)
         if flags.table is None:

@@ -17,6 +17,7 @@ from tests.two_processes import arrays_of_steps
 def test_one_process_calls_straight_through():
     assert processes.is_first()
     assert processes.on_first(lambda: 3) == processes.agreed(lambda: 3) == 3
+    assert processes.gathered("alone") == ["alone"]
     with pytest.raises(InputError, match="full"):
         processes.agreed(lambda: (_ for _ in ()).throw(InputError("full")))
 
@@ -53,6 +54,10 @@ def test_each_process_sees_its_devices_and_all(talk):
 
 def test_python_gets_sigterm_on_every_process(talk):
     assert [found["sigterm"] for found in talk] == [True, True]
+
+
+def test_what_each_says_is_gathered_in_their_order(talk):
+    assert [found["gathered"] for found in talk] == [["from 0", "from 1"]] * 2
 
 
 def test_only_the_first_gets_the_result(talk):

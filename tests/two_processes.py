@@ -51,6 +51,7 @@ def findings_of_talk() -> dict:
         "devices": [jax.local_device_count(), jax.device_count()],
         "is_first": processes.is_first(),
         "sigterm": stop.requested,
+        "gathered": processes.gathered(f"from {index}"),
         "on_first": told(processes.on_first, lambda: "done"),
         "mistake": told(processes.on_first, lambda: raises(InputError("no photos"))),
         "bug": told(processes.on_first, lambda: raises(KeyError("oops"))),

@@ -142,6 +142,15 @@ def agreed(action: Callable[[], Result]) -> Result:
     return result
 
 
+def gathered(text: str) -> list[str]:
+    """Returns, in all processes, what each of them calls it with, in their order."""
+    if not several():
+        return [text]
+    key = f"dear_jax/{next(_numbers)}"
+    client().key_value_set(f"{key}/{jax.process_index()}", text)
+    return [_waited(f"{key}/{index}") for index in range(jax.process_count())]
+
+
 def check_alike(what: str, mine: str) -> None:
     """Checks that a text is the same in all processes.
 
@@ -195,13 +204,7 @@ def _told(key: str) -> Iterator[None]:
 
 def _await(key: str, index: int) -> None:
     """Waits for what process `index` tells, and raises what it raised."""
-    while True:
-        try:
-            outcome = json.loads(client().blocking_key_value_get(key, _LISTEN * 1000))
-            break
-        except Exception as error:  # JAX has changed its class before.
-            if "DEADLINE_EXCEEDED" not in str(error):
-                raise
+    outcome = json.loads(_waited(key))
     place = f"process {index} on {outcome['host']}"
     if outcome["kind"] == "good":
         return
@@ -212,3 +215,13 @@ def _await(key: str, index: int) -> None:
         error = InputError(message if index == 0 else f"{place}: {message}")
     setattr(error, _OF_ANOTHER, True)
     raise error
+
+
+def _waited(key: str) -> str:
+    """Waits for what some process sets a key to."""
+    while True:
+        try:
+            return client().blocking_key_value_get(key, _LISTEN * 1000)
+        except Exception as error:  # JAX has changed its class before.
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise

@@ -36,7 +36,7 @@ def attend_in_blocks(
       [N, C] in the dtype of the keys.
     """
     number, channels = queries.shape
-    block = min(BLOCK, len(keys))
+    block = min(BLOCK, keys.shape[0])
 
     def take_in(i: jax.Array, state: tuple) -> tuple:
         largest, total, mixed = state

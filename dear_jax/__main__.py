@@ -1,0 +1,8 @@
+"""`python -m dear_jax` is the command `dear`."""
+
+import sys
+
+from dear_jax.command.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command `dear`: a module for each subcommand, and what they share."""

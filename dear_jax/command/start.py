@@ -1,0 +1,64 @@
+"""What lets a command start soon: compiled programs are kept for the next time.
+
+They lie in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/dear_jax/xla (or below
+XDG_CACHE_HOME), which may be removed at any time. DEAR_JAX_CACHE=off keeps none.
+"""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+_OFF = frozenset({"off", "0", "no", "false"})
+
+
+def keep_compiled() -> Path | None:
+    """Has JAX keep what it compiles from now on, and look there first.
+
+    Without a place that can be written, or if the user wants none, nothing changes.
+
+    Returns:
+      The folder, None if nothing is kept.
+    """
+    if os.environ.get("DEAR_JAX_CACHE", "").lower() in _OFF:
+        return None
+    import jax
+
+    named = jax.config.jax_compilation_cache_dir  # JAX has read its own variable.
+    folder = Path(named) if named else cache_folder()
+    if "://" not in str(named) and not _writable(folder):
+        return None
+    jax.config.update("jax_compilation_cache_dir", named or str(folder))
+    # Even what compiles soon: the many small programs are seconds together.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
+
+
+def cache_folder() -> Path:
+    """The folder for programs compiled on processors of this kind.
+
+    Machines may share a home, but programs use instructions that others lack.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    kind = hashlib.sha256(_processor().encode()).hexdigest()[:8]
+    return Path(home).expanduser() / "dear_jax" / "xla" / kind
+
+
+def _processor() -> str:
+    """What the processor can do, as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    except OSError:
+        pass
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
