@@ -75,10 +75,11 @@ def main() -> None:
             job = {"system": name, "checkout": str(checkout.resolve())}
             job |= {"threads": flags.threads, "runs": 20, "seconds": flags.seconds}
             try:
-                write_photo(Path(folder), CASES[name][0], job)
+                masked = name in ("misf", "lama")
+                write_photo(Path(folder), CASES[name][0], masked, job)
                 write_state(Path(folder), flags, job, official)
                 for case in flags.sizes or CASES[name]:
-                    write_photo(Path(folder), case, job)
+                    write_photo(Path(folder), case, masked, job)
                     pairs = []
                     for _ in range(flags.rounds):
                         busy.append(busy_cores(seconds=1.0))
@@ -105,20 +106,27 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     option = parser.add_argument
-    option("--official", type=Path, required=True, metavar="FOLDER")
-    option("--torch-python", default=sys.executable, metavar="PYTHON")
     option("--systems", default=",".join(CASES), help="default: %(default)s")
     option("--sizes", nargs="+", metavar="SIDE:TARGET", help="in place of the usual")
-    option("--threads", type=int, default=cores(), help="default: all, %(default)s")
     option("--rounds", type=int, default=3, help="pairs of processes a size")
-    option("--seconds", type=float, default=5.0, help="of timed calls a process")
-    option("--liif-weights", type=Path, metavar="FILE", help="published checkpoint")
-    option("--out", type=Path, metavar="FILE.md")
-    flags = parser.parse_args()
+    flags = parse_shared(parser)
     flags.systems = flags.systems.split(",")
     for name in flags.systems:
         if name not in CASES:
             parser.error(f"system {name!r}; choose from {', '.join(CASES)}")
+    return flags
+
+
+def parse_shared(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parses with the flags that comparisons with official code have in common."""
+    option = parser.add_argument
+    option("--official", type=Path, required=True, metavar="FOLDER")
+    option("--torch-python", default=sys.executable, metavar="PYTHON")
+    option("--threads", type=int, default=cores(), help="default: all, %(default)s")
+    option("--seconds", type=float, default=5.0, help="of timed calls a process")
+    option("--liif-weights", type=Path, metavar="FILE", help="published checkpoint")
+    option("--out", type=Path, metavar="FILE.md")
+    flags = parser.parse_args()
     if not 1 <= flags.threads <= cores():
         parser.error(f"--threads {flags.threads}; there are {cores()} cores")
     return flags
@@ -129,13 +137,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
-def write_photo(folder: Path, case: str, job: dict[str, Any]) -> None:
-    """Writes the photo and mask of a case and notes them in the job."""
+def write_photo(folder: Path, case: str, masked: bool, job: dict[str, Any]) -> None:
+    """Writes the photo and mask of a case, empty or not, and notes them in the job."""
     side, target = map(int, case.split(":"))
     photo = read_photo(bundled.PHOTOS / "astronaut.png")
     photo = resize.bicubic(photo, (side, side)).astype(np.float32) / 255
     mask = np.zeros((side, side), bool)
-    if job["system"] in ("misf", "lama"):
+    if masked:
         mask = resize.nearest(read_mask(bundled.MASKS / "30-40.png"), mask.shape)
     job |= {"photo": str(folder / "photo.npz"), "target": target}
     np.savez(job["photo"], photo=photo, mask=mask)
@@ -145,7 +153,7 @@ def write_state(folder: Path, flags, job: dict[str, Any], official: Side) -> Non
     """Writes the official state_dict, published or drawn, and notes it in the job."""
     if not Path(job["checkout"]).is_dir():
         raise Failed(f"no checkout at {job['checkout']}")
-    job["state"] = str(folder / "state.npz")
+    job["state"] = str(folder / f"{job['system']}.npz")
     if job["system"] == "liif" and flags.liif_weights:
         content = read_checkpoint(flags.liif_weights, MEMBERS["liif"])
         np.savez(job["state"], **state_dict_of(content, "liif").state)

@@ -74,10 +74,11 @@ def measure(
 
     Returns:
       A record, and the result of the second call. The record holds "times", seconds
-      of every call after two that warm up; "start", seconds by which the first took
-      longer; "peak", MiB above `imported` at most, with what was loaded but not its
-      loading; "warm", MiB above what was resident before it that the second call
-      needed, None if the system cannot tell.
+      of every call after two that warm up, or of the second if it alone takes longer
+      than "seconds"; "start", seconds by which the first took longer; "peak", MiB
+      above `imported` at most, with what was loaded but not its loading; "warm", MiB
+      above what was resident before it that the second call needed, None if the
+      system cannot tell.
     """
     reset_peak()
     start = time.perf_counter()
@@ -86,9 +87,11 @@ def measure(
     highest = peak()
     can_reset = reset_peak()
     before = resident()
+    start = time.perf_counter()
     result = function()
+    second = time.perf_counter() - start
     warm = peak() - before if can_reset else None
-    times: list[float] = []
+    times = [second] if second > job["seconds"] else []
     while not times or (len(times) < job["runs"] and sum(times) < job["seconds"]):
         start = time.perf_counter()
         function()

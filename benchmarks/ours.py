@@ -1,9 +1,10 @@
-"""A system of this project on the CPU, for `baselines.py`, which starts it.
+"""A system of this project on the CPU, for the scripts that start it.
 
     python benchmarks/ours.py JOB.json
 
-Converts the official weights of the job, then runs the system as its users do: photo
-[H, W, 3] float32 and mask [H, W] in, photo [h, w, 3] out.
+Reads the weights file of the job or converts the official weights in it, then runs
+the system as its users do: photo [H, W, 3] float32 and mask [H, W] in, photo
+[h, w, 3] out. `baselines.py` and `restoring.py` start it.
 """
 
 import json
@@ -17,32 +18,47 @@ limit_cores(JOB["threads"])
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
+from roofline import measure_limits  # noqa: E402
 
 from dear_jax import registry  # noqa: E402
 from dear_jax.convert.conversion import convert_state, family  # noqa: E402
 from dear_jax.systems.catalogue import from_weights  # noqa: E402
-from dear_jax.weights import Weights  # noqa: E402
+from dear_jax.weights import Weights, read_weights  # noqa: E402
 
 
 def main() -> None:
     name = JOB["system"]
     jax.devices()
-    fields, rules = registry.fields_of(name), family(name)
-    registry.build(fields)  # Imports its module.
+    registry.build(registry.fields_of(name))  # Imports its module.
     imported = resident()
     with np.load(JOB["photo"]) as stored:
         photo, mask = stored["photo"], stored["mask"]
-    with np.load(JOB["state"]) as stored:
-        state = dict(stored)
-    fields |= rules.fields_from(state)
-    variables, _ = convert_state(state, fields)
-    del state
-    system = from_weights(Weights(variables, fields, {}), name)
+    weights = read_weights(JOB["weights"]) if "weights" in JOB else converted(name)
+    system = from_weights(weights, name)
+    del weights
     size = (JOB["target"], JOB["target"])
-    record, result = measure(lambda: system(photo, mask, size=size), imported, JOB)
+    options = {}
+    if "attention" in JOB:
+        options["plan"] = system.plan(
+            source=mask.shape, target=size, attention=JOB["attention"]
+        )
+    record, result = measure(
+        lambda: system(photo, mask, size=size, **options), imported, JOB
+    )
     record |= {"version": f"JAX {jax.__version__}", "imported": imported}
+    if JOB.get("limits"):
+        record["product"] = measure_limits(("float32",)).flops["float32"]
     np.save(JOB["output"], result)
     Path(JOB["record"]).write_text(json.dumps(record))
+
+
+def converted(name: str) -> Weights:
+    """The official state_dict of the job as weights of ours."""
+    with np.load(JOB["state"]) as stored:
+        state = dict(stored)
+    fields = registry.fields_of(name) | family(name).fields_from(state)
+    variables, _ = convert_state(state, fields)
+    return Weights(variables, fields, {})
 
 
 if __name__ == "__main__":

@@ -124,14 +124,25 @@ def beside_limits(
 ) -> list[str]:
     """Cells of a table: TFLOP/s, share of what was measured and of the data sheet,
     the roofline in ms with its side, and its share of the time."""
-    rate, sheet = flops / seconds, limits.sheet_flops(dtype)
     bounds = flops, moved, limits.flops[dtype], limits.bandwidth
+    return [
+        *beside_product(flops, seconds, dtype, limits)[:-1],
+        f"{1e3 * roof(*bounds):.3g} ({side_of_roof(*bounds)})",
+        f"{roof(*bounds) / seconds:.0%}",
+    ]
+
+
+def beside_product(
+    flops: float, seconds: float, dtype: str, limits: Limits
+) -> list[str]:
+    """Cells of a table: TFLOP/s, share of what was measured and of the data sheet, ms
+    that the products alone would take."""
+    rate, sheet = flops / seconds, limits.sheet_flops(dtype)
     return [
         f"{rate / 1e12:.3g}",
         f"{rate / limits.flops[dtype]:.1%}",
         f"{rate / sheet:.1%}" if sheet else "-",
-        f"{1e3 * roof(*bounds):.3g} ({side_of_roof(*bounds)})",
-        f"{roof(*bounds) / seconds:.0%}",
+        f"{1e3 * flops / limits.flops[dtype]:.3g}",
     ]
 
 

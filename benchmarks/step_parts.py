@@ -67,7 +67,11 @@ def _parts(step: Step) -> dict[str, tuple[Callable, tuple]]:
     features = jax.jit(
         lambda v: model.apply(v, batch["image"], batch["mask"], method="encode")
     )(cast(variables, dtype))
-    embedding, maps = features.embedding, features.for_decoding()
+    embedding = features.embedding
+    # What decoding reads, without the rest.
+    maps = features.replace(
+        embedding=None, attended=None, importance=None, reconstruction=None
+    )
 
     def attention(embedding: jax.Array) -> jax.Array:
         chosen = model.attention_keys, model.attention_pool, model.attention_chunk

@@ -130,7 +130,7 @@ def _as_float32(value: np.ndarray) -> jax.Array:
 def _encode(module: nn.Module, image: jax.Array, mask: jax.Array) -> Any:
     """`encode` of one photo, in memory that grows as the photo does."""
     if not isinstance(module, DEAR):
-        return module.encode(image, mask).for_decoding()
+        return module.encode(image, mask)
     sides = image.shape[1:3]
     # Multiples known to be such: of other sizes left open little can be said.
     step, least = (4, 3) if module.network == "paper" else (8, 1)

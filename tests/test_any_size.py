@@ -1,6 +1,7 @@
 """Any size in known memory: stages, tiles, blocks and windows equal the whole."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import tiny_restorer
@@ -8,9 +9,11 @@ from tiny import tiny_restorer
 from dear_jax.errors import InputError
 from dear_jax.model import blocks, near
 from dear_jax.model.coordinates import pixel_centres
+from dear_jax.model.decoder import ImplicitDecoder
 from dear_jax.model.grid import grid_axis, grid_positions
-from dear_jax.registry import build
-from dear_jax.systems import encoding, plan, tiles
+from dear_jax.registry import build, fields_of
+from dear_jax.systems import attending, plan, tiles
+from dear_jax.systems.plan import Plan, make_plan
 
 PRESETS = ("dear", "dear-lite")
 EVERYTHING = {"cell_decode": True, "feature_unfold": True, "residual": "bilinear"}
@@ -65,18 +68,17 @@ def test_stages_are_the_model(changes, target):
         np.testing.assert_allclose(importance, expected, atol=1e-5)
 
 
-def test_tiles_equal_the_whole(restorer, monkeypatch):
-    network = plan.NETWORKS[restorer.model["network"]]
-    reach = {"paper": 40, "lite": 40}[restorer.model["network"]]
-    small = network._replace(halo=reach)
-    monkeypatch.setitem(plan.NETWORKS, restorer.model["network"], small)
+def in_small_tiles(restorer, settled):
+    halo, step = plan.network_of(restorer.model)[:2]
+    extent = plan.padded_size(settled.source, restorer.model)
+    return settled._replace(tiling=list(tiles.tilings(extent, halo, step))[-1])
+
+
+def test_tiles_equal_the_whole(restorer):
     photo, mask = photo_of(203, 150)
     whole = restorer.plan((203, 150), (240, 180))
     assert whole.tiling.count == 1
-    tiled = whole._replace(tiling=list(tiles.tilings((203, 150), reach, 8))[-1])
-    if restorer.model["network"] == "lite":
-        extent = plan.padded_size((203, 150), restorer.model)
-        tiled = whole._replace(tiling=list(tiles.tilings(extent, reach, 8))[-1])
+    tiled = in_small_tiles(restorer, whole)
     assert tiled.tiling.count >= 9
     found, expected = (
         restorer(photo, mask, size=(240, 180), plan=p) for p in (tiled, whole)
@@ -126,6 +128,50 @@ def test_less_memory_means_smaller_tiles(restorer):
 def test_plans_are_for_one_size(restorer):
     with pytest.raises(InputError, match="make another"):
         restorer.encode(*photo_of(9, 9), plan=restorer.plan((8, 8), (8, 8)))
+    with pytest.raises(InputError, match="make another"):
+        restorer(*photo_of(8, 8), scale=3, plan=restorer.plan((8, 8), (16, 16)))
+
+
+def test_plans_are_for_one_model():
+    small, deep = tiny_restorer("dear"), tiny_restorer("dear", blocks=2)
+    size, lite = (300, 12), tiny_restorer("dear-lite")
+    tiled = in_small_tiles(small, small.plan(size, size))
+    assert tiled.tiling.count > 1
+    for other, settled in (
+        (deep, tiled),
+        (lite, small.plan(size, size)),
+        (small, Plan(size, size)),
+    ):
+        with pytest.raises(InputError, match="another model"):
+            other.encode(*photo_of(*size), plan=settled)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_plans_count_maps_at_the_size_that_they_are_held_at(preset):
+    model = tiny_restorer(preset).model
+    inside, beyond = (
+        make_plan(model, (n, n), (n, n), 1e12).bytes for n in (1024, 1026)
+    )
+    held = 4 * (model["widths"][0] if "lite" in preset else model["width"])
+    assert beyond - inside > (1280**2 - 1024**2) * held
+
+
+@pytest.mark.parametrize(
+    "field, value", [("importance_kernel", 9), ("feature_unfold", True)]
+)
+def test_plans_count_what_fields_make_larger(field, value):
+    model, size = fields_of("dear"), (512, 512)
+    plain, larger = (
+        make_plan(m, size, size, 1e12).bytes for m in (model, {**model, field: value})
+    )
+    assert larger > plain
+
+
+def test_a_photo_that_cannot_be_in_tiles_is_not_said_to_be(restorer):
+    whole = {**restorer.model, "norm": "instance"}
+    with pytest.raises(InputError) as caught:
+        make_plan(whole, (2000, 1500), (2000, 1500), 1e8)
+    assert "tiles" not in str(caught.value)
 
 
 @pytest.mark.parametrize("asking", [0.0, 0.3, 1.0])
@@ -172,10 +218,10 @@ def test_attention_in_small_blocks_changes_nothing(restorer, monkeypatch):
     photo, mask = photo_of(21, 18)
     whole = restorer(photo, mask, scale=1)
     monkeypatch.setattr(blocks, "BLOCK", 8)
-    monkeypatch.setattr(encoding, "BLOCK", 8)
-    encoding._blocks.cache_clear()
+    monkeypatch.setattr(attending, "BLOCK", 8)
+    attending._blocks.cache_clear()
     found = restorer(photo, mask, scale=1)
-    encoding._blocks.cache_clear()
+    attending._blocks.cache_clear()
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
@@ -220,6 +266,25 @@ def test_grids_answer_as_queries_do():
         np.testing.assert_allclose(axis.weight.sum(0), 1, atol=1e-6)
         for index, relative in zip(axis.index, axis.relative, strict=True):
             np.testing.assert_allclose(2 * (position - index), relative, atol=1e-4)
+
+
+def test_weights_of_neighbours_keep_their_digits_in_bfloat16():
+    decoder = ImplicitDecoder(width=32, hidden_layers=1)
+    rng = np.random.default_rng(0)
+    params = {
+        "pixel_part": {"kernel": np.zeros((1, 1, 8, 32)), "bias": np.zeros(32)},
+        "relative_part": {"kernel": np.zeros((2, 32))},
+        "output": {"kernel": rng.normal(size=(32, 3)), "bias": np.zeros(3)},
+    }
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params)
+    row = jnp.asarray(rng.random(32), jnp.bfloat16)
+    projection = jnp.broadcast_to(row, (1, 4, 4, 32))
+    axis = grid_axis(grid_positions(0, 4, 37), 4)
+    found = decoder.apply({"params": params}, projection, axis, axis, method="on_grid")
+    # Neighbours that are alike, however they are mixed.
+    np.testing.assert_array_equal(
+        found, jnp.broadcast_to(found[:, :1, :1], found.shape)
+    )
 
 
 def test_windows_put_together_are_the_picture(restorer):

@@ -5,16 +5,27 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from tiny import tiny_fields, tiny_restorer
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import large  # noqa: E402
+import large_photos  # noqa: E402
+import measuring  # noqa: E402
+import query_flops  # noqa: E402
+import restoring  # noqa: E402
+import restoring_tables as tables  # noqa: E402
 import roofline  # noqa: E402
+import seams  # noqa: E402
 import steps  # noqa: E402
 import train_step  # noqa: E402
 
 from dear_jax.data.pipeline import training_batches  # noqa: E402
+from dear_jax.monitoring.flops import count_flops  # noqa: E402
 from dear_jax.monitoring.peaks import Peak  # noqa: E402
+from dear_jax.registry import build, fields_of, init_shapes  # noqa: E402
 
 LIMITS = roofline.Limits({"float32": 2e12, "bfloat16": 8e12}, 1e11, None)
 
@@ -110,3 +121,150 @@ def test_a_case_changes_what_it_names_and_nothing_else():
     assert (config.data.queries, config.model.width) == (7, 4)
     assert config.model.blocks == usual.model.blocks
     assert config.optimizer == usual.optimizer
+
+
+def process(times: list[float], peak: float, **more) -> dict:
+    """What a process of `restoring.py` records."""
+    more |= {"start": 1.0, "warm": peak / 2, "imported": 100.0, "version": "X 1"}
+    return {"times": times, "peak": peak, "product": 1e11, **more}
+
+
+def contest(**theirs) -> tables.Row:
+    ours = [process([1.0, 1.0, 1.0], 200.0), process([2.0], 200.0)]
+    work = tables.Flops(2e10, 1e10, 2e10)
+    return tables.Row("64:256", "exact", ours, theirs, work)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_ratios_are_official_over_ours_of_the_medians_with_those_of_the_turns():
+    theirs = [process([6.0], 300.0), process([4.0], 500.0)]
+    line = cells(tables.time_row(contest(liif=theirs)))
+    assert line[2:5] == ["1", "5", "5.00 (2.00 to 6.00)"]
+    assert cells(tables.memory_row(contest(liif=theirs), "peak"))[3:5] == [
+        "400",
+        "2.00",
+    ]
+
+
+def test_who_was_not_measured_has_no_numbers():
+    line = cells(tables.time_row(contest()))
+    assert line[3:7] == ["-"] * 4
+
+
+def test_the_products_alone_take_their_work_over_the_rate():
+    line = cells(tables.limits_row(contest(), 1e11))
+    assert line[2:] == ["20", "10", "20", "50", "100", "0.5", "50%"]
+
+
+def test_every_table_of_the_report_has_as_many_cells_as_columns():
+    row = contest(lte=[process([6.0], 300.0), process([4.0], 500.0)])
+    facts = {"threads": 2, "busy": 0.1, "liif": "random", "missing": 0.3}
+    text = tables.report([row], ["Left out: liif at 64:256 (no checkout)."], facts)
+    blocks = [block.splitlines() for block in text.split("\n\n") if block[0] == "|"]
+    assert len(blocks) == 4
+    for head, rule, *lines in blocks:
+        assert len(lines) == 1
+        assert head.count("|") == rule.count("|") == lines[0].count("|")
+    assert "Left out" in text
+
+
+@pytest.mark.parametrize("preset", ["dear", "dear-lite"])
+def test_stages_add_up_to_the_whole_model(preset):
+    """Where all pixels are known, none is skipped."""
+    fields = {**tiny_fields(preset), "attention_keys": "all"}
+    model, side = build(fields), 16
+    photo, mask = (jax.ShapeDtypeStruct((1, side, side, n), np.float32) for n in (3, 1))
+
+    def encode(variables, photo, mask):
+        return model.apply(variables, photo, mask, method="encode")
+
+    whole = count_flops(encode, init_shapes(model), photo, mask)
+    parts = query_flops.encoding_flops(fields, side)
+    parts += query_flops.attention_flops(fields, side, known=1.0)
+    assert parts == whole
+
+
+def test_pixels_that_are_missing_ask_for_no_attention():
+    fields = fields_of("dear")
+    everywhere, half = (query_flops.attention_flops(fields, 64, k) for k in (1, 0.5))
+    assert half == everywhere / 2
+    windowed = query_flops.attention_flops(fields, 256, 1.0, "windowed")
+    assert windowed < query_flops.attention_flops(fields, 256, 1.0) / 2
+
+
+def test_decoding_grows_with_the_pixels_of_the_target():
+    fields = tiny_fields("dear")
+    small, large = (query_flops.decoding_flops(fields, 16, n) for n in (32, 64))
+    assert large == 4 * small > 0
+
+
+def test_the_mask_of_the_comparison_is_of_the_size_that_is_said():
+    inputs = restoring.photo_and_mask(64)
+    assert inputs["photo"].shape == (64, 64, 3) and inputs["photo"].dtype == np.float32
+    assert inputs["mask"].sum() == round(restoring.MISSING * 64**2)
+
+
+def test_a_slow_second_call_is_the_one_that_is_timed(monkeypatch):
+    calls, clock = [], [0.0]
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
+
+    def call():
+        calls.append(1)
+        clock[0] += 10.0
+
+    record, _ = measuring.measure(call, 0.0, {"runs": 20, "seconds": 5.0})
+    assert (len(calls), record["times"]) == (2, [10.0])
+    calls.clear()
+    record, _ = measuring.measure(call, 0.0, {"runs": 3, "seconds": 60.0})
+    assert (len(calls), record["times"]) == (5, [10.0] * 3)
+
+
+def test_the_peak_of_a_process_is_seen_from_outside(tmp_path):
+    waste = "x = b'1' * 100 * 2**20; import time; time.sleep(0.2)"
+    _, lean = large.watch(
+        [sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path / "said"
+    )
+    _, peak = large.watch([sys.executable, "-c", waste], tmp_path / "said")
+    assert 95 < peak - lean < 130
+
+
+def test_a_command_that_fails_says_why(tmp_path):
+    command = [sys.executable, "-c", "import sys; sys.exit('error: no such photo')"]
+    with pytest.raises(large_photos.Failed, match="no such photo"):
+        large.watch(command, tmp_path / "said")
+
+
+def test_a_plan_in_tiles_has_them_where_they_are_smaller_than_the_photo():
+    restorer = tiny_restorer("dear-lite")
+    large, small = (restorer.plan((n, n), (n, n), np.inf) for n in (320, 64))
+    assert large.tiling.count == 1
+    assert seams.in_tiles(restorer, large, 2).tiling.count == 4
+    with pytest.raises(large_photos.Failed, match="is smaller than 2 x 2 tiles"):
+        seams.in_tiles(restorer, small, 2)
+
+
+def test_the_plan_is_found_in_what_the_command_says(monkeypatch):
+    monkeypatch.setattr("dear_jax.systems.plan.resident_memory", lambda: 0)
+    lines = tiny_restorer("dear").plan((20, 20), (40, 40), 2**32).lines()
+    told = f"a remark\nphoto.png: {' '.join(lines)}\nout.png: 40 x 40 pixels, 1 s\n"
+    plan, memory = large.plan_in(told)
+    assert plan == " ".join(lines)
+    assert float(memory.removesuffix(" MiB")) > 400
+    assert large.plan_in("nothing") == ("no plan was told", "-")
+
+
+def test_borders_of_tiles_are_red_where_they_lie_in_the_target():
+    restorer = tiny_restorer("dear-lite")
+    whole = restorer.plan((320, 320), (640, 640), np.inf)
+    plan = seams.in_tiles(restorer, whole, 2)
+    difference = np.full((640, 640, 3), 1e-6)
+    result = np.zeros((640, 640, 3), np.uint8)
+    picture = seams.seams_picture(result, difference, plan)
+    assert picture.shape == (640, 1280, 3) and not picture[:, :640].any()
+    red = (picture[:, 640:] == (255, 0, 0)).all(axis=2)
+    assert np.flatnonzero(red.all(axis=0)).tolist() == [320]
+    assert np.flatnonzero(red.all(axis=1)).tolist() == [320]
+    assert (picture[:, 640:][~red] == 255).all()

@@ -1,5 +1,6 @@
 """The command `dear`: help, mistakes, amounts, the list of models, its cache."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,8 +77,9 @@ def test_the_module_is_the_command():
         (["restore", "x.png", "--scale", "2", "--size", "9x9"], "not allowed with"),
         (["restore", "x.png", "--mask", "m", "--mask-alpha"], "not allowed with"),
         (["restore", "x.png", "--mask", "m", "--box", "1,1,1,1"], "not allowed with"),
+        (["restore", "x.png", "--foo"], "arguments --foo; see dear restore --help"),
         (["restore", "x.png", "--foo", "y.png"], "--foo y.png"),
-        (["models", "x.png"], "x.png"),
+        (["models", "x.png"], "x.png; see dear models --help"),
         (["restore", "x.png", "--scale", "2", "y.png"], "x.png: no such file"),
         (["restore", "x.png", "--scale", "0.5"], "--scale 0.5: give a number"),
         (["restore", "x.png", "--scale", "nan"], "--scale nan: give a number"),
@@ -112,6 +114,40 @@ def test_ctrl_c_is_one_line(said, monkeypatch):
 
     monkeypatch.setattr(models, "run", interrupt)
     assert said("models") == (130, "", "interrupted: what is written is whole\n")
+
+
+def test_ctrl_c_while_libraries_load_ends_the_command_at_once(tmp_path):
+    """Raised as an exception there, extensions may crash or lose it."""
+    (tmp_path / "x.png").write_bytes(b"")
+    code = (
+        "import signal, sys\n"
+        "class Loses:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        try:\n"
+        "            if name == 'jax': signal.raise_signal(signal.SIGINT)\n"
+        "        except KeyboardInterrupt: pass\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Loses())\n"
+        "from dear_jax.command.main import main\n"
+        f"sys.exit(main(['restore', {str(tmp_path / 'x.png')!r}, '--scale', '2']))\n"
+    )
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 130
+    assert ended.stderr == "interrupted: what is written is whole\n"
+
+
+def test_interrupts_end_at_once_only_where_they_would_be_raised():
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for handler in (signal.default_int_handler, signal.SIG_IGN):
+            signal.signal(signal.SIGINT, handler)
+            with start.interrupts_end():
+                raised = handler is signal.default_int_handler
+                assert (signal.getsignal(signal.SIGINT) != handler) == raised
+            assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_sizes_are_width_by_height():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from eval_folders import write_random_weights
@@ -13,7 +14,7 @@ from tiny import tiny_fields
 
 import dear_jax
 from dear_jax import photo, resize
-from dear_jax.command import one_photo
+from dear_jax.command import all_photos, one_photo
 from dear_jax.command.main import main
 from dear_jax.systems.classical import Telea
 from dear_jax.systems.two_stage import TwoStage
@@ -219,10 +220,25 @@ def test_one_photo_that_cannot_be_restored_is_a_mistake(restore, here):
     assert errors.count("\n") == 1
 
 
-def test_the_plan_is_told_for_one_photo(restore, tiny):
+def test_the_plan_is_told_where_it_was_asked_for(restore, tiny):
     flags = ("--scale", "2", *tiny)
-    assert "photo.png: 20 x 24 to 40 x 48 pixels." in restore("photo.png", *flags)[2]
+    limited = restore("photo.png", *flags, "--max-memory", "8G")[2]
+    assert "photo.png: 20 x 24 to 40 x 48 pixels." in limited
     assert " pixels. " not in restore("photos", "-o", "out", *flags)[2]
+
+
+def test_photos_of_many_sizes_leave_no_programs(monkeypatch):
+    monkeypatch.setattr(all_photos, "_SIZES", 2)
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))
+    sizes: set[str] = set()
+    for done in ("8 x 8", "8 x 8", "8 x 9", "8 x 9", "9 x 9"):
+        all_photos._forget_programs(sizes, done)
+    assert len(cleared) == 2 and not sizes
+
+
+def test_a_box_may_begin_outside_the_photo(restore, tiny):
+    assert restore("photo.png", "--box", "-5,2,9,4", "--scale", "1", *tiny)[0] == 0
 
 
 def test_too_little_memory_is_a_mistake(restore, tiny, here):
@@ -310,6 +326,19 @@ def test_odd_masks_are_warned_of(restore):
     flags = ("photo.png", "--mask", "mask.png", "--invert-mask", *CLASSICAL)
     status, _, errors = restore(*flags)
     assert status == 0 and "warning: photo.png: " in errors and "%" in errors
+
+
+def test_a_mask_without_holes_is_warned_of(restore):
+    photo.write_photo("black.png", np.zeros_like(photo.read_photo("photo.png")))
+    status, _, errors = restore("photo.png", "--mask", "black.png", *CLASSICAL)
+    assert status == 0 and "warning: photo.png: nothing of the photo" in errors
+
+
+def test_a_size_below_the_photos_is_refused_in_widths_by_heights(restore):
+    height, width = photo.read_photo("photo.png").shape[:2]
+    status, _, errors = restore("photo.png", "--size", f"{width}x1", *CLASSICAL)
+    assert status == 2
+    assert f"photo.png: is {width} x {height}, and --size {width}x1" in errors
 
 
 def test_masks_of_a_folder_go_with_their_photos(restore, here):

@@ -1,5 +1,6 @@
 """Laws of holes: every source says the same, mistakes are told, odd masks remarked."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,7 @@ def test_colours_are_met_within_the_tolerance_of_the_file(picture):
     said = []
     found = hole_mask(lossy, colour=(100, 0, 0), say=said.append)
     assert found.tolist() == [[True, True, True, False]]
-    assert said == [
-        "its file blends colours at the borders of holes; --dilate 2 covers them"
-    ]
+    assert said == ["its file blends colours around holes; --dilate 4 covers them"]
 
 
 def test_jpeg_keeps_painted_holes_findable(tmp_path):
@@ -81,10 +80,47 @@ def test_jpeg_keeps_painted_holes_findable(tmp_path):
     assert found[holes].mean() > 0.995 and not found[~dilated(holes, 4)].any()
 
 
+def test_the_dilation_advised_leaves_no_paint_in_jpeg(tmp_path):
+    pixels = photo.read_photo(bundled.PHOTOS / "coffee.png")[:96, :96]
+    holes = np.zeros((96, 96), bool)
+    holes[21:59, 31:50] = holes[71:74] = True
+    painted = np.where(holes[..., None], np.uint8(MAGENTA), pixels)
+    for name, each in (("painted", painted), ("plain", pixels)):
+        Image.fromarray(each).save(tmp_path / f"{name}.jpg", quality=85)
+    picture = read_picture(tmp_path / "painted.jpg")
+    plain = read_picture(tmp_path / "plain.jpg").pixels.astype(int)
+    said = []
+    hole_mask(picture, colour=MAGENTA, say=said.append)
+    advised = int(re.search(r"--dilate (\d+)", said[0])[1])
+    found = hole_mask(picture, colour=MAGENTA, dilate=advised, say=said.append)
+    assert len(said) == 1
+    near = dilated(holes, 6) & ~found
+    off = np.abs(picture.pixels.astype(int) - plain).max(-1)[near]
+    assert np.mean(off > 24) < 0.05
+
+
 def test_a_colour_that_is_nowhere_is_remarked(picture):
     said = []
     assert not hole_mask(picture, colour=MAGENTA, say=said.append).any()
     assert said == ["no pixel has the colour #ff00ff"]
+
+
+def test_a_source_that_marks_nothing_is_remarked(picture, tmp_path):
+    black = write_mask(tmp_path / "black.png", np.zeros((20, 30), bool))
+    white = write_mask(tmp_path / "white.png", np.ones((20, 30), bool))
+    opaque = Picture(picture.pixels, np.full((20, 30), 255, np.uint8))
+    for photo_, source in (
+        (picture, {"mask_path": black}),
+        (picture, {"mask_path": white, "invert": True}),
+        (opaque, {"alpha": True}),
+    ):
+        said = []
+        assert not hole_mask(photo_, **source, say=said.append).any()
+        assert said == ["nothing of the photo is marked as missing"]
+    said = []
+    hole_mask(picture, say=said.append)
+    hole_mask(picture, white, say=said.append)
+    assert said == []
 
 
 def test_boxes_are_cut_at_the_border_and_add_up(picture):

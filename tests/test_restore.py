@@ -9,7 +9,7 @@ from tiny import tiny_restorer
 
 import dear_jax
 from dear_jax.errors import InputError
-from dear_jax.systems import encoding, rendering
+from dear_jax.systems import attending, encoding, rendering
 from dear_jax.weights import freeze
 
 PRESETS = ("dear", "dear-lite")
@@ -115,7 +115,7 @@ def test_one_compilation_serves_many_sizes(preset, embeddings):
     for tiling in tilings:
         assert encoding._embedding(model, *tiling, None)._cache_size() == 1
     assert encoding._joining(model, None, False)._cache_size() == 1
-    assert all(stage._cache_size() == 1 for stage in encoding._blocks(model))
+    assert all(stage._cache_size() == 1 for stage in attending._blocks(model))
     spans, kind = (16, 16), np.dtype(np.uint8)
     assert rendering._decoder(model, spans, kind, None)._cache_size() == 1
 

@@ -3,22 +3,31 @@
 import jax
 import numpy as np
 import pytest
-from tiny import TINY, tiny_restorer
+from tiny import TINY, tiny_fields, tiny_restorer
 
 from dear_jax.registry import build
+from dear_jax.systems.plan import network_of
 
-# Preset -> halo in pixels, multiple of tile origins, full depth.
+# Preset, what decides how far it sees, and its halo in pixels.
 LOCAL = {
-    "dear": (112, 4, {"blocks": 8}),
-    "dear-lite": (72, 8, {"depths": (1, 1, 2, 1, 1, 1)}),
+    "dear": ("dear", {"blocks": 8}, 112),
+    "dear-lite": ("dear-lite", {"depths": (1, 1, 2, 1, 1, 1)}, 72),
+    "deeper dear": ("dear", {"blocks": 10, "detail_kernel": 5}, 140),
+    "dear without detail": ("dear", {"blocks": 3, "detail": False}, 48),
+    "deeper dear-lite": (
+        "dear-lite",
+        {"depths": (2, 1, 3, 0, 2, 1), "detail_kernel": 5},
+        88,
+    ),
 }
 
 
 @pytest.fixture(scope="module", params=LOCAL)
 def embedder(request):
     """A function (photo, mask, base) -> (F, K_p), and halo and origin multiple."""
-    halo, multiple, depth = LOCAL[request.param]
-    restorer = tiny_restorer(request.param, **depth)
+    preset, depth, _ = LOCAL[request.param]
+    restorer = tiny_restorer(preset, **depth)
+    halo, multiple = network_of(restorer.model)[:2]
     module = build(restorer.model)
 
     @jax.jit
@@ -68,5 +77,10 @@ def test_the_halo_is_not_much_too_large(embedder):
     assert reach == [False, True]
 
 
+@pytest.mark.parametrize(("preset", "depth", "halo"), LOCAL.values(), ids=LOCAL)
+def test_the_halo_is_that_of_the_depth(preset, depth, halo):
+    assert network_of({**tiny_fields(preset), **depth}).halo == halo
+
+
 def test_every_tiny_preset_is_tested_here():
-    assert set(LOCAL) == set(TINY)
+    assert set(LOCAL) >= set(TINY)

@@ -27,10 +27,6 @@ class LIIFFeatures:
     projection: jax.Array | None
     enlarged: jax.Array | None
 
-    def for_decoding(self) -> "LIIFFeatures":
-        """What `decode` reads: all of it."""
-        return self
-
 
 class LIIF(QueryModel):
     """Local implicit image function on an EDSR trunk.

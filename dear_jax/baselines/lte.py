@@ -38,10 +38,6 @@ class LTEFeatures:
     frequencies: jax.Array
     image: jax.Array
 
-    def for_decoding(self) -> "LTEFeatures":
-        """What `decode` reads: all of it."""
-        return self
-
 
 class LTE(QueryModel):
     """Local texture estimator on an EDSR trunk.

@@ -5,23 +5,26 @@ already, so that each is done once however often the command is started.
 """
 
 import argparse
+import gc
 import hashlib
 import json
 import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from dear_jax.command.jobs import Job, find_jobs
 from dear_jax.command.progress import Progress, duration
-from dear_jax.command.start import keep_compiled
+from dear_jax.command.start import interrupts_end, keep_compiled
 from dear_jax.command.wishes import Wishes
 from dear_jax.errors import InputError
 from dear_jax.evaluation.printable import printable
 from dear_jax.files import make_folder
 
 _TOLD = 1000  # Failures of one process that are told at the end.
+_SIZES = 64  # Photos of so many sizes, then compiled programs are let go.
 
 
 def restore_all(flags: argparse.Namespace, wishes: Wishes) -> int:
@@ -74,13 +77,15 @@ def _work(
     """
     from dear_jax.distributed import processes
 
-    restorer = processes.agreed(lambda: _prepare(todo, flags, wishes))
+    # Of several processes the others must hear of it, see `together`.
+    with nullcontext() if processes.several() else interrupts_end():
+        restorer = processes.agreed(lambda: _prepare(todo, flags, wishes))
     outcome = {"restored": 0, "failed": 0, "failures": [], "last": ""}
     if not todo:
         return outcome
     from dear_jax.command.one_photo import restore_photo
 
-    wishes = wishes._replace(tell_plan=single)
+    sizes: set[str] = set()
     with Progress(len(todo)) as progress:
         for job in todo:
             began = time.monotonic()
@@ -97,10 +102,30 @@ def _work(
                     outcome["failures"].append(line)
                 continue
             outcome["restored"] += 1
+            _forget_programs(sizes, done)
             outcome["last"] = f"{done} pixels, {duration(time.monotonic() - began)}"
             if not single and not progress.on_terminal:
                 progress.tell(progress.numbered(f"{job.name}: {outcome['last']}"))
     return outcome
+
+
+def _forget_programs(sizes: set[str], done: str) -> None:
+    """Keeps memory from growing over a folder of photos of many sizes.
+
+    JAX holds a few MiB for each size it has met, whatever becomes of the programs.
+
+    Args:
+      sizes: of the photos since the last time, added to here.
+      done: what was done with the last photo, e.g. "64 x 48 to 384 x 288".
+    """
+    sizes.add(done)
+    if len(sizes) < _SIZES:
+        return
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
+    sizes.clear()
 
 
 def _prepare(todo: Sequence[Job], flags: argparse.Namespace, wishes: Wishes):

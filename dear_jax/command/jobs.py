@@ -176,7 +176,7 @@ def _outputs(found: Sequence[_Found], out: str | None, single: bool) -> list[Pat
         return [Path(out)]
     if os.path.exists(out) and not os.path.isdir(out) or known and not folder:
         raise InputError(
-            f"-o {out}: is a file, but the results of a folder or of {len(found)} "
+            f"-o {out}: names a file, but the results of a folder or of several "
             "photos need a folder; name one"
         )
     outputs = [Path(out) / each.name for each in found]

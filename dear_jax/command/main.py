@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import dear_jax
+from dear_jax.command.start import INTERRUPTED
 from dear_jax.errors import InputError
 
 COMMANDS = ("restore", "models", "export")
@@ -46,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    """The parser of all commands; the flags it gives have `run`, the command."""
+    """The parser of all commands; its flags have `run`, the command, and `parser`."""
     whole = Parser(prog="dear", description=DESCRIPTION, epilog=EXAMPLES)
     whole.add_argument(
         "--version", action="version", version=f"dear_jax {dear_jax.__version__}"
@@ -55,16 +56,21 @@ def parser() -> Parser:
     for name in COMMANDS:
         module = importlib.import_module(f"dear_jax.command.{name}")
         module.add_parser(commands)
-        commands.choices[name].set_defaults(run=module.run)
+        own = commands.choices[name]
+        own.set_defaults(run=module.run, parser=own)
     return whole
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags; photos may also stand behind options, which argparse cannot do."""
     whole = parser()
+    argv = list(sys.argv[1:] if argv is None else argv)
+    # What begins with a minus would be taken for an option: --box -5,0,20,20.
+    for i in [i for i, word in enumerate(argv[:-1]) if word == "--box"][::-1]:
+        argv[i : i + 2] = [f"--box={argv[i + 1]}"]
     flags, rest = whole.parse_known_args(argv)
     if rest and (not hasattr(flags, "photos") or any(r[0:1] == "-" for r in rest)):
-        whole.error(f"unknown arguments {' '.join(rest)}")
+        getattr(flags, "parser", whole).error(f"unknown arguments {' '.join(rest)}")
     if rest:
         flags.photos += rest
     return flags
@@ -85,5 +91,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: what is written is whole", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 130

@@ -87,12 +87,18 @@ def _read(job: Job, wishes: Wishes, warn: Tell) -> tuple[Picture, np.ndarray]:
 
 def _target(job: Job, picture: Picture, wishes: Wishes, warn: Tell) -> tuple[int, int]:
     """The size (h, w) of the result, which its file can hold."""
+    height, width = picture.size
+    if wishes.size and (wishes.size[0] < height or wishes.size[1] < width):
+        raise InputError(
+            f"{job.photo}: is {width} x {height}, and --size "
+            f"{wishes.size[1]}x{wishes.size[0]} is less; photos are kept or enlarged "
+            "only: give at least their size"
+        )
     target = target_size(picture.size, wishes.scale, wishes.size)
     transparent = picture.alpha is not None and not _fills_alpha(wishes)
     check_output(job.out, transparent, target)
     stretch = (target[1] / picture.size[1]) / (target[0] / picture.size[0])
     if wishes.size and abs(np.log(stretch)) > _ASPECT:
-        height, width = picture.size
         warn(
             f"{target[1]} x {target[0]} has another shape than its {width} x {height}, "
             f"which is stretched; {target[1]}x{round(height * target[1] / width)} "
@@ -108,8 +114,10 @@ def _fills_alpha(wishes: Wishes) -> bool:
 
 def _plan(job: Job, restorer, wishes: Wishes, sizes: tuple, tell: Tell):
     plan = restorer.plan(*sizes, wishes.max_memory, wishes.attention)
+    # Of ordinary photos there is nothing to tell.
     tiled = plan.tiling is not None and plan.tiling.count > 1
-    if wishes.tell_plan or tiled:
+    asked = wishes.max_memory is not None or wishes.attention != "exact"
+    if tiled or asked or plan.is_long:
         tell(f"{job.name}: {' '.join(plan.lines())}")
     return plan
 

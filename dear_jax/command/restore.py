@@ -1,9 +1,11 @@
 """`dear restore`: completes and enlarges photos, one or a folder of them."""
 
 import argparse
+import importlib
 
 from dear_jax.command import quantities
 from dear_jax.command.all_photos import restore_all
+from dear_jax.command.start import interrupts_end
 from dear_jax.command.together import add_flags, together
 from dear_jax.command.wishes import Wishes
 from dear_jax.errors import InputError
@@ -133,7 +135,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add(
         "--importance",
         action="store_true",
-        help="also OUT.importance.png: how far the model relied on each pixel",
+        help="also OUT.importance.png: the weight that the model gave each pixel, "
+        "holes included, black 0 to white 1",
     )
 
 
@@ -150,8 +153,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--attention",
         choices=("exact", "windowed"),
         default="exact",
-        help="windowed: of large photos each part attends to its surroundings only; "
-        "faster, an approximation",
+        help="windowed: of large photos each part attends to its surroundings exactly, "
+        "to the rest through means; faster, an approximation",
     )
 
 
@@ -161,7 +164,9 @@ def run(flags: argparse.Namespace) -> int:
     Raises:
       InputError: for a mistake, or for the one photo asked for.
     """
-    wishes = _wishes(flags)
+    with interrupts_end():
+        wishes = _wishes(flags)
+        importlib.import_module("jax")  # It takes its time.
     return together(flags, lambda: restore_all(flags, wishes))
 
 

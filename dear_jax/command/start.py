@@ -1,14 +1,19 @@
-"""What lets a command start soon: compiled programs are kept for the next time.
+"""How a command starts: soon, as compiled programs are kept, and easy to interrupt.
 
-They lie in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/dear_jax/xla (or below
+Programs lie in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/dear_jax/xla (or below
 XDG_CACHE_HOME), which may be removed at any time. DEAR_JAX_CACHE=off keeps none.
 """
 
 import hashlib
 import os
 import platform
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+INTERRUPTED = "interrupted: what is written is whole"
 _OFF = frozenset({"off", "0", "no", "false"})
 
 
@@ -43,6 +48,30 @@ def cache_folder() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
     kind = hashlib.sha256(_processor().encode()).hexdigest()[:8]
     return Path(home).expanduser() / "dear_jax" / "xla" / kind
+
+
+@contextmanager
+def interrupts_end() -> Iterator[None]:
+    """Until left, Ctrl-C ends the process at once, with `INTERRUPTED` and status 130.
+
+    For what loads libraries and writes nothing: KeyboardInterrupt, raised while an
+    extension begins or Python collects garbage, may crash the process or be lost.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    here = threading.current_thread() is threading.main_thread()
+    if not here or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _end_interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_interrupted(*_) -> None:
+    os.write(2, f"{INTERRUPTED}\n".encode())
+    os._exit(130)
 
 
 def _processor() -> str:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from dear_jax.command.start import INTERRUPTED
 from dear_jax.errors import InputError
 
 
@@ -68,7 +69,7 @@ def _end_all(error: BaseException, alarm) -> None:
         _end(2)
     interrupted = isinstance(error, KeyboardInterrupt)
     if interrupted:
-        print("interrupted: what is written is whole", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
     else:
         traceback.print_exception(error)
     code = 130 if interrupted else 1

@@ -15,7 +15,6 @@ class Wishes(NamedTuple):
       preview, importance: whether to write them beside the result.
       max_memory: bytes, None for what the machine has.
       attention: "exact" or "windowed".
-      tell_plan: whether to tell the plan also where a photo is taken whole.
     """
 
     scale: float | None = None
@@ -26,4 +25,3 @@ class Wishes(NamedTuple):
     importance: bool = False
     max_memory: int | None = None
     attention: str = "exact"
-    tell_plan: bool = False

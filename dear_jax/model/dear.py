@@ -50,10 +50,6 @@ class Features:
     projection: jax.Array
     base: jax.Array | None
 
-    def for_decoding(self) -> "Features":
-        """What `decode` reads, and None for the rest."""
-        return Features(None, None, None, None, self.projection, self.base)
-
 
 class DEAR(QueryModel):
     """Detail-enhanced attentional implicit representation.
@@ -264,9 +260,10 @@ class DEAR(QueryModel):
     ) -> tuple[jax.Array, jax.Array | None]:
         """Runs encoder, predictor, detail filters and upsamplers.
 
-        Local: F and K_p of a pixel depend on the photo within 112 pixels of it
-        ("paper", no norm) or 72 ("lite"). So tiles with that halo, whose origins are
-        multiples of 4 or 8, give what the whole photo gives.
+        Local, without norm: F and K_p of a pixel depend on the photo within 112 pixels
+        of it (`dear`) or 72 (`dear-lite`), see `dear_jax.systems.plan.network_of`. So
+        tiles with that halo, whose origins are multiples of 4 ("paper") or 8 ("lite"),
+        give what the whole photo gives.
 
         Args:
           centred: the photo [B, H, W, 3] in [-1, 1], 0 under the mask.

@@ -154,8 +154,9 @@ class ImplicitDecoder(nn.Module):
         for layer in self.hidden:
             x = layer(nn.relu(x))
         weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
-        weight = weight.reshape(4, 1, *weight.shape[2:], 1).astype(x.dtype)
-        return self.output((nn.relu(x) * weight).sum(axis=0))
+        weight = weight.reshape(4, 1, *weight.shape[2:], 1)
+        mixed = (nn.relu(x).astype(jnp.float32) * weight).sum(axis=0)
+        return self.output(mixed.astype(x.dtype))
 
 
 def _read(x: jax.Array, index: jax.Array, axis: int) -> jax.Array:

@@ -36,8 +36,7 @@ class QueryModel(nn.Module):
             the bottom and right; the padding must be masked. None: all inside.
 
         Returns:
-          A structure of maps [B, H, W, C] with a method `for_decoding`, which leaves
-          what `decode` reads.
+          A structure of maps [B, H, W, C].
         """
         raise NotImplementedError
 

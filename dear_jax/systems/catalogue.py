@@ -145,16 +145,17 @@ def _random(stage: str, scale: float | None) -> Weights:
 
 
 def _advice(stage: str, role: str, folder: Path | None, damaged: bool) -> str:
-    where = folder or "a folder of weights, which was not named"
+    where = f"the folder {folder}" if folder else "a folder of weights: none is named"
     option = {"query": "" if damaged else ",input=clean", "upscaler": ",scale=S"}
     train = f"run_train.py --config=configs/celebahq.py:{stage}{option.get(role, '')}"
     if role == "query" and damaged:
         # What their authors trained has never seen a hole.
         return (
-            f"no weights of {stage} trained on damaged photos in {where}; train {train}"
+            f"no weights of {stage} trained on damaged photos in {where}; train them: "
+            f"{train}"
         )
     clean = " trained on clean photos" if role == "query" else ""
     return (
-        f"no weights of {stage}{clean} in {where}; train {train}, or convert the "
+        f"no weights of {stage}{clean} in {where}; train them: {train}, or convert the "
         "authors' with python -m dear_jax.convert"
     )

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dear_jax.systems import encoding, rendering
-from dear_jax.systems.plan import Plan, make_plan
+from dear_jax.systems.plan import Plan, fits, make_plan
 from dear_jax.systems.query import QueryRestorer
 from dear_jax.systems.rendering import View
 
@@ -24,6 +24,10 @@ class DearRestorer(QueryRestorer):
     ) -> Plan:
         """See `Restorer.plan`."""
         return make_plan(self.model, source, target, max_memory, attention)
+
+    def _fits(self, plan: Plan) -> bool:
+        """See `QueryRestorer._fits`."""
+        return fits(plan, self.model)
 
     def _encode(
         self,

@@ -5,29 +5,27 @@ estimates of DEAR's stages are from XLA's own accounts of their programs and wer
 against measured peaks, see benchmarks/results/restoring.md.
 """
 
-import os
+import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from dear_jax.errors import InputError
+from dear_jax.systems.memory import allowed_memory, resident_memory
 from dear_jax.systems.tiles import Tiling, bucket, tilings
 
 MIB = 2**20
-# Of what is free, what a plan may use if nobody says.
-SHARE = 0.8
 # What a process takes beside arrays: libraries and weights (if not yet there),
 # compiling, and what is under way while a picture is put together.
 _BASE, _WORKING = 450 * MIB, 400 * MIB
 
 
 class Network(NamedTuple):
-    """What is known of a kind of encoder, at its preset's widths.
+    """What is known of an encoder, the costs at its preset's widths.
 
     Attributes:
-      halo: pixels that an embedding depends on around its own.
+      halo: pixels that an embedding depends on around its own, a multiple of `step`.
       step: tiles begin at multiples of it.
       bytes: held at once for each pixel while embedding.
       flops: for each pixel.
@@ -39,10 +37,22 @@ class Network(NamedTuple):
     flops: float
 
 
-NETWORKS = {
-    "paper": Network(112, 4, 1600, 2.97e6),
-    "lite": Network(72, 8, 900, 3.6e5),
-}
+def network_of(model: Mapping[str, Any]) -> Network:
+    """The encoder of a DEAR model, whose depth decides how far it sees.
+
+    Args:
+      model: its fields, see `dear_jax.registry`.
+    """
+    detail = 4 * (model["detail_kernel"] // 2) * model["detail"]
+    if model["network"] == "paper":
+        # A block is 3 cells of 4 pixels wide; the others are stem and strides.
+        return Network(12 * model["blocks"] + detail + 12, 4, 1600, 2.97e6)
+    # A block is 2 cells of 1, 2, 4 or 8 pixels; 8 are the stem and whole cells.
+    down_2, down_4, at_8, up_4, up_1, up_2 = model["depths"]
+    blocks = 2 * up_1 + 4 * (down_2 + up_2) + 8 * (down_4 + up_4) + 16 * at_8
+    # The predictor, a block at a quarter size, sees 12.
+    halo = max(12, 8 + blocks + detail)
+    return Network(halo + -halo % 8, 8, 900, 3.6e5)
 
 
 class Work(NamedTuple):
@@ -73,6 +83,11 @@ class Plan(NamedTuple):
     attention: str = "exact"
     work: Work | None = None
 
+    @property
+    def is_long(self) -> bool:
+        """Whether attention alone will take a CPU half a minute or more."""
+        return self.work is not None and self.work.attention > 5e12
+
     def lines(self) -> list[str]:
         """The plan in plain sentences."""
         (height, width), (rows, columns) = self.source, self.target
@@ -94,7 +109,7 @@ class Plan(NamedTuple):
             f"{_gib(self.allowed)}."
         )
         share = self.work.attention / sum(self.work) if self.work else 0
-        if self.attention == "windowed":
+        if self.attention == "windowed" and share:
             said.append("Attention: windowed, an approximation.")
         elif share > 0.5:
             said.append(
@@ -110,7 +125,6 @@ def make_plan(
     target: tuple[int, int],
     max_memory: float | None = None,
     attention: str = "exact",
-    photos: int = 1,
 ) -> Plan:
     """Plans for one DEAR model.
 
@@ -120,7 +134,6 @@ def make_plan(
       target: size (h, w) of the results.
       max_memory: bytes that the process may take, None for most of what is free.
       attention: "exact" or "windowed".
-      photos: how many at once.
 
     Raises:
       InputError: if no tiles are small enough, or the attention is unknown.
@@ -128,22 +141,35 @@ def make_plan(
     if attention not in ("exact", "windowed"):
         raise InputError(f"attention={attention!r}: choose 'exact' or 'windowed'")
     allowed = allowed_memory() if max_memory is None else max_memory
-    network = NETWORKS[model["network"]]
+    network = network_of(model)
     work = _work(model, source, target, attention)
-    need = allowed
-    extent = padded_size(source, model)
+    ways = tilings(padded_size(source, model), *network[:2])
     if model["norm"] == "instance":  # Its statistics are the whole photo's.
-        ways = [next(w for w in tilings(extent, *network[:2]) if w.count == 1)]
-    else:
-        ways = tilings(extent, *network[:2])
+        ways = (way for way in ways if way.count == 1)
+    least, most_tiles = math.inf, 1
     for tiling in ways:
-        need = _bytes(model, network, tiling, source, target, photos)
+        need = _bytes(model, network, tiling, source, target)
         if need <= allowed:
             return Plan(source, target, need, allowed, tiling, attention, work)
+        least, most_tiles = min(least, need), max(most_tiles, tiling.count)
+    tiled = " even in small tiles" if most_tiles > 1 else ""
     raise InputError(
         f"{source[1]} x {source[0]} to {target[1]} x {target[0]} pixels needs about "
-        f"{_gib(need)} even in small tiles, and {_gib(allowed)} are allowed; allow "
-        "more memory or choose a smaller size"
+        f"{_gib(least)}{tiled}, and {_gib(allowed)} are allowed; allow more memory or "
+        "choose a smaller size"
+    )
+
+
+def fits(plan: Plan, model: Mapping[str, Any]) -> bool:
+    """Whether a plan is for such a model: its tiles are what that needs."""
+    if plan.tiling is None or plan.work is None:
+        return False
+    network, extent = network_of(model), padded_size(plan.source, model)
+    return all(
+        side.size == size
+        and side.step % network.step == 0
+        and (side.parts == 1 or side.halo >= network.halo)
+        for side, size in zip(plan.tiling, extent, strict=True)
     )
 
 
@@ -158,75 +184,39 @@ def padded_size(source: tuple[int, int], model: Mapping[str, Any]) -> tuple[int,
     return tuple(map(bucket, source))
 
 
-def allowed_memory() -> int:
-    """Bytes that a plan may count on: most of what is free, on the device that works.
-
-    What this process has taken already counts as free to it.
-    """
-    device = jax.local_devices()[0]
-    if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        if "bytes_limit" in stats:
-            return int(SHARE * stats["bytes_limit"])
-    return int(SHARE * _free_memory()) + resident_memory()
-
-
-def resident_memory() -> int:
-    """Bytes of memory that this process holds now; 0 where nothing says."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _free_memory() -> int:
-    """Bytes of memory that are free, within the limits of this process's group."""
-    free = 4 * 2**30  # Where nothing says.
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        known = dict(line.split(":") for line in lines)
-        free = int(known["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError):
-        pass
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        free = min(free, limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # No limit, which is the word "max".
-        pass
-    return max(free, 0)
-
-
 def _bytes(
     model: Mapping[str, Any],
     network: Network,
     tiling: Tiling,
     source: tuple[int, int],
     target: tuple[int, int],
-    photos: int,
 ) -> int:
-    pixels = source[0] * source[1]
+    # Maps are of one of few sizes, up to half as many pixels again.
+    pixels = math.prod(map(bucket, padded_size(source, model)))
     channels, wide = _channels(model)
     # F and K_p, and what colours are added to, while the photo is embedded ...
-    kept = pixels * (4 * channels + 4 * 9 + 2 * 12)
+    taps = model["importance_kernel"] ** 2 * model["importance"]
+    kept = pixels * (4 * channels + 4 * taps + 2 * 12)
     embedding = kept * (tiling.count > 1) + tiling.read * network.bytes * wide
     # ... then queries and keys in order, and answers; then E, and all together.
     cells = pixels / model["attention_pool"] ** 2
     attention = kept + 4 * channels * max(5 * cells, 3 * pixels)
+    # ... which with `feature_unfold` go through the decoder's first layer at once.
+    attention += 4 * model["decoder_width"] * pixels * model["feature_unfold"]
     # 64 bytes a pixel: the pyramid that fills the holes.
     peak = max(embedding, attention) + 64 * pixels * (model["residual"] == "fill")
     result = 15 * target[0] * target[1]  # As floats, and as they go into a file.
     process = _WORKING
     if jax.default_backend() == "cpu":
         process += max(resident_memory(), _BASE)
-    return int(process + photos * (peak + result))
+    return int(process + peak + result)
 
 
 def _channels(model: Mapping[str, Any]) -> tuple[int, float]:
     """Channels of F, and how wide the networks are beside their preset."""
     if model["network"] == "lite":
-        return model["widths"][0], max(1.0, model["widths"][2] / 144)
+        wide = zip(model["widths"], (48, 80, 144, 144), strict=True)
+        return model["widths"][0], max(1.0, *(a / b for a, b in wide))
     return model["width"], max(1.0, model["width"] / 64)
 
 
@@ -242,7 +232,7 @@ def _work(
     keys = cells if attention == "exact" else min(cells, 2**14 + cells / 64)
     width, hidden = model["decoder_width"], model["decoder_layers"] - 1
     return Work(
-        NETWORKS[model["network"]].flops * wide**2 * pixels,
+        network_of(model).flops * wide**2 * pixels,
         4.0 * cells * keys * channels * model["attention"],
         4 * 2 * target[0] * target[1] * (hidden * width + 30) * width,
     )

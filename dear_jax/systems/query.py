@@ -116,6 +116,11 @@ class QueryRestorer(Restorer):
     ) -> np.ndarray:
         """See `Restorer.restore_one`."""
         plan = plan or self.plan(mask.shape, target)
+        if tuple(plan.target) != target:
+            raise InputError(
+                f"plan is for results of {plan.target}, this one is {target}; make "
+                "another"
+            )
         work, so_far = plan.work, 0.0
 
         def tell(done: float, _: float) -> None:
@@ -153,11 +158,13 @@ class QueryRestorer(Restorer):
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
         plan = plan or self.plan(mask.shape, mask.shape)
-        if plan.source != mask.shape:
+        if tuple(plan.source) != mask.shape:
             raise InputError(
                 f"plan is for photos of {plan.source}, this one is {mask.shape}; "
                 "make another"
             )
+        if not self._fits(plan):
+            raise InputError("plan is of another model; make one with this one's plan")
         counted = _Counted(progress, plan.work.embedding + plan.work.attention)
         maps, importance = self._encode(image[None], mask[None], plan, counted.advance)
         if importance is not None:
@@ -234,6 +241,10 @@ class QueryRestorer(Restorer):
         # Of EDSR's trunk and of LIIF's MLP; LTE's differ little.
         embedding, decoding = 2.4e6 * math.prod(source), 1.6e6 * math.prod(target)
         return plan._replace(work=Work(embedding, 0.0, decoding))
+
+    def _fits(self, plan: Plan) -> bool:
+        """Whether a plan is such as this model makes."""
+        return plan.work is not None
 
     def _encode(
         self,

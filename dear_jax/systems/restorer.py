@@ -15,6 +15,9 @@ import numpy as np
 from dear_jax.errors import InputError
 from dear_jax.systems.plan import Plan
 
+# What no picture has: libraries could not count its rows or its bytes.
+TOO_LONG, TOO_MANY = 2**31, 2**40
+
 # Called as progress(done, total) from time to time, the last time with done == total.
 Progress = Callable[[float, float], None]
 
@@ -207,15 +210,26 @@ def target_size(
         scale = 1 if scale is None else scale
         if not isinstance(scale, numbers.Real) or not 1 <= scale < math.inf:
             raise InputError(f"scale={scale!r}: give a number of at least 1")
+        if max(source) * scale >= TOO_LONG:
+            raise InputError(
+                f"scale={scale}: sides of {source[0]} x {source[1]} pixels become "
+                f"longer than {TOO_LONG}; give a smaller one"
+            )
         size = (round(source[0] * scale), round(source[1] * scale))
     sides = tuple(size) if np.iterable(size) else (size,)
     if len(sides) != 2 or not all(isinstance(s, numbers.Integral) for s in sides):
         raise InputError(f"size={size!r}: give two whole numbers, (height, width)")
     height, width = map(int, sides)
+    if max(height, width) >= TOO_LONG or height * width >= TOO_MANY:
+        raise InputError(
+            f"target {height} x {width} has more pixels than any picture; give a "
+            "smaller size"
+        )
     if height < source[0] or width < source[1]:
         raise InputError(
             f"target {height} x {width} is smaller than the photo's {source[0]} x "
-            f"{source[1]}; this model only keeps or enlarges, reduce the photo first"
+            f"{source[1]} (height x width); this model only keeps or enlarges, reduce "
+            "the photo first"
         )
     return height, width
 
