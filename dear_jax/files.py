@@ -85,7 +85,7 @@ def make_folder(where: str | Path) -> Path:
     Raises:
       InputError: if there can be no such folder or nothing can be written in it.
     """
-    folder = Path(where).expanduser()
+    folder = Path(os.path.expanduser(where))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".write-test-{os.getpid()}"

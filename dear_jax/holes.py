@@ -5,6 +5,7 @@ the upper left corner; colours RGB in 8 bits, of whatever depth the photo is.
 """
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -174,7 +175,9 @@ def _from_file(
 ) -> np.ndarray:
     from dear_jax import resize  # Brings JAX.
 
-    mask = read_mask(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of damage that spoils no pixel.
+        mask = read_mask(path)
     if mask.shape == size:
         return mask
     sides = f"{_sides(mask.shape)}, the photo {_sides(size)}"

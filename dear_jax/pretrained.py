@@ -1,5 +1,6 @@
 """Finding a model: bundled, in a file, of a training run, or a system by name."""
 
+import os
 from pathlib import Path
 
 from dear_jax import bundled
@@ -36,18 +37,18 @@ def load(
         raise InputError(f"which={which!r}: choose 'latest' or 'best'")
     name = DEFAULT if what is None else str(what)
     shipped = {p.stem: p for p in sorted(bundled.WEIGHTS.glob("*.safetensors"))}
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     # The name of a bundled model always means that; ./NAME is a file or folder.
     if name in shipped:
         return from_weights(read_weights(shipped[name]), name)
     if is_system(name):
-        folder = Path(weights).expanduser() if weights else None
+        folder = Path(os.path.expanduser(weights)) if weights else None
         return open_system(name, folder, damaged=not clean)
-    if path.is_dir():
+    if os.path.isdir(path):
         from dear_jax.training.workdir import read_run
 
         return from_weights(read_run(path, which), path.resolve().name)
-    if path.is_file():
+    if os.path.isfile(path):
         return from_weights(read_weights(path), path.stem)
     raise InputError(
         f"model {name!r}: neither a bundled model ({', '.join(shipped) or 'none'}) "

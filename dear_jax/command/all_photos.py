@@ -57,7 +57,7 @@ def restore_all(flags: argparse.Namespace, wishes: Wishes) -> int:
     mine = jobs
     if processes.several():
         mine = jobs[jax.process_index() :: jax.process_count()]
-    todo = [job for job in mine if flags.overwrite or not job.out.exists()]
+    todo = [job for job in mine if flags.overwrite or not os.path.exists(job.out)]
     outcome = _work(todo, flags, _with_own_memory(wishes), single=len(jobs) == 1)
     outcome["there"] = len(mine) - len(todo)
     outcomes = [json.loads(each) for each in processes.gathered(json.dumps(outcome))]
@@ -139,7 +139,7 @@ def _prepare(todo: Sequence[Job], flags: argparse.Namespace, wishes: Wishes):
     restorer = load(flags.model, weights=flags.weights)
     check_wishes(restorer, wishes)
     for folder in dict.fromkeys(job.out.parent for job in todo):
-        make_folder(folder)
+        make_folder(folder.absolute())  # A ~ is a name here.
     return restorer
 
 

@@ -98,8 +98,8 @@ def find_jobs(
 
 def _photos_of(path: Path, recursive: bool, apart: Iterable[str]) -> list[_Found]:
     """The photos that an argument means."""
-    if not path.is_dir():
-        if not path.exists():
+    if not os.path.isdir(path):
+        if not os.path.exists(path):
             raise InputError(f"{path}: no such file or folder; check its name")
         return [_Found(path.name, path)]
     names = names_below(path, SUFFIXES) if recursive else _names_in(path)

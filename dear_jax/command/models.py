@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +68,8 @@ def run(flags: argparse.Namespace) -> int:
 
     sections = [_section("Models that come along", _files(bundled.WEIGHTS), True)]
     if flags.weights:
-        folder = Path(flags.weights).expanduser()
-        if not folder.is_dir():
+        folder = Path(os.path.expanduser(flags.weights))
+        if not os.path.isdir(folder):
             raise InputError(f"--weights {folder}: no such folder; name one of weights")
         sections.append(_section(f"Weights in {flags.weights}", _files(folder)))
     print("\n\n".join([*sections, _without_weights(), _to_be_had()]))

@@ -47,7 +47,7 @@ def cache_folder() -> Path:
     """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
     kind = hashlib.sha256(_processor().encode()).hexdigest()[:8]
-    return Path(home).expanduser() / "dear_jax" / "xla" / kind
+    return Path(os.path.expanduser(home)) / "dear_jax" / "xla" / kind
 
 
 @contextmanager
