@@ -4,6 +4,7 @@ import argparse
 import math
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from large_photos import Case, Failed, inputs, weights_of
@@ -49,9 +50,11 @@ def measure_seams(
     )
     off = abs(one.astype(int) - other)
     without = in_tiles(restorer, whole, flags.tiles, halo=0)
-    other, floats, cut = (
-        timed(restorer, floats, mask, plan)[0] for plan in (tiled, whole, without)
-    )
+    # Tiles without a halo are not for this model, which is the point of them.
+    with mock.patch.object(type(restorer), "_fits", return_value=True):
+        other, floats, cut = (
+            timed(restorer, floats, mask, plan)[0] for plan in (tiled, whole, without)
+        )
     difference = abs(other - floats)
     name = f"{case.model}-{case.side}-{case.target}.png"
     write_photo(flags.seams / name, seams_picture(one, difference, tiled))

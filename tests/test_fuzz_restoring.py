@@ -258,14 +258,14 @@ def test_any_photo_of_any_size_is_restored_by_dear(case):
     restore("dear", case)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @fuzzing(60)
 @given(case=LARGE)
 def test_many_photos_of_any_size_are_restored_by_dear_lite(case):
     restore("dear-lite", case)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @fuzzing(15)
 @given(case=LARGE)
 def test_many_photos_of_any_size_are_restored_by_dear(case):

@@ -151,10 +151,13 @@ class ImplicitDecoder(nn.Module):
                 for j in (0, 1)
             ]
         x = jnp.stack(corners).astype(projection.dtype)
+        shape = x.shape
+        x = x.reshape(-1, shape[-1])
         for layer in self.hidden:
             x = layer(nn.relu(x))
         weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
         weight = weight.reshape(4, 1, *weight.shape[2:], 1)
+        x = x.reshape(shape)
         mixed = (nn.relu(x).astype(jnp.float32) * weight).sum(axis=0)
         return self.output(mixed.astype(x.dtype))
 

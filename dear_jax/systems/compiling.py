@@ -2,17 +2,19 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
 # XLA's newer CPU library is slower than its older one in these networks' convolutions
-# (JAX 0.10: EDSR by a fifth, LaMa by a tenth), if not in matrix products.
+# (JAX 0.10: EDSR by a fifth, LaMa by a tenth) and in decoders (DEAR's by half), if not
+# in attention.
 _WITHOUT_YNN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
-def compiled(function: Callable) -> Callable:
-    """`jax.jit` for upscalers, inpainters and the networks of metrics."""
-    return jax.jit(function, compiler_options=_options())
+def compiled(function: Callable, **options: Any) -> Callable:
+    """`jax.jit`, with its options, for networks of convolutions and for decoders."""
+    return jax.jit(function, compiler_options=_options(), **options)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from dear_jax.model.attention import spread_over_pixels, unmask_attention
 from dear_jax.registry import build
 from dear_jax.systems.attending import attend_exactly, attend_windowed, channel, within
+from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import Placed, mesh_for, per_device, share_of, spread
 from dear_jax.systems.levels import to_floats
 from dear_jax.systems.plan import Plan, padded_size
@@ -111,7 +112,7 @@ def _preparation(model: tuple, mesh: Mesh | None):
         arguments = (to_floats(images), channel(masks), inside)
         return module.apply(variables, *arguments, method="prepare")[1]
 
-    return jax.jit(per_device(prepare, mesh, "-bb-"))
+    return compiled(per_device(prepare, mesh, "-bb-"))
 
 
 def _blank(model: tuple, shape: tuple, mesh: Mesh | None) -> tuple:
@@ -154,7 +155,7 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
             result.append(whole)
         return tuple(result)
 
-    return jax.jit(per_device(embed, mesh, "-bbbb--"), donate_argnums=1)
+    return compiled(per_device(embed, mesh, "-bbbb--"), donate_argnums=1)
 
 
 def _together(model: dict[str, Any], shape: tuple, mesh: Mesh | None) -> bool:
@@ -189,4 +190,4 @@ def _joining(model: tuple, mesh: Mesh | None, attend: bool):
             seen = module.apply(variables, seen, method="project")
         return Maps(seen, base), importance
 
-    return jax.jit(per_device(join, mesh, "-bb-bb"))
+    return compiled(per_device(join, mesh, "-bb-bb"))

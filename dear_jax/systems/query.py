@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 from dear_jax.errors import InputError
 from dear_jax.model.coordinates import to_coordinates
 from dear_jax.registry import build
+from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import (
     Placed,
     in_portions,
@@ -337,7 +338,7 @@ def _encoder(model: tuple, mesh: Mesh | None):
         features = module.apply(variables, to_floats(images), mask, method="encode")
         return jax.tree.map(_pad_to_bucket, features)
 
-    return jax.jit(per_device(encode, mesh, "-bb"))
+    return compiled(per_device(encode, mesh, "-bb"))
 
 
 @functools.lru_cache(maxsize=32)
@@ -353,4 +354,4 @@ def _decoder(model: tuple, dtype: np.dtype, mesh: Mesh | None):
         colours = module.apply(variables, maps, queries, cell, size, method="decode")
         return to_kind((colours + 1) / 2, dtype)
 
-    return jax.jit(per_device(decode, mesh, "-b---"))
+    return compiled(per_device(decode, mesh, "-b---"))

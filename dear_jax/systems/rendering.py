@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from dear_jax.model.grid import Axis, grid_axis, grid_positions, reach
 from dear_jax.registry import build
+from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import Placed, mesh_for, per_device, share_of
 from dear_jax.systems.encoding import Maps
 from dear_jax.systems.levels import to_kind
@@ -175,4 +176,4 @@ def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | 
         )
         return to_kind((colours + 1) / 2, kind)
 
-    return jax.jit(per_device(decode, mesh, "-b----"))
+    return compiled(per_device(decode, mesh, "-b----"))
