@@ -21,6 +21,7 @@ from dear_jax.model import fill
 from dear_jax.model.coordinates import to_coordinates
 from dear_jax.registry import build, fields_of, init_shapes
 from dear_jax.systems.classical import Interpolation
+from dear_jax.systems.pointwise import PointwiseRestorer
 from dear_jax.systems.query import QueryRestorer
 from dear_jax.weights import Weights, write_weights
 
@@ -42,7 +43,7 @@ def restorer_of(name: str) -> QueryRestorer:
         return tiny_restorer(name)
     fields = {**fields_of(name), **SMALLEST[name]}
     variables = draw_like(init_shapes(build(fields)))
-    return QueryRestorer(Weights(variables, fields, {}), f"tiny-{name}")
+    return PointwiseRestorer(Weights(variables, fields, {}), f"tiny-{name}")
 
 
 @functools.cache

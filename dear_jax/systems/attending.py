@@ -6,7 +6,6 @@ takes, in programs that few sizes share.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 from dear_jax.model.attention import cells
 from dear_jax.model.blocks import BLOCK, NEVER, attend_in_blocks, padded_to_block
 from dear_jax.model.near import TILE, attend_near, with_means
+from dear_jax.systems.progress import Advance
 
 
 def within(shape: tuple[int, int], size: jax.Array, low: Any = (0, 0)) -> jax.Array:
@@ -39,7 +39,7 @@ def attend_exactly(
     masks: jax.Array,
     size: np.ndarray,
     photo: int,
-    advance: Callable[[float], None],
+    advance: Advance,
 ) -> jax.Array:
     """What the cells of one photo attend to, [1, h, w, C]."""
     order, attend, place = _blocks(model)
@@ -110,7 +110,7 @@ def attend_windowed(
     masks: jax.Array,
     size: np.ndarray,
     photo: int,
-    advance: Callable[[float], None],
+    advance: Advance,
 ) -> jax.Array:
     """As `attend_exactly`, by the approximation of `dear_jax.model.near`."""
     begin, attend = _windows(model)

@@ -21,7 +21,7 @@ from dear_jax.systems.classical import Interpolation, Telea
 from dear_jax.systems.dear import DearRestorer
 from dear_jax.systems.devices import on_devices
 from dear_jax.systems.inpainter import Inpainter
-from dear_jax.systems.query import QueryRestorer
+from dear_jax.systems.pointwise import PointwiseRestorer
 from dear_jax.systems.restorer import Restorer
 from dear_jax.systems.two_stage import TwoStage
 from dear_jax.systems.upscaler import Upscaler
@@ -101,7 +101,7 @@ def from_weights(weights: Weights, name: str, trained: bool = True) -> Restorer:
 def _of_role(role: str, choices: list[Weights], name: str, trained: bool) -> Restorer:
     if role == "query":
         dear = choices[0].model["architecture"] == "dear"
-        return (DearRestorer if dear else QueryRestorer)(choices[0], name, trained)
+        return (DearRestorer if dear else PointwiseRestorer)(choices[0], name, trained)
     if role == "upscaler":
         return Upscaler(choices, name, trained)
     if role == "inpainter":

@@ -1,6 +1,5 @@
 """DEAR as a system: photos and pictures of any size, in the memory there is."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import numpy as np
 
 from dear_jax.systems import encoding, rendering
 from dear_jax.systems.plan import Plan, fits, make_plan
+from dear_jax.systems.progress import Advance
 from dear_jax.systems.query import QueryRestorer
 from dear_jax.systems.rendering import View
 
@@ -34,7 +34,7 @@ class DearRestorer(QueryRestorer):
         images: np.ndarray,
         masks: np.ndarray,
         plan: Plan,
-        advance: Callable[[float], None],
+        advance: Advance,
     ) -> tuple[Any, jax.Array | None]:
         return encoding.encode(self._placed, images, masks, plan, advance)
 
@@ -44,6 +44,6 @@ class DearRestorer(QueryRestorer):
         source: tuple[int, int],
         view: View,
         kind: np.dtype,
-        advance: Callable[[float], None],
+        advance: Advance,
     ) -> np.ndarray:
         return rendering.render(self._placed, maps, source, view, kind, advance)

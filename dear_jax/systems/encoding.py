@@ -7,7 +7,6 @@ paper's towers are compiled for each size (in steps of 4), because they mirror e
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -23,6 +22,7 @@ from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import Placed, mesh_for, per_device, share_of, spread
 from dear_jax.systems.levels import to_floats
 from dear_jax.systems.plan import Plan, padded_size
+from dear_jax.systems.progress import Advance
 from dear_jax.systems.tiles import bucket
 from dear_jax.weights import freeze
 
@@ -49,7 +49,7 @@ def encode(
     images: np.ndarray,
     masks: np.ndarray,
     plan: Plan,
-    advance: Callable[[float], None],
+    advance: Advance,
 ) -> tuple[Maps, jax.Array | None]:
     """Encodes photos of one size.
 

@@ -7,7 +7,6 @@ in the processor's cache and memory does not grow with the picture.
 import functools
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import Placed, mesh_for, per_device, share_of
 from dear_jax.systems.encoding import Maps
 from dear_jax.systems.levels import to_kind
+from dear_jax.systems.progress import Advance
 from dear_jax.weights import freeze
 
 # Pixels decoded at once by a CPU (where more is slower: they leave the cache) and by an
@@ -65,7 +65,7 @@ def render(
     source: tuple[int, int],
     view: View,
     kind: np.dtype,
-    advance: Callable[[float], None],
+    advance: Advance,
 ) -> np.ndarray:
     """Renders photos of one size.
 

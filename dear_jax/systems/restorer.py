@@ -7,19 +7,16 @@ its work in floats.
 import hashlib
 import math
 import numbers
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.systems.plan import Plan
+from dear_jax.systems.progress import Progress
 
 # What no picture has: libraries could not count its rows or its bytes.
 TOO_LONG, TOO_MANY = 2**31, 2**40
-
-# Called as progress(done, total) from time to time, the last time with done == total.
-Progress = Callable[[float, float], None]
 
 
 class Restorer:
