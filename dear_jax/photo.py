@@ -38,17 +38,17 @@ def list_photos(folder: str | Path) -> list[Path]:
     return photos
 
 
-def names_below(folder: Path, suffixes: Set[str]) -> list[str]:
+def names_below(folder: Path, suffixes: Set[str], recursive: bool = True) -> list[str]:
     """Returns paths below a folder, with forward slashes, of files that end so.
 
     They are sorted by their parts, alike on every machine. Hidden files and folders
-    are passed over, linked ones are not.
+    are passed over, linked ones are not. Without `recursive` so are folders.
 
     Raises:
       InputError: if a folder may not be listed.
     """
     try:
-        found = _walk(folder, "", suffixes, frozenset())
+        found = _walk(folder, "", suffixes, frozenset(), recursive)
         return sorted(found, key=lambda name: name.split("/"))
     except OSError as error:
         raise InputError(
@@ -102,7 +102,11 @@ def write_photo(path: str | Path, photo: np.ndarray) -> None:
 
 
 def _walk(
-    folder: str | Path, prefix: str, suffixes: Set[str], above: frozenset
+    folder: str | Path,
+    prefix: str,
+    suffixes: Set[str],
+    above: frozenset,
+    recursive: bool = True,
 ) -> Iterator[str]:
     status = os.stat(folder)
     here = status.st_dev, status.st_ino
@@ -114,6 +118,8 @@ def _walk(
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
+                if not recursive:
+                    continue
                 yield from _walk(entry.path, f"{name}/", suffixes, above | {here})
             elif os.path.splitext(name)[1].lower() in suffixes:
                 yield name

@@ -67,7 +67,7 @@ def bicubic_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
     starts = np.maximum((centres - reach + 0.5).astype(np.int32), 0)
     ends = np.minimum((centres + reach + 0.5).astype(np.int32), old)
     pixels = starts[:, None] + np.arange(2 * math.ceil(reach) + 1)
-    weights = _keys((pixels - centres[:, None] + 0.5) / wide)
+    weights = keys_cubic((pixels - centres[:, None] + 0.5) / wide)
     weights[pixels >= ends[:, None]] = 0
     weights /= weights.sum(1, keepdims=True)
     return starts, _rounded(weights * 2**_BITS)
@@ -140,8 +140,8 @@ def _matrix(old: int, new: int) -> np.ndarray:
     return matrix[:, :old]
 
 
-def _keys(x: np.ndarray) -> np.ndarray:
-    """Keys' kernel with a = -0.5."""
+def keys_cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' kernel with a = -0.5, at distances in pixels."""
     x, a = np.abs(x), -0.5
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a

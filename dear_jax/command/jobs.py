@@ -102,7 +102,7 @@ def _photos_of(path: Path, recursive: bool, apart: Iterable[str]) -> list[_Found
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file or folder; check its name")
         return [_Found(path.name, path)]
-    names = names_below(path, SUFFIXES) if recursive else _names_in(path)
+    names = names_below(path, SUFFIXES, recursive)
     here = os.path.realpath(path)
     inside = [other for other in apart if other.startswith(here + os.sep)]
     passed = _written_beside(names)
@@ -122,21 +122,6 @@ def _photos_of(path: Path, recursive: bool, apart: Iterable[str]) -> list[_Found
 
 def _is_in(path: str, places: Iterable[str]) -> bool:
     return any(path == place or path.startswith(place + os.sep) for place in places)
-
-
-def _names_in(folder: Path) -> list[str]:
-    try:
-        return sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if not entry.name.startswith(".")
-            and os.path.splitext(entry.name)[1].lower() in SUFFIXES
-            and not entry.is_dir()
-        )
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be listed ({error.strerror}); make it readable"
-        ) from None
 
 
 def _written_beside(names: Iterable[str]) -> set[str]:

@@ -174,8 +174,7 @@ class DEAR(QueryModel):
           mask: [B, H, W, 1].
           inside: [B, H, W, 1], 1 inside the photo.
         """
-        # A hole is mid-grey, 0 in [-1, 1].
-        centred = jnp.where(mask > 0, 0.0, 2 * image - 1)
+        centred = centre(image, mask)
         if self.residual == "fill":
             return centred, fill_holes(centred, mask, inside)
         return centred, None if self.residual == "none" else centred
@@ -299,6 +298,11 @@ class DEAR(QueryModel):
             embedding = self.upsampler(z, skips, valid)
         kernels = self.kernels(guide)[:, :height, :width] if self.importance else None
         return embedding[:, :height, :width], kernels
+
+
+def centre(image: jax.Array, mask: jax.Array) -> jax.Array:
+    """A photo [B, H, W, 3] in [0, 1] as [-1, 1]; holes [B, H, W, 1] are mid-grey."""
+    return jnp.where(mask > 0, 0.0, 2 * image - 1)
 
 
 def _pad_to_multiple(

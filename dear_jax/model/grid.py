@@ -10,6 +10,8 @@ import flax.struct
 import jax
 import numpy as np
 
+from dear_jax.resize import keys_cubic
+
 
 @flax.struct.dataclass
 class Axis:
@@ -57,7 +59,7 @@ def grid_axis(
             taps, weights = index, np.stack([1 - fraction, fraction])
         else:
             taps = first + np.arange(-1, 3)[:, None]
-            weights = _keys_cubic(positions - taps)
+            weights = keys_cubic(positions - taps)
             weights[(taps < 0) | (taps >= size)] = 0
             weights /= weights.sum(axis=0)
             taps = np.clip(taps, 0, size - 1)
@@ -86,10 +88,3 @@ def grid_positions(start: float, stop: float, count: int) -> np.ndarray:
     the whole.
     """
     return start + (stop - start) * (np.arange(count) + 0.5) / count - 0.5
-
-
-def _keys_cubic(distance: np.ndarray) -> np.ndarray:
-    d = np.abs(distance)
-    near = (1.5 * d - 2.5) * d * d + 1
-    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
-    return np.where(d < 1, near, np.where(d < 2, far, 0))

@@ -1,14 +1,12 @@
 """How fast a run goes, and how much memory it takes."""
 
-import mmap
-import sys
 import time
-from pathlib import Path
 
 import jax
 
+from dear_jax.systems.memory import resident_memory
+
 GIB = 2**30
-_STATM = Path("/proc/self/statm")
 
 
 class Rates:
@@ -77,19 +75,6 @@ def memory() -> dict[str, float]:
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     found = {
         "device_memory_gib": max(s.get("peak_bytes_in_use", 0) for s in stats),
-        "host_memory_gib": _resident(),
+        "host_memory_gib": resident_memory(),
     }
     return {key: size / GIB for key, size in found.items() if size}
-
-
-def _resident() -> int:
-    """Resident bytes of this process; 0 where the system does not tell."""
-    if _STATM.exists():
-        return int(_STATM.read_text().split()[1]) * mmap.PAGESIZE
-    try:
-        import resource
-    except ImportError:
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes on most systems, bytes on macOS.
-    return most * (1 if sys.platform == "darwin" else 1024)

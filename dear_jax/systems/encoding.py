@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dear_jax.model.attention import spread_over_pixels, unmask_attention
+from dear_jax.model.dear import centre
 from dear_jax.registry import build
 from dear_jax.systems.attending import attend_exactly, attend_windowed, channel, within
 from dear_jax.systems.compiling import compiled
@@ -82,6 +83,7 @@ def encode(
     if not placed.model["attention"]:
         attended = None
     elif plan.attention == "exact" and _together(placed.model, images.shape, mesh):
+        advance(plan.work.attention)
         return _joining(model, mesh, True)(variables, kept, masks, size, None, base)
     else:
         how = attend_exactly if plan.attention == "exact" else attend_windowed
@@ -142,7 +144,7 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
         inside = within(mask.shape[1:3], size, (row, column))
         inside = jnp.broadcast_to(inside, mask.shape)
         shown = None if base is None else tile(base)
-        centred = jnp.where(mask > 0, 0.0, 2 * image - 1)
+        centred = centre(image, mask)
         parts = module.apply(variables, centred, mask, inside, shown, method="embed")
         row, column = keep[0] - row, keep[1] - column
         result = []

@@ -1,6 +1,7 @@
 """How much memory there is for this process, on the device that works."""
 
-import os
+import mmap
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import jax
 
 # Of what is free, what a plan may use if nobody says.
 SHARE = 0.8
+_STATM = Path("/proc/self/statm")
 
 # Where control groups tell limit, use and what of the use is files read before, which
 # give way: by the hierarchy's name in /proc/self/cgroup (version 2 has none).
@@ -36,12 +38,19 @@ def allowed_memory() -> int:
 
 
 def resident_memory() -> int:
-    """Bytes of memory that this process holds now; 0 where nothing says."""
+    """Bytes of memory that this process holds now; 0 where nothing says.
+
+    Without /proc the most that it ever held.
+    """
+    if _STATM.exists():
+        return int(_STATM.read_text().split()[1]) * mmap.PAGESIZE
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        import resource
+    except ImportError:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on most systems, bytes on macOS.
+    return most * (1 if sys.platform == "darwin" else 1024)
 
 
 def free_memory(

@@ -6,7 +6,7 @@ every place has its own; DEAR's regular grids are in `dear_jax.systems.rendering
 
 import functools
 import math
-from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from dear_jax.systems.levels import to_floats, to_kind
 from dear_jax.systems.plan import Plan, Work
 from dear_jax.systems.progress import Advance
 from dear_jax.systems.query import QueryRestorer
-from dear_jax.systems.rendering import AT_ONCE, View, chunk_of
+from dear_jax.systems.rendering import View, chunk_of, few_at_once
 from dear_jax.systems.tiles import bucket
 from dear_jax.weights import freeze
 
@@ -54,10 +54,11 @@ class PointwiseRestorer(QueryRestorer):
         advance: Advance,
     ) -> tuple[Any, jax.Array | None]:
         """What `_render` reads, [B, ...], and the importance [B, H', W', 1] or None."""
-        del plan, advance
         run = _encoder(freeze(self.model), mesh_for(len(images)))
         variables = self._placed.variables_for(len(images))
-        return run(variables, spread(images), spread(masks)), None
+        maps = run(variables, spread(images), spread(masks))
+        advance(plan.work.embedding)
+        return maps, None
 
     def _render(
         self,
@@ -75,28 +76,21 @@ class PointwiseRestorer(QueryRestorer):
         size, cell = np.array(source, np.int32), 2 * (high - low) / view.size
         chunk = chunk_of(share_of(photos), total)
         colours = np.empty((photos, total, 3), kind)
-        # A few chunks are under way at once, so that none waits for another's end.
-        under_way: deque[tuple[int, jax.Array]] = deque()
 
-        def finish_one() -> None:
-            start, answer = under_way.popleft()
+        def answers() -> Iterator[tuple[int, jax.Array]]:
+            for start in range(0, total, chunk):
+                # The last chunk runs over the end; its spare queries repeat the last.
+                flat = np.minimum(np.arange(start, start + chunk), total - 1)
+                index = np.stack(np.divmod(flat, view.size[1]), axis=-1)
+                queries = to_coordinates(index, view.size)
+                if view.window != (0, 0, *source):
+                    queries = (2 * low + (queries + 1) * (high - low) - 1).astype("f4")
+                yield start, decode(queries, np.float32(cell), size)
+
+        for start, answer in few_at_once(answers()):
             stop = min(start + chunk, total)
-            colours[:, start:stop] = np.asarray(answer)[:, : stop - start]
+            colours[:, start:stop] = answer[:, : stop - start]
             advance((stop - start) / total)
-
-        for start in range(0, total, chunk):
-            # The last chunk runs over the end; its spare queries repeat the last one.
-            flat = np.minimum(np.arange(start, start + chunk), total - 1)
-            index = np.stack(np.divmod(flat, view.size[1]), axis=-1)
-            queries = to_coordinates(index, view.size)
-            if view.window != (0, 0, *source):
-                queries = (2 * low + (queries + 1) * (high - low) - 1).astype("f4")
-            answer = decode(queries, np.float32(cell), size)
-            under_way.append((start, answer))
-            if len(under_way) == AT_ONCE:
-                finish_one()
-        while under_way:
-            finish_one()
         return colours.reshape(-1, *view.size, 3)
 
 

@@ -23,7 +23,3 @@ class Counted:
     def finish(self) -> None:
         """All is done."""
         self.advance(self._total)
-
-
-def ignore(_: float) -> None:
-    """Tells nobody."""

@@ -15,7 +15,7 @@ import numpy as np
 from dear_jax.errors import InputError
 from dear_jax.systems.devices import Placed, in_portions
 from dear_jax.systems.plan import Plan
-from dear_jax.systems.progress import Advance, Counted, Progress, ignore
+from dear_jax.systems.progress import Advance, Counted, Progress
 from dear_jax.systems.rendering import View
 from dear_jax.systems.restorer import Restorer, check_image, check_mask, target_size
 from dear_jax.weights import Weights
@@ -77,11 +77,8 @@ class QueryRestorer(Restorer):
         """See `Restorer.restore`."""
 
         def restore(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-            size = masks.shape[1:]
-            plan = self.plan(size, target, max_memory=math.inf)
-            maps, _ = self._encode(images, masks, plan, ignore)
-            view = View((0, 0, *size), target)
-            return self._render(maps, size, view, images.dtype, ignore)
+            plan = self.plan(masks.shape[1:], target, max_memory=math.inf)
+            return self._restore(images, masks, plan, None)
 
         return in_portions(restore, images, masks)
 
@@ -100,19 +97,8 @@ class QueryRestorer(Restorer):
                 f"plan is for results of {plan.target}, this one is {target}; make "
                 "another"
             )
-        work, so_far = plan.work, 0.0
-
-        def tell(done: float, _: float) -> None:
-            if progress:
-                progress(so_far + done, sum(work))
-
-        encoded = self.encode(image, mask, plan=plan, progress=tell)
-        so_far = work.embedding + work.attention
-
-        def tell_share(done: float, total: float) -> None:
-            tell(work.decoding * done / total, 0)
-
-        return self.render(encoded, size=target, progress=tell_share)
+        self._check_plan(plan, mask.shape)
+        return self._restore(image[None], mask[None], plan, progress)[0]
 
     def encode(
         self,
@@ -137,13 +123,7 @@ class QueryRestorer(Restorer):
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
         plan = plan or self.plan(mask.shape, mask.shape)
-        if tuple(plan.source) != mask.shape:
-            raise InputError(
-                f"plan is for photos of {plan.source}, this one is {mask.shape}; "
-                "make another"
-            )
-        if not self._fits(plan):
-            raise InputError("plan is of another model; make one with this one's plan")
+        self._check_plan(plan, mask.shape)
         counted = Counted(progress, plan.work.embedding + plan.work.attention)
         maps, importance = self._encode(image[None], mask[None], plan, counted.advance)
         if importance is not None:
@@ -207,6 +187,34 @@ class QueryRestorer(Restorer):
         if not self.model.get("importance"):
             return None
         return self.encode(image, mask).importance
+
+    def _restore(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        plan: Plan,
+        progress: Progress | None,
+    ) -> np.ndarray:
+        """Encodes photos and renders the whole of them."""
+        counted, size = Counted(progress, sum(plan.work)), masks.shape[1:]
+        maps, _ = self._encode(images, masks, plan, counted.advance)
+        view, kind = View((0, 0, *size), plan.target), images.dtype
+        share = plan.work.decoding
+        result = self._render(
+            maps, size, view, kind, lambda done: counted.advance(done * share)
+        )
+        counted.finish()
+        return result
+
+    def _check_plan(self, plan: Plan, source: tuple[int, int]) -> None:
+        """Raises InputError if a plan is for other photos or another model."""
+        if tuple(plan.source) != source:
+            raise InputError(
+                f"plan is for photos of {plan.source}, this one is {source}; "
+                "make another"
+            )
+        if not self._fits(plan):
+            raise InputError("plan is of another model; make one with this one's plan")
 
     def _fits(self, plan: Plan) -> bool:
         """Whether a plan is such as this model makes."""

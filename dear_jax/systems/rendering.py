@@ -5,9 +5,11 @@ in the processor's cache and memory does not grow with the picture.
 """
 
 import functools
+import itertools
 import math
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -96,24 +98,32 @@ def render(
     decode = _decoder(freeze(placed.model), tuple(spans), kind, mesh_for(photos))
     decode = functools.partial(decode, placed.variables_for(photos), maps)
     result = np.empty((photos, *view.size, 3), kind)
-    under_way: deque = deque()
 
-    def finish_one() -> None:
-        row, column, answer = under_way.popleft()
-        place = result[:, row : row + tile[0], column : column + tile[1]]
-        place[:] = np.asarray(answer)[:, : place.shape[1], : place.shape[2]]
-        advance(math.prod(place.shape[1:3]) / math.prod(view.size))
-
-    for rows in parts[0]:
-        for columns in parts[1]:
+    def answers() -> Iterator[tuple[tuple[int, int], jax.Array]]:
+        for rows, columns in itertools.product(*parts):
             low = np.array([rows.low, columns.low], np.int32)
             answer = decode(rows.axis, columns.axis, low, np.float32(cell))
-            under_way.append((rows.start, columns.start, answer))
-            if len(under_way) == AT_ONCE:
-                finish_one()
-    while under_way:
-        finish_one()
+            yield (rows.start, columns.start), answer
+
+    for (row, column), answer in few_at_once(answers()):
+        place = result[:, row : row + tile[0], column : column + tile[1]]
+        place[:] = answer[:, : place.shape[1], : place.shape[2]]
+        advance(math.prod(place.shape[1:3]) / math.prod(view.size))
     return result
+
+
+def few_at_once(
+    answers: Iterable[tuple[Any, jax.Array]],
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Brings answers to the host, each with its place; a few are always under way."""
+    under_way: deque = deque()
+    for started in answers:
+        under_way.append(started)
+        if len(under_way) == AT_ONCE:
+            place, answer = under_way.popleft()
+            yield place, np.asarray(answer)
+    for place, answer in under_way:
+        yield place, np.asarray(answer)
 
 
 def chunk_of(photos: int, pixels: int) -> int:
