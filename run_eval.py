@@ -19,6 +19,8 @@ EXAMPLES = """examples, by scale:
   python run_eval.py --model misf+elan,elan+misf,lte --weights weights
       fill then enlarge, enlarge then fill, and LTE on the damaged photo itself, with
       the weights of each found in a folder by what the files say of themselves
+  python run_eval.py --model runs/faces --ends 12
+      also two sheets of what it did worst, and of what is usual (by PSNR)
   python run_eval.py --model all
       all systems of the paper's comparison; those without weights run with random
       ones, which is said
@@ -51,6 +53,7 @@ def parse_flags(argv=None) -> argparse.Namespace:
     add("--masks", help="folder, 'generated' or 'none' (default bundled)")
     add("--out", default="runs/eval", help="folder for results (default runs/eval)")
     add("--limit", type=int, help="measure only the first LIMIT photos")
+    add("--ends", type=int, default=0, help="show the ENDS worst and median results")
     return parser.parse_args(argv)
 
 
@@ -88,6 +91,7 @@ def print_scales(flags: argparse.Namespace, out: Path) -> None:
         masks=flags.masks or "bundled",
         limit=flags.limit,
         out=out,
+        ends=flags.ends,
     )
     print(report)
 

@@ -23,10 +23,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.side = 56
     config.data.scale = (1.0, 4.5)
     config.data.clean = 0.05
-    config.optimizer.learning_rate = 8e-4
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.schedule = "constant"
     config.optimizer.warmup = 300
-    config.train.batch_size = 6
-    config.train.steps = 16_000
+    config.optimizer.decay = 5000
+    config.train.batch_size = 8
+    config.train.steps = 20_000
     config.train.ema_decay = 0.999
     config.evaluate.every = 1000
     config.checkpoint.every = 500

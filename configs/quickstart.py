@@ -89,10 +89,14 @@ def base() -> ml_collections.ConfigDict:
     config.objective.reconstruction = 0.01
 
     config.optimizer = ml_collections.ConfigDict()
+    # "adam" or "muon".
+    config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-3
-    # "cosine", "constant", or "halving" at each of the steps `halve_at`.
+    # "cosine", "halving" at each of the steps `halve_at`, or "constant", which falls
+    # to zero in the last `decay` steps.
     config.optimizer.schedule = "cosine"
     config.optimizer.halve_at = ()
+    config.optimizer.decay = 0
     # Steps of linear rise at the start.
     config.optimizer.warmup = 50
     config.optimizer.betas = (0.9, 0.999)

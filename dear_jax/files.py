@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
@@ -96,3 +97,8 @@ def make_folder(where: str | Path) -> Path:
             f"{where}: cannot be a folder for results ({error.strerror}); name another"
         ) from None
     return folder
+
+
+def as_name(title: str, longest: int) -> str:
+    """A title as part of a file's name: letters, digits and _ + . - alone."""
+    return re.sub(r"[^A-Za-z0-9_+.-]+", "-", title).strip("-")[:longest]

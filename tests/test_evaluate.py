@@ -358,6 +358,22 @@ class Silent:
     def set_description(self, text): ...
 
 
+def test_the_worst_come_first_and_the_median_is_in_the_middle(cases):
+    psnr = [30.0, 10.0, 20.0, 40.0, 15.0, 25.0, 31.0, 32.0, 33.0, 34.0]
+    places = [(case.photo, case.bin) for case in cases]
+    scores = [
+        Score("A", name, "m.png", bin_, 2.0, p, 0.5, 0.1)
+        for (name, bin_), p in zip(places, psnr, strict=True)
+    ]
+    parts = gallery.worst_and_median(cases, scores, 2)
+    found = {
+        name: [places.index((case.photo, case.bin)) for case in part]
+        for name, part in parts.items()
+    }
+    assert found == {"worst": [1, 4], "median": [0, 6]}
+    assert len(gallery.worst_and_median(cases, scores, 99)["median"]) == 10
+
+
 def test_measured_again_nothing_is_restored_and_pictures_are_the_same(cases, tmp_path):
     shown = gallery.shown_cases(cases)
     first = Measuring(tmp_path, Silent()).measure(Counted(), cases, shown, "A")

@@ -93,6 +93,15 @@ def test_command_writes_table_json_and_sheet(folders, tmp_path):
         assert found.psnr == pytest.approx(expected.psnr, rel=1e-5)
 
 
+def test_the_ends_are_drawn_for_every_model_beside_the_classical_row(command, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    write_random_weights(path, "dear-lite", **TINY["dear-lite"])
+    assert command("--model", path, "--scale", "2", "--ends", "2") == 0
+    drawn = {p.name for p in (tmp_path / "out").glob("*.png")}
+    ends = {"scale-2-mine-worst.png", "scale-2-mine-median.png"}
+    assert drawn == {"scale-2.png"} | ends
+
+
 def test_bad_input_ends_in_one_line_and_status_2(folders, tmp_path):
     done = _run("--data", "no/such", "--masks", folders[1], "--out", tmp_path / "out")
     assert done.returncode == 2 and not done.stdout

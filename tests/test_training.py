@@ -186,6 +186,10 @@ def test_evaluation_writes_sheet_and_best_weights(tmp_path):
     assert [score["step"] for score in scores] == [0, 2, 4]
     best = dear_jax.load(tmp_path / "run", which="best")
     assert best.provenance["psnr"] == max(score["psnr"] for score in scores[1:])
+    run = json.loads((tmp_path / "run" / "config.json").read_text())
+    latest = dear_jax.load(tmp_path / "run")
+    for made in (best, latest):
+        assert made.provenance["fingerprint"] == run["data"]
     assert (tmp_path / "run" / "sheets" / "00000004.png").exists()
 
 
@@ -273,9 +277,49 @@ def test_cosine_rises_to_the_peak_and_ends_at_a_hundredth():
     np.testing.assert_allclose([rate(0), rate(10), rate(100)], [0, 1, 0.01], atol=1e-6)
 
 
+def test_constant_stays_and_then_falls_along_a_line_to_zero():
+    optimizer = tiny_config().optimizer
+    optimizer.update(
+        {"schedule": "constant", "warmup": 10, "decay": 20, "learning_rate": 1.0}
+    )
+    rate = learning_rate(optimizer, 100)
+    found = [rate(step) for step in (5, 10, 50, 80, 90, 100)]
+    np.testing.assert_allclose(found, [0.5, 1, 1, 1, 0.5, 0], atol=1e-6)
+
+
+def test_muon_turns_kernels_and_leaves_the_rest_to_adam():
+    optimizer = tiny_config().optimizer
+    optimizer.update({"clip_norm": 0.0, "schedule": "constant", "warmup": 0})
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (3, 3, 16, 12), "colours": (64, 3), "bias": (12,)}
+    # One direction is a hundred times as steep as the others.
+    gradient = {k: rng.normal(size=v).astype(np.float32) for k, v in shapes.items()}
+    gradient["kernel"][..., 0] *= 100
+    params = jax.tree.map(np.zeros_like, gradient)
+    updates = {}
+    for name in ("adam", "muon"):
+        optimizer.name = name
+        tx = make_optimizer(optimizer, 10)
+        updates[name] = tx.update(gradient, tx.init(params), params)[0]
+    for name in ("colours", "bias"):
+        found, expected = (updates[n][name] for n in ("muon", "adam"))
+        # Adam's first step, looking one step ahead (Nesterov).
+        np.testing.assert_allclose(found, 1.4737 * expected, rtol=1e-4)
+    matrix = updates["muon"]["kernel"].reshape(-1, 12)
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    assert singular.max() < 2 * singular.min()
+    assert np.sum(matrix * gradient["kernel"].reshape(-1, 12)) < 0
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(InputError, match="'sgd'"):
+        make_optimizer(tiny_config(**{"optimizer.name": "sgd"}).optimizer, 10)
+
+
 def test_without_clipping_the_optimizer_is_plain_adam():
     optimizer = tiny_config().optimizer
     optimizer.update({"clip_norm": 0.0, "schedule": "halving", "warmup": 0})
+    optimizer.name = "adam"
     ours, plain = make_optimizer(optimizer, 10), optax.adam(1e-3)
     params = {"a": np.ones(3, np.float32)}
     gradient = {"a": np.array([100.0, -3.0, 0.5], np.float32)}

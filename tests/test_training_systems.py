@@ -9,12 +9,12 @@ from test_training import Killed, equal, interrupt_at
 from tiny import SMALLEST
 
 import dear_jax
-from configs import celebahq, ffhq, places365, quickstart
+from configs import celebahq, comparison, ffhq, places365, quickstart
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.registry import VARIANTS, build
 from dear_jax.training.loop import train
-from dear_jax.training.objectives import make_objective
+from dear_jax.training.objectives import check_fit, make_objective
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 from dear_jax.training.step import make_mesh, make_step, put_batch
@@ -114,6 +114,16 @@ def test_every_configuration_trains_every_variant(module, variant):
     make_optimizer(config.optimizer, config.train.steps)
     if config.data.queries == 0:
         assert config.data.scale[0] == config.data.scale[1]
+
+
+@pytest.mark.parametrize("run", comparison.RUNS)
+def test_every_run_of_the_comparison_makes_the_same_photos(run):
+    config = comparison.get_config(run)
+    check_fit(config, build(config.model.to_dict()))
+    make_optimizer(config.optimizer, config.train.steps)
+    assert round(config.data.side * config.data.scale[1]) == 128
+    assert config.data.queries in (0, 1024)
+    assert (config.data.masks == "none") == (config.data.clean == 1)
 
 
 def test_options_pick_scale_side_and_input():

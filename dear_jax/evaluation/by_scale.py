@@ -9,6 +9,7 @@ from tqdm import tqdm
 from dear_jax import files, photo
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.evaluation import gallery, protocol, report
+from dear_jax.evaluation.journal import LONGEST_TITLE
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.protocol import Cases
@@ -41,6 +42,7 @@ def measure_scales(
     masks: str,
     limit: int | None,
     out: Path,
+    ends: int = 0,
 ) -> str:
     """Measures, and writes table.txt, scale-S.json and the sheet scale-S.png.
 
@@ -51,6 +53,8 @@ def measure_scales(
       data, masks: see `protocol.cases`.
       limit: only the first photos.
       out: folder of results.
+      ends: how many of the worst, and of the median results of each model by PSNR,
+        to show in sheets scale-S-MODEL-worst.png and -median.png.
 
     Returns:
       The table, and what else was written where.
@@ -64,19 +68,23 @@ def measure_scales(
     loaded = _load_systems(models, weights, runs)
     if loaded[0][1] and not any(set(found) - {CLASSICAL} for found, _ in loaded):
         raise NoWeights(next(iter(loaded[0][1].values())))
-    scores, notes = [], {}
+    scores, notes, sheets = [], {}, []
     total = sum(
         len(run) * len(systems) for run, (systems, _) in zip(runs, loaded, strict=True)
     )
     with tqdm(total=total, unit=" results") as bar:
         measuring = Measuring(out, bar)
         for run, (systems, remarks) in zip(runs, loaded, strict=True):
-            scores += _measure_scale(systems, run, measuring, out, about)
+            found = _measure_scale(systems, run, measuring, out, about)
+            sheets.append(out / f"scale-{run.scale:g}.png")
+            if ends:
+                sheets += _draw_ends(systems, run, measuring, found, ends, out)
+            scores += [score for part in found.values() for score in part]
             notes[run.scale] = remarks
     table = report.format_table(scores, about, baseline=CLASSICAL, notes=notes)
     files.write_text(out / "table.txt", table)
-    sheets = [f"sheet: {out}/scale-{scale:g}.png" for scale in scales]
-    return printable("\n".join([table, str(measuring.seconds), *sheets]))
+    drawn = [f"sheet: {sheet}" for sheet in sheets]
+    return printable("\n".join([table, str(measuring.seconds), *drawn]))
 
 
 def _names_of(models: Sequence[str] | None) -> list[str]:
@@ -154,8 +162,12 @@ def _measure_scale(
     measuring: Measuring,
     out: Path,
     about: dict[str, str],
-) -> list[Score]:
-    """Measures at one scale; writes its JSON and its sheet."""
+) -> dict[str, list[Score]]:
+    """Measures at one scale; writes its JSON and its sheet.
+
+    Returns:
+      Label of a system -> its scores.
+    """
     shown = gallery.shown_cases(cases)
     scores, pictures = {}, {}
     for label, system in systems.items():
@@ -166,4 +178,34 @@ def _measure_scale(
     name = f"scale-{cases.scale:g}"
     report.write_json(out / f"{name}.json", every, about)
     photo.write_photo(out / f"{name}.png", comparison.comparison_sheet(examples))
-    return every
+    return scores
+
+
+def _draw_ends(
+    systems: Mapping[str, Restorer],
+    cases: Cases,
+    measuring: Measuring,
+    scores: Mapping[str, Sequence[Score]],
+    count: int,
+    out: Path,
+) -> list[Path]:
+    """Draws the worst and the median results of each model beside the classical row.
+
+    Returns:
+      The sheets.
+    """
+    drawn = []
+    for label in systems:
+        if label == CLASSICAL:
+            continue
+        beside = {name: systems[name] for name in (CLASSICAL, label) if name in systems}
+        parts = gallery.worst_and_median(cases, scores[label], count)
+        for part, shown in parts.items():
+            pictures = {
+                name: measuring.show(one, cases, shown) for name, one in beside.items()
+            }
+            examples = comparison.examples(shown, pictures, scores)
+            title = files.as_name(label, LONGEST_TITLE)
+            drawn.append(out / f"scale-{cases.scale:g}-{title}-{part}.png")
+            photo.write_photo(drawn[-1], comparison.comparison_sheet(examples))
+    return drawn

@@ -8,6 +8,7 @@ import numpy as np
 from dear_jax import photo
 from dear_jax.errors import InputError
 from dear_jax.evaluation.protocol import Case, Cases
+from dear_jax.evaluation.scores import Score
 from dear_jax.systems.restorer import Restorer
 
 ROWS = 8
@@ -18,6 +19,29 @@ def shown_cases(cases: Cases, rows: int = ROWS) -> list[Case]:
     bins = len(cases.bins)
     count = min(rows, len(cases.names))
     return [cases.of_photo(i)[i % bins] for i in range(count)]
+
+
+def worst_and_median(
+    cases: Cases, scores: Sequence[Score], count: int
+) -> dict[str, list[Case]]:
+    """The cases that a system did worst, the worst first, and those around its median.
+
+    Args:
+      cases: all of them.
+      scores: one system's, of each case; ordered by PSNR.
+      count: how many of each, at most.
+    """
+    photos, bins = list(cases.names), list(cases.bins)
+    ordered = sorted(scores, key=lambda score: score.psnr)
+    middle = max(0, (len(ordered) - count) // 2)
+    parts = {"worst": ordered[:count], "median": ordered[middle : middle + count]}
+    return {
+        name: [
+            cases.of_photo(photos.index(score.photo))[bins.index(score.bin)]
+            for score in part
+        ]
+        for name, part in parts.items()
+    }
 
 
 class Gallery:

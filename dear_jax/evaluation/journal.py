@@ -10,7 +10,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import jax
 
 import dear_jax
-from dear_jax import bundled
+from dear_jax import bundled, files
 from dear_jax.errors import InputError
 from dear_jax.evaluation.protocol import Place
 from dear_jax.evaluation.scores import Score
@@ -48,7 +47,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, title: str, facts: Mapping[str, Any]):
-        shown = re.sub(r"[^A-Za-z0-9_+.-]+", "-", title).strip("-")[:LONGEST_TITLE]
+        shown = files.as_name(title, LONGEST_TITLE)
         self.name = f"{shown}-{_digest([_surroundings(), facts])[:12]}"
         self.path = folder / f"{self.name}.jsonl"
         try:

@@ -72,15 +72,7 @@ class Measuring:
         Raises:
           InputError: for a photo that cannot be read or a folder that is full.
         """
-        facts = {
-            "system": system.fingerprint(),
-            "protocol": protocol.NAME,
-            "scale": cases.scale,
-            "reduce": cases.reduce,
-            "metrics": METRICS,
-        }
-        title = f"{system.name}-x{cases.scale:g}"
-        journal = Journal(self._out / "scores", title, facts)
+        journal = self._journal(system, cases)
         gallery = Gallery(self._out / "pictures" / journal.name, shown)
         self._bar.set_description(f"{label} x{cases.scale:g}")
         scores = evaluate(
@@ -93,3 +85,25 @@ class Measuring:
         )
         scores = [replace(score, system=label) for score in scores]
         return Measured(scores, gallery.pictures(system))
+
+    def show(
+        self, system: Restorer, cases: Cases, shown: Sequence[Case]
+    ) -> list[np.ndarray]:
+        """A system's results, uint8 [h, w, 3], for some of the cases it was scored on.
+
+        What is not among its pictures yet is restored.
+        """
+        folder = self._out / "pictures" / self._journal(system, cases).name
+        return Gallery(folder, shown).pictures(system)
+
+    def _journal(self, system: Restorer, cases: Cases) -> Journal:
+        """Where the system's scores of these cases are kept."""
+        facts = {
+            "system": system.fingerprint(),
+            "protocol": protocol.NAME,
+            "scale": cases.scale,
+            "reduce": cases.reduce,
+            "metrics": METRICS,
+        }
+        title = f"{system.name}-x{cases.scale:g}"
+        return Journal(self._out / "scores", title, facts)

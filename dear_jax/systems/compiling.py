@@ -14,12 +14,12 @@ _WITHOUT_YNN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 def compiled(function: Callable, **options: Any) -> Callable:
     """`jax.jit`, with its options, for networks of convolutions and for decoders."""
-    return jax.jit(function, compiler_options=_options(), **options)
+    return jax.jit(function, compiler_options=cpu_options(), **options)
 
 
 @functools.cache
-def _options() -> dict[str, str]:
-    """The options above, where this JAX knows them and works on a CPU."""
+def cpu_options() -> dict[str, str]:
+    """The compiler options above, where this JAX knows them and works on a CPU."""
     if jax.default_backend() != "cpu":
         return {}
     try:

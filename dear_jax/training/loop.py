@@ -97,7 +97,9 @@ def train(
             Log(workdir, steps, start, size, flops, is_first(), peak) as log,
             Trace(traced, start, log.say) as trace,
         ):
-            run = _Run(config, workdir, checkpoints, validation, stop, log, trace)
+            run = _Run(
+                config, marks, workdir, checkpoints, validation, stop, log, trace
+            )
             state = run.train(
                 state, step_fn, lambda batch: render(put_batch(batch, mesh))
             )
@@ -119,8 +121,11 @@ def _newest_state(model, tx, config, mesh, checkpoints: Checkpoints) -> TrainSta
 class _Run:
     """The loop and its occasions: reports, evaluations, checkpoints."""
 
-    def __init__(self, config, workdir, checkpoints, validation, stop, log, trace):
+    def __init__(
+        self, config, fingerprint, workdir, checkpoints, validation, stop, log, trace
+    ):
         self._config = config
+        self._fingerprint = fingerprint
         self._workdir = workdir
         self._checkpoints = checkpoints
         self._validation = validation
@@ -218,7 +223,9 @@ class _Run:
         if step and values["psnr"] > self._best:
             self._best = values["psnr"]
             model = self._config.model.to_dict()
-            facts = provenance(self._config.to_dict(), step, psnr=self._best)
+            facts = provenance(
+                self._config.to_dict(), self._fingerprint, step, psnr=self._best
+            )
             write_weights(self._workdir / BEST, Weights(ema, model, facts))
         # Last: an evaluation that has been told is not made again.
         self._log.evaluation(step, values, sheet)

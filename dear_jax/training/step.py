@@ -22,6 +22,7 @@ from dear_jax.errors import InputError
 from dear_jax.evaluation.digits import many
 from dear_jax.monitoring.flops import count_flops
 from dear_jax.perceptual.pretrained import read_vgg16
+from dear_jax.systems.compiling import cpu_options
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.state import TrainState, create_state
@@ -197,7 +198,7 @@ def compiler_options(
     if config.train.deterministic and mesh.devices.flat[0].platform == "gpu":
         # Else sums that threads race for differ from run to run in the last bits.
         return {"xla_gpu_deterministic_ops": True}
-    return {}
+    return cpu_options()
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> Batch:

@@ -88,7 +88,8 @@ def read_run(workdir: Path, which: str = "latest") -> Weights:
     path = workdir / "config.json"
     if not path.is_file():
         raise InputError(f"{workdir}: not a training workdir (no config.json in it)")
-    config = _read_config(path)["config"]
+    run = _read_config(path)
+    config = run["config"]
     if which == "best":
         if not (workdir / BEST).is_file():
             raise InputError(f"{workdir}: no best weights yet; use which='latest'")
@@ -97,18 +98,28 @@ def read_run(workdir: Path, which: str = "latest") -> Weights:
     if found is None:
         raise InputError(f"{workdir}: no checkpoint yet; let the training go on")
     variables, step = found
-    return Weights(variables, config["model"], provenance(config, step))
+    facts = provenance(config, run["data"], step)
+    return Weights(variables, config["model"], facts)
 
 
-def provenance(config: Mapping[str, Any], step: int, **more: Any) -> dict[str, Any]:
-    """What weights files say of their making."""
-    return {"config": config, "step": step, **more}
+def provenance(
+    config: Mapping[str, Any], fingerprint: str, step: int, **more: Any
+) -> dict[str, Any]:
+    """What weights files say of their making: all that decides them.
+
+    Args:
+      config: the run's configuration, seed included.
+      fingerprint: of its batches, see `dear_jax.data.pipeline.fingerprint`.
+      step: how many steps it took.
+      more: other facts.
+    """
+    return {"config": config, "fingerprint": fingerprint, "step": step, **more}
 
 
 def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> list[str]:
     """What differs, a line each; InputError for what may not."""
-    may_change = MAY_CHANGE
-    if mine["config"]["optimizer"]["schedule"] != "cosine":
+    may_change, optimizer = MAY_CHANGE, mine["config"]["optimizer"]
+    if optimizer["schedule"] != "cosine" and not optimizer.get("decay"):
         may_change += ("train.steps",)  # It does not shape the other schedules.
     old, new = (flatten_dict(c["config"], sep=".") for c in (theirs, mine))
     changed = [
