@@ -36,14 +36,23 @@ def validity_pyramid(valid: jax.Array, levels: int) -> list[jax.Array]:
     return pyramid
 
 
+def normalise(x: jax.Array, name: str) -> jax.Array:
+    """x [B, H, W, C] with a root mean square of 1 over the channels of each pixel."""
+    return nn.RMSNorm(dtype=x.dtype, name=name)(x)
+
+
 class Block(nn.Module):
-    """x + conv3(relu(conv3(x))), nothing outside the photo. [B, H, W, C] -> same."""
+    """x + conv3(relu(conv3(normalised x))), nothing outside the photo.
+
+    [B, H, W, C] -> same.
+    """
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         width = x.shape[-1]
         quiet = nn.initializers.variance_scaling(0.1, "fan_in", "truncated_normal")
-        y = nn.relu(Conv(width, (3, 3), name="first")(x)) * valid
+        y = normalise(x, "norm")
+        y = nn.relu(Conv(width, (3, 3), name="first")(y)) * valid
         return x + Conv(width, (3, 3), kernel_init=quiet, name="second")(y) * valid
 
 
@@ -68,11 +77,13 @@ class LiteEncoder(nn.Module):
         x = nn.relu(Conv(self.widths[0], (3, 3), name="stem")(x)) * pyramid[0]
         levels = [x]
         for i in (1, 2, 3):
-            x = Dense(self.widths[i], name=f"down_{i}")(fold(x)) * pyramid[i]
+            x = normalise(fold(x), f"norm_{i}")
+            x = Dense(self.widths[i], name=f"down_{i}")(x) * pyramid[i]
             for j in range(self.depths[i - 1]):
                 x = Block(name=f"down_{i}_block_{j}")(x, pyramid[i])
             levels.append(x)
-        x = unfold(Dense(4 * self.widths[2], name="up")(nn.relu(x)))
+        x = normalise(x, "norm_up")
+        x = unfold(Dense(4 * self.widths[2], name="up")(x))
         x = (x + levels[2]) * pyramid[2]
         for j in range(self.depths[3]):
             x = Block(name=f"up_block_{j}")(x, pyramid[2])
@@ -95,7 +106,8 @@ class LiteUpsampler(nn.Module):
         x = z
         for level in (1, 0):
             skip = skips[level]
-            up = Dense(4 * skip.shape[-1], name=f"up_{level}")(nn.relu(x))
+            x = normalise(x, f"norm_{level}")
+            up = Dense(4 * skip.shape[-1], name=f"up_{level}")(x)
             x = (unfold(up) + skip) * pyramid[level]
             for j in range(self.depths[level]):
                 x = Block(name=f"up_{level}_block_{j}")(x, pyramid[level])
