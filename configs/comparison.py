@@ -14,58 +14,62 @@ Photos: 6,000 faces of CelebA, 128 x 128; masks: the irregular masks of Liu et a
 import ml_collections
 
 from configs import quickstart
+from dear_jax.errors import InputError
 
-# Run -> the quickstart's system, what differs in its model, and its steps.
-DEAR = "dear"
+# Run -> the quickstart's system, and what differs in its model and in its data.
 RUNS = {
     # DEAR and, as in Table 5, without its parts.
-    "dear": (DEAR, {}),
-    "dear-base": ("dear-base", {}),
-    "dear-detail": ("dear-detail", {}),
-    "dear-attention": ("dear-attention", {}),
+    "dear": ("dear", {}, {}),
+    "dear-base": ("dear-base", {}, {}),
+    "dear-detail": ("dear-detail", {}, {}),
+    "dear-attention": ("dear-attention", {}, {}),
     # Where the paper can be read in another way.
-    "dear-ones": (DEAR, {"high_pass": "ones"}),
-    "dear-known": (DEAR, {"attention_keys": "known"}),
-    "dear-norm": (DEAR, {"norm": "instance"}),
-    "dear-cell": (DEAR, {"cell_decode": True}),
-    "dear-bilinear": (DEAR, {"residual": "bilinear"}),
-    "dear-fill": (DEAR, {"residual": "fill"}),
+    "dear-ones": ("dear", {"high_pass": "ones"}, {}),
+    "dear-known": ("dear", {"attention_keys": "known"}, {}),
+    "dear-norm": ("dear", {"norm": "instance"}, {}),
+    "dear-cell": ("dear", {"cell_decode": True}, {}),
+    "dear-bilinear": ("dear", {"residual": "bilinear"}, {}),
+    "dear-fill": ("dear", {"residual": "fill"}, {}),
+    "dear-scales": ("dear", {}, {"scale": (1.0, 4.0)}),
     # Directly on damaged photos.
-    "lte": ("lte", {}),
-    "liif": ("liif", {}),
+    "lte": ("lte", {}, {}),
+    "liif": ("liif", {}, {}),
     # Stages of two.
-    "lte-clean": ("lte,input=clean", {}),
-    "edsr": ("edsr,scale=4", {}),
-    "elan": ("elan,scale=4", {}),
-    "misf-32": ("misf,side=32", {}),
-    "misf-128": ("misf,side=128", {}),
-    "lama-32": ("lama,side=32", {}),
-    "lama-128": ("lama,side=128", {}),
+    "lte-clean": ("lte,input=clean", {}, {}),
+    "edsr": ("edsr,scale=4", {}, {}),
+    "elan": ("elan,scale=4", {}, {}),
+    "misf-32": ("misf,side=32", {}, {}),
+    "misf-128": ("misf,side=128", {}, {}),
+    "lama-32": ("lama,side=32", {}, {}),
+    "lama-128": ("lama,side=128", {}, {}),
     # Table 3, nothing missing, and Table 4, nothing enlarged.
-    "dear-clean": (DEAR, {}),
-    "liif-clean": ("liif,input=clean", {}),
-    "dear-128": (DEAR, {}),
+    "dear-clean": ("dear", {}, {"clean": 1.0, "masks": "none"}),
+    "liif-clean": ("liif,input=clean", {}, {}),
+    "dear-128": ("dear", {}, {"side": 128, "scale": (1.0, 1.0)}),
 }
 
 # Steps that take eight minutes of one core.
 STEPS = {}
 
 
-def get_config(run: str = DEAR) -> ml_collections.ConfigDict:
-    """Returns the configuration of one run of `RUNS`."""
-    system, fields = RUNS[run]
+def get_config(run: str = "dear") -> ml_collections.ConfigDict:
+    """Returns the configuration of one run of `RUNS`.
+
+    Raises:
+      InputError: for an unknown run, naming those there are.
+    """
+    if run not in RUNS:
+        raise InputError(f"run {run!r} is unknown; known: {', '.join(RUNS)}")
+    system, model, data = RUNS[run]
     config = quickstart.get_config(system)
-    config.model.update(fields)
+    config.model.update(model)
 
     config.data.photos = ("data/faces128/train",)
     if config.data.masks != "none":
         config.data.masks = "data/masks/train"
     if config.data.queries:
         config.data.scale = (4.0, 4.0)
-    if run == "dear-clean":
-        config.data.update(clean=1.0, masks="none")
-    if run == "dear-128":
-        config.data.update(side=128, scale=(1.0, 1.0))
+    config.data.update(data)
     config.data.augment = "flip"
     if "discriminator" in config:
         config.objective.width = 16
