@@ -5,8 +5,8 @@
 Photos: 4,081 faces of CelebA and FFHQ and 1,490 scenes (ImageNet, BSDS500, CID22),
 256 x 256; masks: the irregular masks of Liu et al. 2018. They are for research only
 and must be fetched from their owners; put them where `config.data` says, or say
-where yours are. The bundled weights took 1 h 48 min on two busy CPU cores;
-results/dear-lite/ has the log and the numbers.
+where yours are. The bundled weights took 1 h 36 min on one CPU core; results/dear-lite/
+has the log and the numbers.
 """
 
 import ml_collections
@@ -27,9 +27,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "constant"
     config.optimizer.warmup = 300
-    config.optimizer.decay = 5000
+    config.optimizer.decay = 3000
     config.train.batch_size = 8
-    config.train.steps = 20_000
+    config.train.steps = 9_972
     config.train.ema_decay = 0.999
     config.evaluate.every = 1000
     config.checkpoint.every = 500

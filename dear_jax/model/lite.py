@@ -4,7 +4,9 @@ Beyond the paper: a U-shaped encoder with skip connections, which sees far at
 little cost, in place of the two dilated towers. Every layer is zero-padded and
 its output multiplied by the validity mask of its level, so a photo inside a
 larger array gives the same result as alone and one compilation serves many
-sizes. Sizes here are multiples of 8.
+sizes. Pixels are normalised each for itself, so that no level can fall silent:
+without that, long training left the deepest one below zero everywhere. Sizes
+here are multiples of 8.
 """
 
 import flax.linen as nn
@@ -37,8 +39,13 @@ def validity_pyramid(valid: jax.Array, levels: int) -> list[jax.Array]:
 
 
 def normalise(x: jax.Array, name: str) -> jax.Array:
-    """x [B, H, W, C] with a root mean square of 1 over the channels of each pixel."""
-    return nn.RMSNorm(dtype=x.dtype, name=name)(x)
+    """x [B, H, W, C] with a root mean square of 1 over each pixel's channels, scaled.
+
+    Call it inside a compact method: the scale of each channel is its parameter.
+    """
+    # Flax's own way from bfloat16 to float32 statistics and back is implicit.
+    with jax.numpy_dtype_promotion("standard"):
+        return nn.RMSNorm(dtype=x.dtype, name=name)(x)
 
 
 class Block(nn.Module):
