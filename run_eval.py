@@ -102,6 +102,8 @@ def print_table(flags: argparse.Namespace, out: Path) -> None:
 
     if flags.model:
         raise errors.InputError("--model goes with --scale; a --setup fills a table")
+    if flags.ends:
+        raise errors.InputError(f"--ends {flags.ends}: goes with --scale")
     if flags.masks and not flags.data:
         raise errors.InputError(f"--masks {flags.masks}: goes with --data")
     told = measure.measure_table(

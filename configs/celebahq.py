@@ -47,7 +47,6 @@ def base() -> ml_collections.ConfigDict:
     config.data.render = "device"
     config.data.threads = 8
 
-    config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-4
     config.optimizer.schedule = "halving"
     config.optimizer.halve_at = (100 * EPOCH,)

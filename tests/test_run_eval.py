@@ -115,6 +115,8 @@ def test_bad_input_ends_in_one_line_and_status_2(folders, tmp_path):
         (["--scale", "many"], "give numbers"),
         (["--scale", "0"], "at least 1"),
         (["--limit", "0"], "at least 1"),
+        (["--ends", "-1"], "from 0 on"),
+        (["--table", "1", "--ends", "2"], "goes with --scale"),
         (["--out", __file__], "cannot be a folder"),
     ],
 )

@@ -62,6 +62,8 @@ def measure_scales(
     Raises:
       InputError: for what cannot be opened, before any work where possible.
     """
+    if ends < 0:
+        raise InputError(f"--ends {ends}: give a number from 0 on")
     where = ("--data", "--masks")
     runs = [protocol.cases(data, masks, s, limit, settings=where) for s in scales]
     about = {"photos": f"{data} ({len(runs[0].names)})", "masks": masks}
@@ -198,11 +200,11 @@ def _draw_ends(
     for label in systems:
         if label == CLASSICAL:
             continue
-        beside = {name: systems[name] for name in (CLASSICAL, label) if name in systems}
         parts = gallery.worst_and_median(cases, scores[label], count)
         for part, shown in parts.items():
             pictures = {
-                name: measuring.show(one, cases, shown) for name, one in beside.items()
+                name: measuring.show(systems[name], cases, shown)
+                for name in (CLASSICAL, label)
             }
             examples = comparison.examples(shown, pictures, scores)
             title = files.as_name(label, LONGEST_TITLE)

@@ -29,7 +29,7 @@ def learning_rate(optimizer: ml_collections.ConfigDict, steps: int) -> optax.Sch
         halvings = {step: 0.5 for step in optimizer.halve_at}
         main = optax.piecewise_constant_schedule(peak, halvings)
     elif optimizer.schedule == "constant":
-        decay = optimizer.get("decay", 0)
+        decay = optimizer.decay
         main = optax.join_schedules(
             [optax.constant_schedule(peak), optax.linear_schedule(peak, 0.0, decay)],
             [max(steps - decay - optimizer.warmup, 0)],
@@ -70,7 +70,7 @@ def make_optimizer(
         else optax.identity()
     )
     b1, b2 = optimizer.betas
-    rate, name = learning_rate(optimizer, steps), optimizer.get("name", "adam")
+    rate, name = learning_rate(optimizer, steps), optimizer.name
     if name == "adam":
         return optax.chain(clip, optax.adam(rate, b1, b2))
     if name == "muon":

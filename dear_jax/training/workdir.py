@@ -119,7 +119,7 @@ def provenance(
 def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> list[str]:
     """What differs, a line each; InputError for what may not."""
     may_change, optimizer = MAY_CHANGE, mine["config"]["optimizer"]
-    if optimizer["schedule"] != "cosine" and not optimizer.get("decay"):
+    if optimizer["schedule"] != "cosine" and not optimizer["decay"]:
         may_change += ("train.steps",)  # It does not shape the other schedules.
     old, new = (flatten_dict(c["config"], sep=".") for c in (theirs, mine))
     changed = [
