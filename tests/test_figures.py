@@ -166,6 +166,23 @@ def test_another_example_is_another_block_of_the_same_kind():
     np.testing.assert_array_equal(double[-margin - height : -margin], block)
 
 
+@pytest.mark.parametrize("count", [8, 9, 12, 17])
+def test_many_examples_fill_columns_of_equal_length(count):
+    colours = colours_of(count)
+    shown = [Example(case(), {"a": flat(colour)}) for colour in colours]
+    drawn = comparison.comparison_sheet(shown, cell=CELL)
+    starts = [places(drawn, colour)[0] for colour in colours]
+    lefts = sorted({left for _, left in starts})
+    assert len(lefts) == -(-count // comparison.TALLEST)
+    # Downwards first, then on to the right.
+    assert starts == sorted(starts, key=lambda start: (start[1], start[0]))
+    length = -(-count // len(lefts))
+    tops = [top for top, left in starts if left == lefts[0]]
+    assert len(tops) == length
+    beside = [top for top, _ in starts[length : 2 * length]]
+    assert beside == tops[: len(beside)]
+
+
 def test_outputs_do_not_move_the_boxes():
     def boxes_drawn(output):
         example = Example(case(), {"a": output})

@@ -16,8 +16,9 @@ from dear_jax.figures import sheet
 from dear_jax.figures.shown import holes_note, mask_of_truth, sides, within
 from dear_jax.figures.zoom import Box, enlarged, with_boxes, zoom_boxes
 
-# Pictures in a line of a sheet.
+# Pictures in a line of a sheet, examples below each other.
 WIDEST = 8
+TALLEST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,8 @@ def comparison_sheet(
     """Shows what systems made of a few photos: input, results, truth, parts enlarged.
 
     Args:
-      shown: one block of the sheet each, below each other.
+      shown: one block of the sheet each, below each other; many fill columns of
+        equal length, the first one first.
       cell: width of a picture, in pixels.
       widest: pictures in a line; what is more goes on the next.
 
@@ -80,10 +82,15 @@ def comparison_sheet(
     """
     if not shown:
         raise ValueError("no examples to show")
+    gap = cell // 8
     blocks = [_block(example, cell, widest) for example in shown]
+    columns = -(-len(blocks) // TALLEST)
+    length = -(-len(blocks) // columns)
+    parts = [blocks[i : i + length] for i in range(0, len(blocks), length)]
+    body = sheet.beside([sheet.below(part, gap) for part in parts], gap)
     if any(example.case.mask.any() for example in shown):
-        blocks.append(holes_note(cell))
-    return np.asarray(sheet.with_margin(sheet.below(blocks, cell // 8), cell // 16))
+        body = sheet.below([body, holes_note(cell)], gap)
+    return np.asarray(sheet.with_margin(body, cell // 16))
 
 
 def _block(example: Example, cell: int, widest: int) -> Image.Image:
