@@ -31,6 +31,8 @@ RUNS = {
     "dear-bilinear": ("dear", {"residual": "bilinear"}, {}),
     "dear-fill": ("dear", {"residual": "fill"}, {}),
     "dear-scales": ("dear", {}, {"scale": (1.0, 4.0)}),
+    # Beyond the paper: as the bundled model, at its widths.
+    "dear-lite": ("dear-lite", {}, {}),
     # Directly on damaged photos.
     "lte": ("lte", {}, {}),
     "liif": ("liif", {}, {}),

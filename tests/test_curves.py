@@ -1,5 +1,6 @@
 """Laws of the curves: what is drawn is what was measured."""
 
+import itertools
 import math
 
 import numpy as np
@@ -163,7 +164,12 @@ def test_one_photo_has_no_band_and_a_perfect_result_no_point():
 
 
 def test_legend_names_every_system_once_under_its_family(tmp_path):
-    labels = [row.label for row in paper_tables()[1].rows] + ["Telea→bicubic"]
+    labels = [row.label for row in paper_tables()[1].rows]
+    labels += [
+        "Telea→bicubic",
+        "DEAR (best.safetensors)",
+        "DEAR, trained at scales 1 to 4",
+    ]
     figure = curves.draw_ratio_curves({x: scores(x, 2) for x in labels}, ["2 photos"])
     legends = figure.findobj(lambda o: type(o).__name__ == "Legend")
     named = [text.get_text() for legend in legends for text in legend.get_texts()]
@@ -171,9 +177,11 @@ def test_legend_names_every_system_once_under_its_family(tmp_path):
     assert len({legend.get_title().get_text() for legend in legends}) == 6
     curves.save(tmp_path / "many.png", figure)
     width, height = figure.get_size_inches() * figure.dpi
-    for legend in legends:
-        box = legend.get_window_extent()
+    boxes = [legend.get_window_extent() for legend in legends]
+    for box in boxes:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+    boxes.sort(key=lambda box: box.x0)
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings(tmp_path):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Inches, but for the resolution in pixels an inch.
 WIDTH, PANEL, LINE, RESOLUTION = 10.0, 2.9, 0.165, 160
+# Of a legend, in letters: a line's sample, and what fits beside each other.
+SAMPLE, LETTERS = 7, 130
 BANDS = "Bands: 95 % bootstrap intervals over photos."
 
 
@@ -215,12 +217,17 @@ def _canvas(
 
 
 def _legend(axes: "Axes", labels: Sequence[str]) -> None:
-    """A legend per family, beside each other."""
+    """A legend per family, beside each other, each as wide as its longest line."""
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
     styles, families = looks(labels), by_family(labels)
-    for place, (family, systems) in enumerate(families.items()):
+    longest = [
+        max(len(family), SAMPLE + max(map(len, systems))) + 2
+        for family, systems in families.items()
+    ]
+    places = np.cumsum([0, *longest[:-1]]) / max(sum(longest), LETTERS)
+    for place, (family, systems) in zip(places, families.items(), strict=True):
         lines = [Line2D([], [], **styles[name].options) for name in systems]
         legend = Legend(
             axes,
@@ -230,7 +237,7 @@ def _legend(axes: "Axes", labels: Sequence[str]) -> None:
             title_fontproperties={"size": SMALL, "weight": "bold"},
             alignment="left",
             loc="upper left",
-            bbox_to_anchor=(place / max(len(families), 4), 1),
+            bbox_to_anchor=(place, 1),
             borderpad=0,
             borderaxespad=0,
             frameon=False,
