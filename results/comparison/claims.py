@@ -18,6 +18,15 @@ from dear_jax.evaluation.scores import Score
 # Title, table, pairs: does the first do better than the second?
 CLAIMS = (
     (
+        "one model against two, LTE and LIIF as the one (Table 1)",
+        1,
+        tuple(
+            (one, two)
+            for one in ("LTE", "LIIF")
+            for two in ("MISF→LTE", "MISF→EDSR", "MISF→ELAN", "LAMA→LTE")
+        ),
+    ),
+    (
         "each part helps (Table 5)",
         5,
         (("+DSE", "Base"), ("+USE", "+DSE"), ("+PIM", "+USE"), ("+PIM", "Base")),
@@ -90,7 +99,9 @@ def read_rows(path: Path) -> dict[tuple[str, float], Results]:
 
 
 def tell(title: str, differences: dict[str, Results]) -> None:
-    """Prints a line for each difference."""
+    """Prints a line for each difference; nothing if there is none."""
+    if not differences:
+        return
     print(f"\n{title}")
     for (name, _), found in compare(differences).items():
         interval = f"{found.low:+.2f} to {found.high:+.2f}"
