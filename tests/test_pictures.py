@@ -284,6 +284,8 @@ def test_damaged_exif_data_are_left_out_and_the_pixels_stay(known):
     "profile",
     [b"nonsense", SRGB[:100], SRGB[:36] + b"none" + SRGB[40:],
      SRGB[:16] + b"CMYK" + SRGB[20:], SRGB[:128] + b"\xff" * (len(SRGB) - 128)],
+    # A profile has the time it was made in it; names of tests have to stay.
+    ids=["nonsense", "cut", "unsigned", "of inks", "tables"],
 )  # fmt: skip
 def test_profiles_that_are_damaged_or_of_other_colours_are_left_out(profile):
     kept = read(encoded(PIXELS, icc_profile=profile)).kept
