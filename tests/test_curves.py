@@ -119,6 +119,16 @@ def test_all_systems_of_the_paper_look_different():
     assert len(kinds) == len(labels) >= 18
 
 
+def test_systems_without_a_colour_of_their_own_take_free_ones():
+    labels = [row.label for row in paper_tables()[5].rows]
+    labels += ["classical", "dear-lite", *(f"another {i}" for i in range(8))]
+    options = [look.options for look in looks(labels).values()]
+    kinds = {(o["color"], str(o["linestyle"]), o["marker"]) for o in options}
+    assert len(kinds) == len(labels)
+    colours = [o["color"] for o in options]
+    assert colours.count(looks(labels)["dear-lite"].options["color"]) == 1
+
+
 def test_looks_go_by_the_way_not_by_how_it_is_written():
     found = looks(["MISF→BI", "misf+bilinear", "LTE", "lte-fast", "LTE (untrained)"])
     assert found["MISF→BI"] == found["misf+bilinear"]
@@ -180,8 +190,7 @@ def test_legend_names_every_system_once_under_its_family(tmp_path):
     boxes = [legend.get_window_extent() for legend in legends]
     for box in boxes:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-    boxes.sort(key=lambda box: box.x0)
-    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings(tmp_path):

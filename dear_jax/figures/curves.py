@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Inches, but for the resolution in pixels an inch.
 WIDTH, PANEL, LINE, RESOLUTION = 10.0, 2.9, 0.165, 160
 # Of a legend, in letters: a line's sample, and what fits beside each other.
-SAMPLE, LETTERS = 7, 130
+SAMPLE, LETTERS = 7, 150
 BANDS = "Bands: 95 % bootstrap intervals over photos."
 
 
@@ -193,7 +193,7 @@ def _canvas(
 
     lines = [part for line in (*about, BANDS) for part in textwrap.wrap(line, 150)]
     above = 0.3 + LINE * len(lines)
-    under = LINE * (max(map(len, by_family(labels).values())) + 2)
+    under = LINE * sum(len(max(row.values(), key=len)) + 2 for row in _rows(labels))
     heights = [above, *[PANEL] * rows, under]
     figure = Figure((WIDTH, sum(heights) + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
@@ -216,33 +216,48 @@ def _canvas(
     return figure, np.array(panels)
 
 
+def _rows(labels: Sequence[str]) -> list[dict[str, list[str]]]:
+    """The labels by family, families that fit beside each other in a row."""
+    rows, taken = [{}], 0
+    for family, systems in by_family(labels).items():
+        taken += _letters(family, systems)
+        if taken > LETTERS and rows[-1]:
+            rows.append({})
+            taken = _letters(family, systems)
+        rows[-1][family] = systems
+    return rows
+
+
+def _letters(family: str, systems: Sequence[str]) -> int:
+    """How wide a family is in a legend."""
+    return max(len(family) + 3, SAMPLE + max(map(len, systems))) + 2
+
+
 def _legend(axes: "Axes", labels: Sequence[str]) -> None:
-    """A legend per family, beside each other, each as wide as its longest line."""
+    """A legend per family, beside and below each other."""
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
-    styles, families = looks(labels), by_family(labels)
-    longest = [
-        max(len(family), SAMPLE + max(map(len, systems))) + 2
-        for family, systems in families.items()
-    ]
-    places = np.cumsum([0, *longest[:-1]]) / max(sum(longest), LETTERS)
-    for place, (family, systems) in zip(places, families.items(), strict=True):
-        lines = [Line2D([], [], **styles[name].options) for name in systems]
-        legend = Legend(
-            axes,
-            lines,
-            systems,
-            title=family,
-            title_fontproperties={"size": SMALL, "weight": "bold"},
-            alignment="left",
-            loc="upper left",
-            bbox_to_anchor=(place, 1),
-            borderpad=0,
-            borderaxespad=0,
-            frameon=False,
-            fontsize=SMALL,
-            handlelength=3.2,
-        )
-        legend.set_in_layout(False)
-        axes.add_artist(legend)
+    styles, rows = looks(labels), _rows(labels)
+    heights = [len(max(row.values(), key=len)) + 2 for row in rows]
+    for number, row in enumerate(rows):
+        left, top = 0, 1 - sum(heights[:number]) / sum(heights)
+        for family, systems in row.items():
+            legend = Legend(
+                axes,
+                [Line2D([], [], **styles[name].options) for name in systems],
+                systems,
+                title=family,
+                title_fontproperties={"size": SMALL, "weight": "bold"},
+                alignment="left",
+                loc="upper left",
+                bbox_to_anchor=(left / LETTERS, top),
+                borderpad=0,
+                borderaxespad=0,
+                frameon=False,
+                fontsize=SMALL,
+                handlelength=3.2,
+            )
+            legend.set_in_layout(False)
+            axes.add_artist(legend)
+            left += _letters(family, systems)

@@ -48,8 +48,9 @@ COLOURS = {
     "+use": BLUE,
     "+pim": RED,
 }
-# For systems without a colour of their own, in turn.
+# For systems without a colour of their own, in turn; then again, with other markers.
 OTHERS = (SKY, BLACK, GREEN, PINK, BLUE, ORANGE, GREY, RED)
+MARKERS = ("D", "s", "v", "p")
 INPAINTERS = {"misf": "MISF", "lama": "LaMa", "telea": "Telea"}
 DIRECT = "one model"
 # Family -> line, marker, whether the marker is filled; in the order of legends.
@@ -85,17 +86,28 @@ def own_settings() -> Iterator[None]:
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
     """The look of each system, by labels such as "MISF→BI", "elan+misf" or "LTE"."""
+    named = {label: _family_and_name(label) for label in labels}
+    own = {label: _own_colour(name) for label, (_, name) in named.items()}
+    taken = {own[label] for label in labels if named[label][0] == DIRECT}
+    free = [colour for colour in OTHERS if colour not in taken] or OTHERS
     found, strangers = {}, 0
-    for label in labels:
-        family, name = _family_and_name(label)
-        # "lte-fast" and "DEAR (untrained)" are drawn as the systems they are kinds of.
-        known = [key for key in (name, re.split(r"[- ]", name)[0]) if key in COLOURS]
-        if known:
-            colour = COLOURS[known[0]]
-        else:
-            colour, strangers = OTHERS[strangers % len(OTHERS)], strangers + 1
-        found[label] = Look(family, _options(family, colour))
+    for label, (family, _) in named.items():
+        options = _options(family, own[label] or free[strangers % len(free)])
+        if not own[label]:
+            if family == DIRECT:
+                options["marker"] = MARKERS[strangers // len(free) % len(MARKERS)]
+            strangers += 1
+        found[label] = Look(family, options)
     return found
+
+
+def _own_colour(name: str) -> str | None:
+    """The colour of a system, or of the one that it is a kind of."""
+    # As "lte-fast" and "dear (untrained)" are.
+    for key in (name, re.split(r"[- ]", name)[0]):
+        if key in COLOURS:
+            return COLOURS[key]
+    return None
 
 
 def by_family(labels: Sequence[str]) -> dict[str, list[str]]:

@@ -107,7 +107,7 @@ def measure_rows(
             continue
         remarks = [f"weights {', '.join(system.files)}" if system.files else ""]
         result.names[row.label] = row.label
-        if Path(wanted).stem != row.system:
+        if row.system not in (wanted, Path(wanted).stem):
             result.names[row.label] += f" ({Path(wanted).name})"
         for place, found in cases.items():
             remarks.append(_measure(row.label, system, place, found, result, measuring))
