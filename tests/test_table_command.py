@@ -11,6 +11,7 @@ from eval_folders import BINS, command_on, write_photos, write_random_weights
 from tiny import SMALLEST
 
 import run_eval
+from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.evaluation.scores import METRICS, PASTED
 from dear_jax.figures import comparison, curves, stages
@@ -202,7 +203,8 @@ def test_a_row_filled_by_another_system_is_named(table, out):
     assert table(6, "--limit", "1") == 0
     about = _json(out, 6)["about"]
     assert "rows filled by another system: DEAR (classical)" in about
-    setup = '[extra]\nmine = "bicubic"\n'
+    weights = bundled.WEIGHTS / "dear-lite.safetensors"
+    setup = f'[extra]\nmine = "bicubic"\nanother = "{weights}"\n'
     assert table(6, "--limit", "1", setup=setup) == 0
     assert "another system" not in (out / "table-6.txt").read_text()
 
