@@ -35,12 +35,12 @@ CLAIMS = (
         "where the paper can be read in another way (Table 5): the variant - DEAR",
         5,
         (
-            ("high-pass of ones", "+PIM"),
-            ("keys known only", "+PIM"),
-            ("instance norm", "+PIM"),
-            ("cell", "+PIM"),
-            ("bilinear base", "+PIM"),
-            ("filled base", "+PIM"),
+            ("high-pass: ones", "+PIM"),
+            ("keys: known", "+PIM"),
+            ("norm: instance", "+PIM"),
+            ("cell: told", "+PIM"),
+            ("residual: bilinear", "+PIM"),
+            ("residual: fill", "+PIM"),
         ),
     ),
     (
