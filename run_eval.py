@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from dear_jax import errors, files
-from dear_jax.command.start import keep_compiled
+from dear_jax.command.start import keep_compiled, nobody_reads
 
 BUNDLED = Path(__file__).parent / "results" / "bundled.toml"
 EXAMPLES = """examples, by scale:
@@ -67,6 +67,9 @@ def main(argv=None) -> int:
             print_scales(flags, out)
         else:
             print_table(flags, out)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return nobody_reads()
     except errors.InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,5 +1,6 @@
 """The command `dear`: help, mistakes, amounts, the list of models, its cache."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -135,6 +136,18 @@ def test_ctrl_c_while_libraries_load_ends_the_command_at_once(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 130
     assert ended.stderr == "interrupted: what is written is whole\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["-m", "dear_jax", "models"], ["run_eval.py", "--limit", "1", "--out"]]
+)
+def test_a_reader_that_leaves_ends_a_command_without_a_word(command, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, *command, *[tmp_path] * (command[-1] == "--out")]
+    with os.fdopen(writing) as pipe:
+        ended = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT)
+    assert b"Error" not in ended.stderr and ended.returncode == 141
 
 
 def test_interrupts_end_at_once_only_where_they_would_be_raised():

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import dear_jax
-from dear_jax.command.start import INTERRUPTED
+from dear_jax.command.start import INTERRUPTED, nobody_reads
 from dear_jax.errors import InputError
 
 COMMANDS = ("restore", "models", "export")
@@ -80,13 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     0: done; 1: some photos of several could not be restored; 2: a mistake, told in
-    one line; 130: interrupted.
+    one line; 130: interrupted; 141: who reads what is printed has left.
     """
     try:
         flags = _parse(argv)
         if not hasattr(flags, "run"):
             raise InputError(f"name a command: {', '.join(COMMANDS)}; see dear --help")
-        return flags.run(flags)
+        status = flags.run(flags)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        return nobody_reads()
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2

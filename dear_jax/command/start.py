@@ -8,12 +8,14 @@ import hashlib
 import os
 import platform
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 INTERRUPTED = "interrupted: what is written is whole"
+UNREAD = 128 + 13  # As of a process that SIGPIPE ended.
 _OFF = frozenset({"off", "0", "no", "false"})
 
 
@@ -48,6 +50,16 @@ def cache_folder() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
     kind = hashlib.sha256(_processor().encode()).hexdigest()[:8]
     return Path(os.path.expanduser(home)) / "dear_jax" / "xla" / kind
+
+
+def nobody_reads() -> int:
+    """What is still to be printed goes nowhere: its reader has left, as `head` does.
+
+    Returns:
+      The exit status.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return UNREAD
 
 
 @contextmanager
