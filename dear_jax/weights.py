@@ -40,7 +40,7 @@ class Weights(NamedTuple):
 
 
 def write_weights(path: str | Path, weights: Weights, dtype: str = "float32") -> None:
-    """Writes weights; an existing file is replaced whole.
+    """Writes weights; the same weights as the same bytes. Replaces a file whole.
 
     Args:
       path: file to write, by custom *.safetensors.
@@ -60,7 +60,17 @@ def write_weights(path: str | Path, weights: Weights, dtype: str = "float32") ->
     header["sha256"] = _digest(tensors, header)
     with replacing(path) as partial:
         # Not `save_file`, which tells of a full disk by an error of its own.
-        partial.write_bytes(save(tensors, metadata=header))
+        partial.write_bytes(_in_order(save(tensors, metadata=header)))
+
+
+def _in_order(file: bytes) -> bytes:
+    """A safetensors file with its texts in order: `save` shuffles them."""
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[start:]
 
 
 def read_weights(path: str | Path) -> Weights:

@@ -31,6 +31,13 @@ def test_float32_weights_come_back_to_the_bit(weights, tmp_path):
     assert build(again.model) == build(weights.model)
 
 
+def test_the_same_weights_are_the_same_bytes(weights, tmp_path):
+    files = [tmp_path / f"{i}.safetensors" for i in range(6)]
+    for file in files:
+        write_weights(file, weights)
+    assert len({file.read_bytes() for file in files}) == 1
+
+
 def test_bfloat16_weights_are_within_its_rounding(weights, tmp_path):
     write_weights(tmp_path / "w.safetensors", weights, dtype="bfloat16")
     again = read_weights(tmp_path / "w.safetensors")
