@@ -84,13 +84,18 @@ def comparison_sheet(
         raise ValueError("no examples to show")
     gap = cell // 8
     blocks = [_block(example, cell, widest) for example in shown]
-    columns = -(-len(blocks) // TALLEST)
-    length = -(-len(blocks) // columns)
-    parts = [blocks[i : i + length] for i in range(0, len(blocks), length)]
-    body = sheet.beside([sheet.below(part, gap) for part in parts], gap)
+    columns = [sheet.below(part, gap) for part in _parts(blocks, TALLEST)]
+    body = sheet.beside(columns, gap)
     if any(example.case.mask.any() for example in shown):
         body = sheet.below([body, holes_note(cell)], gap)
     return np.asarray(sheet.with_margin(body, cell // 16))
+
+
+def _parts(images: Sequence[Image.Image], most: int) -> list[Sequence[Image.Image]]:
+    """The images in order, in as few parts of equal length as `most` of them allow."""
+    count = -(-len(images) // most)
+    length = -(-len(images) // count)
+    return [images[i : i + length] for i in range(0, len(images), length)]
 
 
 def _block(example: Example, cell: int, widest: int) -> Image.Image:
@@ -103,12 +108,8 @@ def _block(example: Example, cell: int, widest: int) -> Image.Image:
         shown.append((label, note, output))
     shown.append(("truth", sides(case.truth), case.truth))
     tiles = [_tile(*each, case.truth.shape[:2], boxes, cell) for each in shown]
-    lines = -(-len(tiles) // widest)
-    columns = -(-len(tiles) // lines)
     gap = max(2, cell // 32)
-    rows = [
-        sheet.beside(tiles[i : i + columns], gap) for i in range(0, len(tiles), columns)
-    ]
+    rows = [sheet.beside(part, gap) for part in _parts(tiles, widest)]
     body = sheet.below(rows, 2 * gap)
     return sheet.below([_heading(case, cell, body.width), body], gap)
 

@@ -19,6 +19,7 @@ from dear_jax.figures.looks import (
     FAINT,
     LARGE,
     SMALL,
+    Look,
     by_family,
     looks,
     own_settings,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 # Inches, but for the resolution in pixels an inch.
 WIDTH, PANEL, LINE, RESOLUTION = 10.0, 2.9, 0.165, 160
-# Of a legend, in letters: a line's sample, and what fits beside each other.
+# Of small text, in letters: the sample of a line in a legend, and what fits in a line.
 SAMPLE, LETTERS = 7, 150
 BANDS = "Bands: 95 % bootstrap intervals over photos."
 
@@ -191,9 +192,10 @@ def _canvas(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = [part for line in (*about, BANDS) for part in textwrap.wrap(line, 150)]
+    lines = [part for line in (*about, BANDS) for part in textwrap.wrap(line, LETTERS)]
     above = 0.3 + LINE * len(lines)
-    under = LINE * sum(len(max(row.values(), key=len)) + 2 for row in _rows(labels))
+    families = _legend_rows(labels)
+    under = LINE * sum(map(_height, families))
     heights = [above, *[PANEL] * rows, under]
     figure = Figure((WIDTH, sum(heights) + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
@@ -212,11 +214,11 @@ def _canvas(
     ]
     for text in texts:
         text.set_in_layout(False)
-    _legend(foot, labels)
+    _legend(foot, families, looks(labels))
     return figure, np.array(panels)
 
 
-def _rows(labels: Sequence[str]) -> list[dict[str, list[str]]]:
+def _legend_rows(labels: Sequence[str]) -> list[dict[str, list[str]]]:
     """The labels by family, families that fit beside each other in a row."""
     rows, taken = [{}], 0
     for family, systems in by_family(labels).items():
@@ -229,17 +231,25 @@ def _rows(labels: Sequence[str]) -> list[dict[str, list[str]]]:
 
 
 def _letters(family: str, systems: Sequence[str]) -> int:
-    """How wide a family is in a legend."""
+    """How wide a family is in a legend, its name in bold, with the gap behind it."""
     return max(len(family) + 3, SAMPLE + max(map(len, systems))) + 2
 
 
-def _legend(axes: "Axes", labels: Sequence[str]) -> None:
-    """A legend per family, beside and below each other."""
+def _height(row: Mapping[str, Sequence[str]]) -> int:
+    """Lines of text that a row of a legend takes, with the gap below it."""
+    return max(map(len, row.values())) + 2
+
+
+def _legend(
+    axes: "Axes",
+    rows: Sequence[Mapping[str, Sequence[str]]],
+    styles: Mapping[str, Look],
+) -> None:
+    """A legend per family, beside and below each other as `_legend_rows` says."""
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
-    styles, rows = looks(labels), _rows(labels)
-    heights = [len(max(row.values(), key=len)) + 2 for row in rows]
+    heights = list(map(_height, rows))
     for number, row in enumerate(rows):
         left, top = 0, 1 - sum(heights[:number]) / sum(heights)
         for family, systems in row.items():

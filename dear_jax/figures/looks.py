@@ -90,13 +90,12 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
     own = {label: _own_colour(name) for label, (_, name) in named.items()}
     taken = {own[label] for label in labels if named[label][0] == DIRECT}
     free = [colour for colour in OTHERS if colour not in taken] or OTHERS
-    found, strangers = {}, 0
+    strangers = [label for label in named if not own[label]]
+    turns = {label: divmod(i, len(free)) for i, label in enumerate(strangers)}
+    found = {}
     for label, (family, _) in named.items():
-        options = _options(family, own[label] or free[strangers % len(free)])
-        if not own[label]:
-            if family == DIRECT:
-                options["marker"] = MARKERS[strangers // len(free) % len(MARKERS)]
-            strangers += 1
+        again, place = turns.get(label, (0, 0))
+        options = _options(family, own[label] or free[place], again)
         found[label] = Look(family, options)
     return found
 
@@ -130,14 +129,15 @@ def _family_and_name(label: str) -> tuple[str, str]:
     return DIRECT, label.lower()
 
 
-def _options(family: str, colour: str) -> dict:
+def _options(family: str, colour: str, again: int) -> dict:
+    """Options of a plot; `again` counts how often the colour was given before."""
     line, marker, filled = FAMILIES[family]
     direct = family == DIRECT
     return {
         "color": colour,
         "linestyle": line,
         "linewidth": 2.2 if direct else 1.2,
-        "marker": marker,
+        "marker": MARKERS[again % len(MARKERS)] if direct else marker,
         "markersize": 4.5,
         "markerfacecolor": colour if filled else "white",
         "zorder": 4 if direct else 3,
