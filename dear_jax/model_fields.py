@@ -14,6 +14,7 @@ _CHOICES = {
     ("dear", "norm"): ("none", "instance"),
     ("dear", "high_pass"): ("impulse", "ones"),
     ("dear", "attention_keys"): ("all", "known"),
+    ("dear", "decoder_blend"): ("colours", "hidden"),
     ("dear", "residual"): ("none", "bilinear", "fill"),
     ("lte", "layout"): ("interleaved", "halves"),
     ("lpips", "network"): ("alexnet", "vgg16"),
@@ -56,8 +57,6 @@ def _unfit(architecture: str, field: str, value: Any, example: Any) -> str:
         return "too small"
     if field in ("detail_kernel", "importance_kernel") and value % 2 == 0:
         return "must be odd"
-    if field in ("widths", "depths") and len(value) != len(example):
-        return f"give {len(example)} numbers"
     return ""
 
 

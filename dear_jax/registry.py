@@ -140,6 +140,11 @@ def fields_of(name: str) -> dict[str, Any]:
     return {**_defaults(changes["architecture"]), **changes}
 
 
+def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's fields, those it leaves at their default included."""
+    return {**_defaults(_architecture(fields)), **fields}
+
+
 def role_of(fields: Mapping[str, Any]) -> str:
     """ "query", "upscaler", "inpainter" or "features"."""
     return ARCHITECTURES[_architecture(fields)].role

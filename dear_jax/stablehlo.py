@@ -133,7 +133,7 @@ def _encode(module: nn.Module, image: jax.Array, mask: jax.Array) -> Any:
         return module.encode(image, mask)
     sides = image.shape[1:3]
     # Multiples known to be such: of other sizes left open little can be said.
-    step, least = (4, 3) if module.network == "paper" else (8, 1)
+    step, least = module.step, 3 if module.network == "paper" else 1
     blocks = [jax.core.max_dim((n + step - 1) // step, least) for n in sides]
     pads = [(0, step * count - n) for count, n in zip(blocks, sides, strict=True)]
     pads = ((0, 0), *pads, (0, 0))

@@ -81,7 +81,7 @@ def test_each_architecture_has_choices_of_its_own(name, network, says):
         ("dear", "widths", [48, 80, "x", 144], "'x', 144]; give several"),
         ("dear", "widths", [48, 80, 144.0, 144], "give several whole numbers"),
         ("dear", "widths", [48, 80, -1, 144], "too small"),
-        ("dear", "widths", [48, 80], "[48, 80]; give 4 numbers"),
+        ("dear", "depths", [1, 1], "(1, 1); give 6 for the 4 widths"),
         ("elan", "windows", [], "[]; give several whole numbers"),
         ("elan", "windows", [[4], 8, 16], "give several whole numbers"),
         ("edsr", "residual_scale", "1", "'1'; give a finite number"),

@@ -86,9 +86,13 @@ class LTE(QueryModel):
         self.output = Dense(3, **dense, dot_general=product)
 
     def encode(
-        self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        valid: jax.Array | None = None,
+        level: None = None,
     ) -> LTEFeatures:
-        """See `QueryModel.encode`.
+        """See `QueryModel.encode`; there is no `level`.
 
         Choice: the trunk knows nothing of `valid`, so features within `2 blocks + 2`
         pixels of padding differ a little.

@@ -63,12 +63,14 @@ class DEAR(QueryModel):
       width: channels after the stem; "lite": see `widths`.
       blocks: residual blocks of each tower.
       norm: "none" or "instance", in the towers ("paper" only).
-      widths, depths, guide_width: see `LiteEncoder`, `LitePredictor`.
+      widths, depths, guide_width: see `LiteEncoder`, `LitePredictor`; the last two
+        depths are those at full and at half size on the way up.
+      level_input: whether the network sees how degraded the photo is ("lite" only).
       detail, attention, importance: the paper's three parts.
       detail_kernel, detail_groups, high_pass: see `DetailFilters`.
       attention_keys, attention_pool, attention_chunk: see `unmask_attention`.
       importance_kernel: K of Eq. 8.
-      decoder_width, decoder_layers, cell_decode, feature_unfold: see
+      decoder_width, decoder_layers, decoder_blend, cell_decode, feature_unfold: see
         `ImplicitDecoder`.
       residual: base of the colours: "none", "bilinear" or "fill".
     """
@@ -77,9 +79,10 @@ class DEAR(QueryModel):
     width: int = 64
     blocks: int = 8
     norm: str = "none"
-    widths: tuple[int, int, int, int] = (48, 80, 144, 144)
-    depths: tuple[int, int, int, int, int, int] = (1, 1, 2, 1, 1, 1)
+    widths: tuple[int, ...] = (48, 80, 144, 144)
+    depths: tuple[int, ...] = (1, 1, 2, 1, 1, 1)
     guide_width: int = 64
+    level_input: bool = False
     detail: bool = True
     attention: bool = True
     importance: bool = True
@@ -92,6 +95,7 @@ class DEAR(QueryModel):
     importance_kernel: int = 3
     decoder_width: int = 256
     decoder_layers: int = 4
+    decoder_blend: str = "colours"
     cell_decode: bool = False
     feature_unfold: bool = False
     residual: str = "none"
@@ -104,6 +108,19 @@ class DEAR(QueryModel):
                 f"model field detail_groups = {self.detail_groups}; must divide the "
                 f"{channels} channels of the embedding"
             )
+        if self.network == "paper" and self.level_input:
+            raise InputError("model field level_input = True; network 'lite' has it")
+        levels = len(self.widths)
+        if levels < 3 or len(self.depths) != 2 * (levels - 1):
+            raise InputError(
+                f"model field depths = {self.depths}; give {2 * (levels - 1)} for "
+                f"the {levels} widths, of which there must be at least 3"
+            )
+
+    @property
+    def step(self) -> int:
+        """Sizes at which photos are embedded are multiples of it, pixels."""
+        return 4 if self.network == "paper" else 2 ** (len(self.widths) - 1)
 
     def setup(self) -> None:
         taps = self.importance_kernel**2
@@ -111,8 +128,8 @@ class DEAR(QueryModel):
             self.encoder = Encoder(self.width, self.blocks, self.norm)
             self.upsampler = Upsampler(2 * self.width, self.width)
         else:
-            self.encoder = LiteEncoder(self.widths, self.depths[:4])
-            self.upsampler = LiteUpsampler(self.depths[4:])
+            self.encoder = LiteEncoder(self.widths, self.depths[:-2])
+            self.upsampler = LiteUpsampler(self.depths[-2:])
         if self.detail or self.importance:
             self.predictor = (
                 Encoder(self.width, self.blocks, self.norm)
@@ -135,16 +152,21 @@ class DEAR(QueryModel):
             self.decoder_layers,
             self.cell_decode,
             self.feature_unfold,
+            self.decoder_blend,
             zero_output=self.residual != "none",
         )
 
     def encode(
-        self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        valid: jax.Array | None = None,
+        level: jax.Array | None = None,
     ) -> Features:
         """See `QueryModel.encode`."""
         inside = jnp.ones_like(mask) if valid is None else valid
         centred, base = self.prepare(image, mask, inside)
-        embedding, kernels = self.embed(centred, mask, inside, base)
+        embedding, kernels = self.embed(centred, mask, inside, base, level)
         attended = None
         if self.attention:
             attended = unmask_attention(
@@ -256,19 +278,21 @@ class DEAR(QueryModel):
         mask: jax.Array,
         inside: jax.Array,
         base: jax.Array | None,
+        level: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
         """Runs encoder, predictor, detail filters and upsamplers.
 
         Local, without norm: F and K_p of a pixel depend on the photo within 112 pixels
         of it (`dear`) or 72 (`dear-lite`), see `dear_jax.systems.plan.network_of`. So
-        tiles with that halo, whose origins are multiples of 4 ("paper") or 8 ("lite"),
-        give what the whole photo gives.
+        tiles with that halo, whose origins are multiples of `step`, give what the
+        whole photo gives.
 
         Args:
           centred: the photo [B, H, W, 3] in [-1, 1], 0 under the mask.
           mask: [B, H, W, 1].
           inside: [B, H, W, 1], 1 inside the photo.
           base: the filled photo [B, H, W, 3] in [-1, 1] if `residual` is "fill".
+          level: [B] in [0, 1], with `level_input`; None: 0.
 
         Returns:
           F [B, H, W, C] and K_p [B, H, W, K^2] (None without importance), in the
@@ -287,9 +311,15 @@ class DEAR(QueryModel):
             embedding = self.upsampler(z)
         else:
             shown = centred if base is None else base
-            x = jnp.concatenate([shown, mask, jnp.ones_like(mask)], axis=-1) * inside
-            x = _pad_to_multiple(x, 8, 8, jnp.zeros(5)).astype(dtype)
-            valid = x[..., 4:]
+            parts = [shown, mask, jnp.ones_like(mask)]
+            if self.level_input:
+                level = jnp.zeros(len(mask)) if level is None else level
+                level = level.astype(mask.dtype).reshape(-1, 1, 1, 1)
+                parts.append(jnp.broadcast_to(level, mask.shape))
+            x = jnp.concatenate(parts, axis=-1) * inside
+            x = _pad_to_multiple(x, self.step, self.step, jnp.zeros(x.shape[-1]))
+            x = x.astype(dtype)
+            valid = x[..., 4:5]
             z, skips = self.encoder(x, valid)
             guide = self.predictor(x, valid) if self.detail or self.importance else None
             if self.detail:

@@ -31,6 +31,9 @@ class ImplicitDecoder(nn.Module):
       cell_decode: also tell the MLP the size of the target pixel (LIIF).
       feature_unfold: let the first layer see the 3 x 3 features around a pixel
         (LIIF), as a 3x3 convolution, which is the same.
+      blend: where the four neighbours are blended: their "colours" (Eq. 2), or what
+        the first layer makes of them ("hidden"), so that the later layers run once a
+        query. Both are continuous, since a neighbour that changes has no weight.
       zero_output: start from zero output, for a decoder that adds to a base.
       rule: which pixels answer a query, see `neighbours`.
       torch_channels: channels of the features, given where the initialisation is to
@@ -41,6 +44,7 @@ class ImplicitDecoder(nn.Module):
     hidden_layers: int = 4
     cell_decode: bool = False
     feature_unfold: bool = False
+    blend: str = "colours"
     zero_output: bool = False
     rule: str = "floor"
     torch_channels: int = 0
@@ -105,10 +109,17 @@ class ImplicitDecoder(nn.Module):
             relative = jnp.concatenate([relative, cell], axis=-1)
         x = gather_pixels(projection, index).astype(jnp.float32)
         x = (x + self.relative_part(relative)).astype(projection.dtype)
-        for layer in self.hidden:
-            x = layer(nn.relu(x))
-        answers = weight * self.output(nn.relu(x))
+        if self.blend == "hidden":
+            x = (weight * nn.relu(x).astype(jnp.float32)).sum(axis=1)
+            return self.output(self._later(x.astype(projection.dtype)))
+        answers = weight * self.output(self._later(nn.relu(x)))
         return sum(answers[:, i] for i in range(len(found)))
+
+    def _later(self, x: jax.Array) -> jax.Array:
+        """The hidden layers after the first, of what its ReLU lets through."""
+        for layer in self.hidden:
+            x = nn.relu(layer(x))
+        return x
 
     def on_grid(
         self,
@@ -142,6 +153,8 @@ class ImplicitDecoder(nn.Module):
                 told += [jnp.full_like(relative, c) * (1 - axis) for c in cell]
             apart.append(self.relative_part(jnp.stack(told, axis=-1)))
         row_part, column_part = apart  # [2, n, width], [2, l, width]
+        weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
+        weight = weight.reshape(4, 1, *weight.shape[2:], 1)
         corners = []
         for i in (0, 1):
             x = _read(projection, rows.index[i], 1).astype(jnp.float32)
@@ -150,16 +163,18 @@ class ImplicitDecoder(nn.Module):
                 _read(x, columns.index[j], 2) + column_part[j][None, None]
                 for j in (0, 1)
             ]
-        x = jnp.stack(corners).astype(projection.dtype)
+        dtype = projection.dtype
+        if self.blend == "hidden":
+            # One corner after another: four at once would leave the cache.
+            mixed = sum(w * nn.relu(x) for w, x in zip(weight, corners, strict=True))
+            mixed = mixed.astype(dtype)
+            x = self._later(mixed.reshape(-1, mixed.shape[-1]))
+            return self.output(x).reshape(*mixed.shape[:-1], 3)
+        x = jnp.stack(corners).astype(dtype)
         shape = x.shape
-        x = x.reshape(-1, shape[-1])
-        for layer in self.hidden:
-            x = layer(nn.relu(x))
-        weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
-        weight = weight.reshape(4, 1, *weight.shape[2:], 1)
-        x = x.reshape(shape)
-        mixed = (nn.relu(x).astype(jnp.float32) * weight).sum(axis=0)
-        return self.output(mixed.astype(x.dtype))
+        x = self._later(nn.relu(x).reshape(-1, shape[-1])).reshape(shape)
+        mixed = (x.astype(jnp.float32) * weight).sum(axis=0)
+        return self.output(mixed.astype(dtype))
 
 
 def _read(x: jax.Array, index: jax.Array, axis: int) -> jax.Array:

@@ -6,7 +6,7 @@ its output multiplied by the validity mask of its level, so a photo inside a
 larger array gives the same result as alone and one compilation serves many
 sizes. Pixels are normalised each for itself, so that no level can fall silent:
 without that, long training left the deepest one below zero everywhere. Sizes
-here are multiples of 8.
+here are multiples of the coarsest level's step.
 """
 
 import flax.linen as nn
@@ -64,36 +64,40 @@ class Block(nn.Module):
 
 
 class LiteEncoder(nn.Module):
-    """Photo -> embedding at a quarter of its size, by way of an eighth.
+    """Photo -> embedding at a quarter of its size, by way of coarser levels.
 
     Attributes:
-      widths: channels at full, half, quarter and eighth size.
-      depths: residual blocks at half and quarter size on the way down, at
-        eighth size, and at quarter size on the way up.
+      widths: channels at full, half, quarter ... size; the last level is the coarsest.
+      depths: residual blocks on the way down, at half size and coarser, then on the
+        way up to a quarter size, the coarsest of these first.
     """
 
-    widths: tuple[int, int, int, int]
-    depths: tuple[int, int, int, int]
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
 
     @nn.compact
     def __call__(
         self, x: jax.Array, valid: jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """x [B, H, W, 5] -> Z [B, H/4, W/4, C] and the skips at full and half size."""
-        pyramid = validity_pyramid(valid, 4)
+        """x [B, H, W, D] -> Z [B, H/4, W/4, C] and the skips at full and half size."""
+        deepest = len(self.widths) - 1
+        down, up = self.depths[:deepest], self.depths[deepest:]
+        pyramid = validity_pyramid(valid, deepest + 1)
         x = nn.relu(Conv(self.widths[0], (3, 3), name="stem")(x)) * pyramid[0]
         levels = [x]
-        for i in (1, 2, 3):
+        for i, depth in enumerate(down, start=1):
             x = normalise(fold(x), f"norm_{i}")
             x = Dense(self.widths[i], name=f"down_{i}")(x) * pyramid[i]
-            for j in range(self.depths[i - 1]):
+            for j in range(depth):
                 x = Block(name=f"down_{i}_block_{j}")(x, pyramid[i])
             levels.append(x)
-        x = normalise(x, "norm_up")
-        x = unfold(Dense(4 * self.widths[2], name="up")(x))
-        x = (x + levels[2]) * pyramid[2]
-        for j in range(self.depths[3]):
-            x = Block(name=f"up_block_{j}")(x, pyramid[2])
+        for i, depth in zip(range(deepest - 1, 1, -1), up, strict=True):
+            name = "up" if i == 2 else f"up_{i}"
+            x = normalise(x, f"norm_{name}")
+            x = unfold(Dense(4 * self.widths[i], name=name)(x))
+            x = (x + levels[i]) * pyramid[i]
+            for j in range(depth):
+                x = Block(name=f"{name}_block_{j}")(x, pyramid[i])
         return x, (levels[0], levels[1])
 
 

@@ -18,13 +18,18 @@ class QueryModel(nn.Module):
         mask: jax.Array,
         coordinates: jax.Array,
         cell: jax.Array | None = None,
+        level: jax.Array | None = None,
     ) -> tuple[jax.Array, Any]:
         """Encodes and decodes: colours [B, Q, 3] in [-1, 1], and the features."""
-        features = self.encode(image, mask)
+        features = self.encode(image, mask, level=level)
         return self.decode(features, coordinates, cell), features
 
     def encode(
-        self, image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        valid: jax.Array | None = None,
+        level: jax.Array | None = None,
     ) -> Any:
         """Computes everything that depends on the photo alone.
 
@@ -34,6 +39,9 @@ class QueryModel(nn.Module):
           mask: [B, H, W, 1], 1 = missing.
           valid: [B, H, W, 1], 1 inside the photo, when the arrays are padded at
             the bottom and right; the padding must be masked. None: all inside.
+          level: [B] in [0, 1], how degraded each photo is, see
+            `dear_jax.degradation_level`; None: 0, clean. Only models with a
+            `level_input` have it.
 
         Returns:
           A structure of maps [B, H, W, C].

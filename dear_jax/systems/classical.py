@@ -18,7 +18,11 @@ class Interpolation(Restorer):
     """Enlarges with one of Pillow's filters, "bilinear" or "bicubic"."""
 
     def restore(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """See `Restorer.restore`. Holes are black and stay."""
         shown = np.where(masks[..., None], images.dtype.type(0), images)
@@ -39,7 +43,11 @@ class Telea(Restorer):
             raise InputError("telea keeps the size; 'telea+bicubic' enlarges")
 
     def restore(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """See `Restorer.restore`; mid-grey everywhere if nothing at all is known.
 

@@ -15,6 +15,11 @@ from dear_jax.systems.rendering import View
 class DearRestorer(QueryRestorer):
     """Completes and enlarges photos with DEAR; see `QueryRestorer`."""
 
+    @property
+    def takes_denoise(self) -> bool:
+        """See `Restorer.takes_denoise`."""
+        return self.model["level_input"]
+
     def plan(
         self,
         source: tuple[int, int],
@@ -33,10 +38,11 @@ class DearRestorer(QueryRestorer):
         self,
         images: np.ndarray,
         masks: np.ndarray,
+        levels: np.ndarray,
         plan: Plan,
         advance: Advance,
     ) -> tuple[Any, jax.Array | None]:
-        return encoding.encode(self._placed, images, masks, plan, advance)
+        return encoding.encode(self._placed, images, masks, levels, plan, advance)
 
     def _render(
         self,

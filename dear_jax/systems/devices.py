@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dear_jax.registry import completed
 from dear_jax.weights import Weights, digest_of
 
 # Pixels of damaged photos that a CPU takes at once, two of 64 x 64: some networks get
@@ -31,7 +32,8 @@ class Placed:
     """
 
     def __init__(self, weights: Weights):
-        self.model, self.provenance = weights.model, weights.provenance
+        # Older weights lack fields that came later.
+        self.model, self.provenance = completed(weights.model), weights.provenance
         self._everywhere = on_devices(weights).variables
         self.variables = jax.tree.map(
             lambda leaf: leaf.addressable_data(0), self._everywhere
@@ -104,19 +106,25 @@ def per_device(function: Callable, mesh: Mesh | None, batches: str) -> Callable:
 
 
 def in_portions(
-    restore: Callable[..., np.ndarray], images: np.ndarray, masks: np.ndarray
+    restore: Callable[..., np.ndarray],
+    images: np.ndarray,
+    masks: np.ndarray,
+    *others: np.ndarray,
 ) -> np.ndarray:
     """Restores a batch as many photos at once as the kind of device likes.
 
     Args:
-      restore: a function (images, masks) -> results, photos along the first axis.
+      restore: a function (images, masks, *others) -> results, photos along the first
+        axis of each.
       images: [B, H, W, 3].
       masks: [B, H, W].
+      others: [B, ...].
 
     Returns:
       The results of all photos.
     """
-    results = [restore(images[p], masks[p]) for p in _portions(*masks.shape)]
+    parts = (images, masks, *others)
+    results = [restore(*(x[p] for x in parts)) for p in _portions(*masks.shape)]
     return results[0] if len(results) == 1 else np.concatenate(results)
 
 

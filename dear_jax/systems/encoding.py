@@ -49,6 +49,7 @@ def encode(
     placed: Placed,
     images: np.ndarray,
     masks: np.ndarray,
+    levels: np.ndarray,
     plan: Plan,
     advance: Advance,
 ) -> tuple[Maps, jax.Array | None]:
@@ -58,6 +59,7 @@ def encode(
       placed: the model.
       images: [B, H, W, 3], uint8 or float32 in [0, 1].
       masks: bool [B, H, W].
+      levels: float32 [B] in [0, 1], how degraded each is; for models with that input.
       plan: for their size.
       advance: is told of work done, in the units of `Plan.work`.
 
@@ -69,6 +71,7 @@ def encode(
     variables = placed.variables_for(photos)
     shape = tuple(map(bucket, padded_size(masks.shape[1:], placed.model)))
     images, masks = (spread(array) for array in _padded(images, masks, shape))
+    levels = spread(levels)
     if mesh is None:  # Once, not for each tile.
         images, masks = jax.device_put((images, masks))
     base = _preparation(model, mesh)(variables, images, masks, size)
@@ -76,7 +79,7 @@ def encode(
     embed = _embedding(model, tiling.rows, tiling.columns, mesh)
     for read, keep in tiling.places():
         places = np.array([read, keep], np.int32)
-        kept = embed(variables, kept, images, masks, base, size, places)
+        kept = embed(variables, kept, images, masks, base, levels, size, places)
         if tiling.count > 1:
             jax.block_until_ready(kept)
         advance(plan.work.embedding / tiling.count)
@@ -132,7 +135,7 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
     """Embeds one tile, and puts what is kept of it where it belongs."""
     module = build(dict(model))
 
-    def embed(variables, kept, images, masks, base, size, places):
+    def embed(variables, kept, images, masks, base, levels, size, places):
         (row, column), keep = places
 
         def tile(array):
@@ -145,7 +148,8 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
         inside = jnp.broadcast_to(inside, mask.shape)
         shown = None if base is None else tile(base)
         centred = centre(image, mask)
-        parts = module.apply(variables, centred, mask, inside, shown, method="embed")
+        arguments = (centred, mask, inside, shown, levels)
+        parts = module.apply(variables, *arguments, method="embed")
         row, column = keep[0] - row, keep[1] - column
         result = []
         for whole, part in zip(kept, parts, strict=True):
@@ -157,7 +161,7 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
             result.append(whole)
         return tuple(result)
 
-    return compiled(per_device(embed, mesh, "-bbbb--"), donate_argnums=1)
+    return compiled(per_device(embed, mesh, "-bbbbb--"), donate_argnums=1)
 
 
 def _together(model: dict[str, Any], shape: tuple, mesh: Mesh | None) -> bool:

@@ -55,7 +55,11 @@ class Inpainter(RestorerOfChoices):
         return f"{self.name}: trained at {side} x {side}, used at {size}"
 
     def restore(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """See `Restorer.restore`."""
         nearest = self._nearest(images.shape[1:3])

@@ -47,12 +47,33 @@ def network_of(model: Mapping[str, Any]) -> Network:
     if model["network"] == "paper":
         # A block is 3 cells of 4 pixels wide; the others are stem and strides.
         return Network(12 * model["blocks"] + detail + 12, 4, 1600, 2.97e6)
-    # A block is 2 cells of 1, 2, 4 or 8 pixels; 8 are the stem and whole cells.
-    down_2, down_4, at_8, up_4, up_1, up_2 = model["depths"]
-    blocks = 2 * up_1 + 4 * (down_2 + up_2) + 8 * (down_4 + up_4) + 16 * at_8
+    # A block is 2 cells of its level wide; the stem and whole cells come on top.
+    blocks = _lite_blocks(model)
+    step = 2 ** (len(model["widths"]) - 1)
+    halo = sum(2 * 2**level * depth for level, depth in blocks) + step + detail
     # The predictor, a block at a quarter size, sees 12.
-    halo = max(12, 8 + blocks + detail)
-    return Network(halo + -halo % 8, 8, 900, 3.6e5)
+    halo = max(12, halo)
+    return Network(halo + -halo % step, step, 900, _lite_flops(model))
+
+
+def _lite_blocks(model: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Level, 0 at full size, and number of blocks of each run of them."""
+    deepest, depths = len(model["widths"]) - 1, model["depths"]
+    levels = [*range(1, deepest + 1), *range(deepest - 1, 1, -1), 0, 1]
+    return list(zip(levels, depths, strict=True))
+
+
+def _lite_flops(model: Mapping[str, Any]) -> float:
+    """Floating-point operations of "lite" for each pixel: blocks, and 1x1 between."""
+    widths = model["widths"]
+    blocks = sum(
+        depth * 36 * widths[level] ** 2 / 4**level
+        for level, depth in _lite_blocks(model)
+    )
+    pairs = zip(widths, widths[1:], strict=False)
+    # Down and up, each four fine pixels to or from a coarse one.
+    steps = sum(2 * 8 * a * b / 4 ** (i + 1) for i, (a, b) in enumerate(pairs))
+    return blocks + steps + 1.5e4
 
 
 class Work(NamedTuple):
@@ -215,7 +236,7 @@ def _bytes(
 def _channels(model: Mapping[str, Any]) -> tuple[int, float]:
     """Channels of F, and how wide the networks are beside their preset."""
     if model["network"] == "lite":
-        wide = zip(model["widths"], (48, 80, 144, 144), strict=True)
+        wide = zip(model["widths"], (48, 80, 144, 144), strict=False)
         return model["widths"][0], max(1.0, *(a / b for a, b in wide))
     return model["width"], max(1.0, model["width"] / 64)
 
@@ -227,15 +248,22 @@ def _work(
     attention: str,
 ) -> Work:
     pixels = source[0] * source[1]
-    channels, wide = _channels(model)
+    channels, _ = _channels(model)
     cells = pixels / model["attention_pool"] ** 2
     keys = cells if attention == "exact" else min(cells, 2**14 + cells / 64)
     width, hidden = model["decoder_width"], model["decoder_layers"] - 1
+    # Neighbours blended before the hidden layers share them.
+    shared = 4 if model["decoder_blend"] == "hidden" else 1
     return Work(
-        network_of(model).flops * wide**2 * pixels,
+        network_of(model).flops * _growth(model) * pixels,
         4.0 * cells * keys * channels * model["attention"],
-        4 * 2 * target[0] * target[1] * (hidden * width + 30) * width,
+        4 * 2 * target[0] * target[1] * (hidden * width / shared + 30) * width,
     )
+
+
+def _growth(model: Mapping[str, Any]) -> float:
+    """How the paper's towers cost more or less with their width."""
+    return (model["width"] / 64) ** 2 if model["network"] == "paper" else 1.0
 
 
 def _gib(size: int) -> str:

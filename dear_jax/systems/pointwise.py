@@ -50,6 +50,7 @@ class PointwiseRestorer(QueryRestorer):
         self,
         images: np.ndarray,
         masks: np.ndarray,
+        levels: np.ndarray,
         plan: Plan,
         advance: Advance,
     ) -> tuple[Any, jax.Array | None]:

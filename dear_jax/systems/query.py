@@ -72,15 +72,20 @@ class QueryRestorer(Restorer):
         return [*super().facts(), self._placed.digest]
 
     def restore(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """See `Restorer.restore`."""
 
-        def restore(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        def restore(images: np.ndarray, masks: np.ndarray, levels: np.ndarray):
             plan = self.plan(masks.shape[1:], target, max_memory=math.inf)
-            return self._restore(images, masks, plan, None)
+            return self._restore(images, masks, levels, plan, None)
 
-        return in_portions(restore, images, masks)
+        levels = self.levels(0.0, len(images)) if levels is None else levels
+        return in_portions(restore, images, masks, levels)
 
     def restore_one(
         self,
@@ -89,6 +94,7 @@ class QueryRestorer(Restorer):
         target: tuple[int, int],
         plan: Plan | None,
         progress: Progress | None,
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """See `Restorer.restore_one`."""
         plan = plan or self.plan(mask.shape, target)
@@ -98,7 +104,8 @@ class QueryRestorer(Restorer):
                 "another"
             )
         self._check_plan(plan, mask.shape)
-        return self._restore(image[None], mask[None], plan, progress)[0]
+        levels = self.levels(0.0, 1) if levels is None else levels
+        return self._restore(image[None], mask[None], levels, plan, progress)[0]
 
     def encode(
         self,
@@ -106,6 +113,7 @@ class QueryRestorer(Restorer):
         mask: np.ndarray | None = None,
         plan: Plan | None = None,
         progress: Progress | None = None,
+        denoise: float = 0.0,
     ) -> Encoded:
         """Does all that depends on the photo alone, for `render`.
 
@@ -114,6 +122,7 @@ class QueryRestorer(Restorer):
           mask: [H, W], non-zero = missing, or None.
           plan: see `plan`; made for the photo's own size if left out.
           progress: called as progress(done, total) from time to time.
+          denoise: how degraded the photo is, see `Restorer.__call__`.
 
         Raises:
           InputError: for a photo or mask that cannot be used, or too little memory.
@@ -125,7 +134,8 @@ class QueryRestorer(Restorer):
         plan = plan or self.plan(mask.shape, mask.shape)
         self._check_plan(plan, mask.shape)
         counted = Counted(progress, plan.work.embedding + plan.work.attention)
-        maps, importance = self._encode(image[None], mask[None], plan, counted.advance)
+        levels, advance = self.levels(denoise, 1), counted.advance
+        maps, importance = self._encode(image[None], mask[None], levels, plan, advance)
         if importance is not None:
             height, width = mask.shape
             importance = np.asarray(importance)[0, :height, :width, 0]
@@ -192,12 +202,13 @@ class QueryRestorer(Restorer):
         self,
         images: np.ndarray,
         masks: np.ndarray,
+        levels: np.ndarray,
         plan: Plan,
         progress: Progress | None,
     ) -> np.ndarray:
         """Encodes photos and renders the whole of them."""
         counted, size = Counted(progress, sum(plan.work)), masks.shape[1:]
-        maps, _ = self._encode(images, masks, plan, counted.advance)
+        maps, _ = self._encode(images, masks, levels, plan, counted.advance)
         view, kind = View((0, 0, *size), plan.target), images.dtype
         share = plan.work.decoding
         result = self._render(
@@ -224,6 +235,7 @@ class QueryRestorer(Restorer):
         self,
         images: np.ndarray,
         masks: np.ndarray,
+        levels: np.ndarray,
         plan: Plan,
         advance: Advance,
     ) -> tuple[Any, jax.Array | None]:

@@ -7,6 +7,7 @@ its work in floats.
 import hashlib
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Restorer:
         size: tuple[int, int] | None = None,
         plan: Plan | None = None,
         progress: Progress | None = None,
+        denoise: float = 0.0,
     ) -> np.ndarray:
         """Restores one photo.
 
@@ -58,6 +60,8 @@ class Restorer:
           size: the target size (h, w) itself, in place of `scale`.
           plan: how, see `plan`; None: as the machine's memory allows.
           progress: called as progress(done, total) from time to time.
+          denoise: how degraded the photo is, in [0, 1], see
+            `dear_jax.degradation_level`; 0: clean, known pixels are as good as true.
 
         Returns:
           [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.
@@ -70,15 +74,17 @@ class Restorer:
         mask = check_mask(mask, image)
         target = target_size(image.shape[:2], scale, size)
         self.check(mask.shape, target)
+        levels = self.levels(denoise, 1)
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
-        return self.restore_one(image, mask, target, plan, progress)
+        return self.restore_one(image, mask, target, plan, progress, levels)
 
     def batch(
         self,
         images: np.ndarray,
         masks: np.ndarray | None = None,
         size: tuple[int, int] | None = None,
+        denoise: float | Sequence[float] = 0.0,
     ) -> np.ndarray:
         """Restores photos of one size together, each as if it were alone.
 
@@ -89,6 +95,7 @@ class Restorer:
           images: [B, H, W, 3], uint8 or float in [0, 1], at least one.
           masks: [B, H, W], non-zero = missing, or None for photos without holes.
           size: the target size (h, w), None for that of the photos.
+          denoise: as for `__call__`, one for all or one for each photo.
 
         Returns:
           [B, h, w, 3], uint8 for uint8, float32 in [0, 1] for float; equal to those
@@ -102,7 +109,35 @@ class Restorer:
         if images.dtype != np.uint8:
             images = images.astype(np.float32)
         self.check(masks.shape[1:], target)
-        return self.restore(images, masks, target)
+        return self.restore(images, masks, target, self.levels(denoise, len(images)))
+
+    @property
+    def takes_denoise(self) -> bool:
+        """Whether `denoise` may be more than 0: whether the model has that input."""
+        return False
+
+    def levels(self, denoise: float | Sequence[float], photos: int) -> np.ndarray:
+        """Levels of degradation, float32 [photos], of one or so many numbers.
+
+        Raises:
+          InputError: for anything but numbers in [0, 1], and for more than 0 where the
+            model has no such input.
+        """
+        try:
+            levels = np.broadcast_to(np.float32(denoise), (photos,))
+        except (TypeError, ValueError):
+            levels = None
+        if levels is None or not ((levels >= 0) & (levels <= 1)).all():
+            raise InputError(
+                f"denoise={denoise!r}: give a number from 0 (clean) to 1, or one for "
+                f"each of the {photos} photos"
+            )
+        if levels.any() and not self.takes_denoise:
+            raise InputError(
+                f"denoise={denoise!r}: {self.name} was not trained to remove noise; "
+                "leave it 0"
+            )
+        return levels
 
     def plan(
         self,
@@ -141,7 +176,11 @@ class Restorer:
         return ""
 
     def restore(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """Restores photos that have been checked; see `batch`.
 
@@ -149,6 +188,7 @@ class Restorer:
           images: [B, H, W, 3], uint8 or float32.
           masks: bool [B, H, W].
           target: (h, w).
+          levels: float32 [B], see `levels`; None: all 0.
 
         Returns:
           [B, h, w, 3], a new array of the same kind.
@@ -162,13 +202,14 @@ class Restorer:
         target: tuple[int, int],
         plan: Plan | None,
         progress: Progress | None,
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """Restores one photo that has been checked; see `__call__`.
 
         Systems without choices restore a batch of one.
         """
         del plan
-        result = self.restore(image[None], mask[None], target)[0]
+        result = self.restore(image[None], mask[None], target, levels)[0]
         if progress:
             progress(1, 1)
         return result

@@ -40,7 +40,11 @@ class TwoStage(Restorer):
         return "; ".join(filter(None, remarks))
 
     def restore(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """See `Restorer.restore`."""
         return self.stages(images, masks, target)[1]

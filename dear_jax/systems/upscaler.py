@@ -48,7 +48,11 @@ class Upscaler(RestorerOfChoices):
         )
 
     def restore(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """See `Restorer.restore`, and `remark`."""
         placed = self._choices[self._scale(images.shape[1:3], target)]

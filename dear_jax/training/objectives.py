@@ -41,12 +41,10 @@ class QueryObjective:
 
     def loss(self, model: nn.Module, variables: dict, batch: Batch) -> Loss:
         """The loss of a batch of photos with queries."""
+        names = ("image", "mask", "coordinates", "cell")
+        level = batch["level"] if getattr(model, "level_input", False) else None
         colours, features = model.apply(
-            variables,
-            batch["image"],
-            batch["mask"],
-            batch["coordinates"],
-            batch["cell"],
+            variables, *(batch[name] for name in names), level
         )
         query_loss = jnp.mean(jnp.abs(colours - (2 * batch["colours"] - 1)))
         loss, parts = query_loss, {"query_l1": query_loss}
