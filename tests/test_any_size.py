@@ -19,8 +19,19 @@ PRESETS = ("dear", "dear-lite")
 EVERYTHING = {"cell_decode": True, "feature_unfold": True, "residual": "bilinear"}
 
 
-@pytest.fixture(scope="module", params=PRESETS)
+# A small network of five levels that knows how degraded a photo is.
+DEEPER = {
+    "widths": (4, 4, 8, 8, 8),
+    "depths": (1, 0, 1, 1, 0, 1, 1, 1),
+    "level_input": True,
+    "decoder_blend": "hidden",
+}
+
+
+@pytest.fixture(scope="module", params=(*PRESETS, "deeper"))
 def restorer(request):
+    if request.param == "deeper":
+        return tiny_restorer("dear-lite", **DEEPER)
     return tiny_restorer(request.param)
 
 
@@ -66,6 +77,46 @@ def test_stages_are_the_model(changes, target):
     else:
         expected = np.asarray(features.importance)[0, ..., 0]
         np.testing.assert_allclose(importance, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", [(9, 14), (70, 20)])
+def test_stages_are_the_deeper_model_at_any_level(target):
+    restorer = tiny_restorer("dear-lite", **DEEPER)
+    photo, mask = photo_of(9, 14)
+    arguments = photo[None], mask[None, ..., None].astype(np.float32)
+    queries = pixel_centres(target).reshape(1, -1, 2)
+    cell = np.broadcast_to(np.float32(2) / np.float32(target), queries.shape)
+    run, found = jax.jit(build(restorer.model).apply), []
+    for level in (0.0, 0.7):
+        told = np.float32([level])
+        colours, _ = run(restorer.variables, *arguments, queries, cell, told)
+        plain = np.clip((np.asarray(colours) + 1) / 2, 0, 1).reshape(*target, 3)
+        found.append(restorer(photo, mask, size=target, denoise=level))
+        np.testing.assert_allclose(found[-1], plain, atol=2e-5)
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_each_photo_of_a_batch_has_its_own_level():
+    restorer = tiny_restorer("dear-lite", **DEEPER)
+    photo, mask = photo_of(9, 14)
+    photos, masks = np.stack([photo] * 3), np.stack([mask] * 3)
+    together = restorer.batch(photos, masks, (20, 30), denoise=[0, 0.4, 1])
+    for level, found in zip((0, 0.4, 1), together, strict=True):
+        alone = restorer(photo, mask, size=(20, 30), denoise=level)
+        np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.5, "much", [0.1, 0.2], float("nan")])
+def test_levels_that_are_none_are_refused(level):
+    photo, mask = photo_of(9, 14)
+    with pytest.raises(InputError, match="give a number from 0"):
+        tiny_restorer("dear-lite", **DEEPER)(photo, mask, denoise=level)
+
+
+def test_a_model_without_the_input_refuses_a_level(restorer):
+    if not restorer.takes_denoise:
+        with pytest.raises(InputError, match="leave it 0"):
+            restorer(*photo_of(9, 14), denoise=0.5)
 
 
 def in_small_tiles(restorer, settled):

@@ -132,6 +132,43 @@ def test_a_crop_of_the_grid_is_the_crop_of_the_output(queries, plain):
     np.testing.assert_allclose(found, whole[4:11, 7:18], atol=1e-6)
 
 
+def first_layer(params, x):
+    first = [params["pixel_part"]["kernel"][0, 0], params["relative_part"]["kernel"]]
+    return np.maximum(x @ np.concatenate(first) + params["pixel_part"]["bias"], 0)
+
+
+def later_layers(params, x):
+    for name in sorted(k for k in params if k.startswith("hidden")):
+        x = np.maximum(x @ params[name]["kernel"] + params[name]["bias"], 0)
+    return x @ params["output"]["kernel"] + params["output"]["bias"]
+
+
+def test_blended_hidden_layers_are_the_mean_of_what_the_neighbours_first_give(
+    features, queries, decoder
+):
+    params, decode = decoder(blend="hidden")
+    size, answers = np.array([HEIGHT, WIDTH]), []
+    for query in queries[0].astype(np.float64):
+        position = ((query + 1) * size - 1) / 2
+        hidden = np.zeros(16)
+        for step in np.ndindex(2, 2):
+            pixel = np.floor(position) + step
+            area = np.prod(1 - np.abs(position - pixel))
+            row, column = np.clip(pixel, 0, size - 1).astype(int)
+            relative = 2 * (position - (row, column))
+            x = np.concatenate([features[0, row, column], relative])
+            hidden += area * first_layer(params, x)
+        answers.append(later_layers(params, hidden))
+    np.testing.assert_allclose(decode(queries)[0], answers, atol=2e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_blended_hidden_layers_are_continuous_too(decoder, axis):
+    test_decoding_is_continuous_across_cells_and_the_outer_half_pixel(
+        decoder(blend="hidden"), axis
+    )
+
+
 @pytest.mark.parametrize("rule", ["floor", "liif", "nearest"])
 def test_a_photo_in_a_larger_array_is_decoded_alike(features, queries, decoder, rule):
     _, decode = decoder(rule=rule)
