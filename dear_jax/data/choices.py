@@ -27,6 +27,7 @@ class Choices:
       mask: bool [S, S], True = missing.
       pixels: int32 [Q], numbers of pixels of the flipped crop, row by row; empty if
         the whole crop is asked for.
+      intact: whether this is one of the examples in which nothing is missing.
     """
 
     side: int
@@ -35,6 +36,7 @@ class Choices:
     flips: int
     mask: np.ndarray
     pixels: np.ndarray
+    intact: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ class Chooser:
         size, corner = place_crop(size, side, rng)
         flips = draw_flips(self.augment, rng)
         mask = self.masks.draw(rng, (self.side, self.side))
-        if rng.random() < self.clean:
+        intact = rng.random() < self.clean
+        if intact:
             mask = np.zeros_like(mask)
         pixels = draw_pixels(side, self.queries, rng)
-        return Choices(side, size, corner, flips, mask, pixels)
+        return Choices(side, size, corner, flips, mask, pixels, intact)
 
 
 def place_crop(

@@ -1,4 +1,4 @@
-"""One training example from one photo: crop, reduce, mask and sample pixels.
+"""One training example from one photo: crop, degrade, mask and sample pixels.
 
 What chance decides is drawn here, on the host, in any case. How much of the rest is
 done here too differs:
@@ -23,6 +23,8 @@ from dear_jax.data.choices import (
     Choices,
     Chooser,
 )
+from dear_jax.data.damage import Damages, draw_damage, draw_mask
+from dear_jax.data.degradations import Degradations, degraded, to_bytes, toned
 from dear_jax.model.coordinates import to_coordinates
 
 # Pixels of an enlarged photo above which only the crop is made. It may differ by
@@ -31,10 +33,21 @@ _ENLARGED_WHOLE = 1 << 24
 
 
 class MakeExample(grain.transforms.RandomMap):
-    """Turns a photo into a low-resolution image, a mask and queried pixels."""
+    """Turns a photo into a low-resolution image, a mask and queried pixels.
 
-    def __init__(self, chooser: Chooser):
-        self.chooser = chooser
+    Args:
+      chooser: draws crop, mask and queries.
+      degrade: ranges of degradations, None for none.
+      damage: what damage is drawn, None for none.
+    """
+
+    def __init__(
+        self,
+        chooser: Chooser,
+        degrade: Degradations | None = None,
+        damage: Damages | None = None,
+    ):
+        self.chooser, self.degrade, self.damage = chooser, degrade, damage
 
     def random_map(
         self, photo: np.ndarray, rng: np.random.Generator
@@ -46,20 +59,18 @@ class MakeExample(grain.transforms.RandomMap):
           rng: source of all randomness.
 
         Returns:
-          float32 arrays: "image" [S, S, 3] in [0, 1], the reduced crop with
-          nothing missing (the model hides what the mask says); "mask" [S, S, 1],
-          1 = missing; "coordinates" [Q, 2], centres (y, x) of pixels of the crop
-          in [-1, 1]; "cell" [Q, 2], the side of such a pixel in the same units;
-          "colours" [Q, 3] in [0, 1], the crop at those pixels. With Q = 0, instead
+          float32 arrays: "image" [S, S, 3] in [0, 1], the reduced crop, perhaps
+          degraded and damaged (the model hides what the mask says); "clean"
+          [S, S, 3], the same without either; "level" [], how degraded it is, see
+          `degradation_level`; "mask" [S, S, 1], 1 = missing; "coordinates" [Q, 2],
+          centres (y, x) of pixels of the crop in [-1, 1]; "cell" [Q, 2], the side of
+          such a pixel in the same units; "colours" [Q, 3] in [0, 1], the crop at
+          those pixels. With Q = 0, instead
           of the last three, "target" [T, T, 3] in [0, 1], the crop.
         """
         chosen = self.chooser.choose(photo.shape[:2], rng)
         crop = flipped(cut(photo, chosen), chosen.flips)
-        side = chosen.mask.shape[0]
-        made = {
-            "image": _unit(resize.bicubic(crop, (side, side))),
-            "mask": chosen.mask[:, :, None].astype(np.float32),
-        }
+        crop, made = self._conditioned(crop, chosen, rng)
         if not self.chooser.queries:
             return made | {"target": _unit(crop)}
         side, queries = chosen.side, len(chosen.pixels)
@@ -69,6 +80,36 @@ class MakeExample(grain.transforms.RandomMap):
             "coordinates": coordinates,
             "cell": np.full((queries, 2), 2 / side, np.float32),
             "colours": _unit(crop[rows, columns]),
+        }
+
+    def _conditioned(
+        self, crop: np.ndarray, chosen: Choices, rng: np.random.Generator
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The crop in its tone, and what the model sees of it."""
+        mask, size = chosen.mask, chosen.mask.shape
+        degrade, damage, level = self.degrade, None, 0.0
+        # Draws nothing where nothing is set, so that examples stay as they were.
+        if degrade and rng.random() >= degrade.share:
+            degrade = None
+        if self.damage and not chosen.intact:
+            # The share is of all examples, those in which nothing is missing too.
+            if rng.random() * (1 - self.chooser.clean) < self.damage.share:
+                damage = draw_damage(rng, size, self.damage)
+                drawn = draw_mask(rng, damage)
+                joined = rng.random() < self.damage.joined
+                mask = drawn | mask if joined else drawn
+        if degrade:
+            crop = toned(crop, degrade, rng)
+        clean = image = resize.bicubic(crop, size)
+        if degrade:
+            image, level = degraded(crop, size[0], degrade, rng, damage)
+        elif damage:
+            image = to_bytes(damage.on(clean.astype(np.float32)))
+        return crop, {
+            "image": _unit(image),
+            "clean": _unit(clean),
+            "level": np.float32(level),
+            "mask": mask[:, :, None].astype(np.float32),
         }
 
 

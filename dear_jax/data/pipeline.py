@@ -4,11 +4,15 @@
   photos: tuple of parts, as `open_photos` takes them
   masks: as `open_masks` takes it: a folder, say, or "generated" or "lama"
   skip_unreadable: leave unreadable photos out instead of stopping at them
-  side: low-resolution side in pixels
+  side: low-resolution side in pixels, or several, of which each batch has one
+  side_weights: optional, how often each of them comes, alike if absent or empty; see
+    `dear_jax.data.sides`
   scale: (low, high) of the random target side / low-resolution side
   queries: high-resolution pixels asked for in each example; 0 for the whole crop,
     which needs low = high
   clean: optional, share of examples with an empty mask, 0 if absent
+  degrade: optional, see `dear_jax.data.degradations.Degradations`
+  damage: optional, see `dear_jax.data.damage.Damages`
   augment: optional, "flip" (left to right, also if absent) or "dihedral" (all eight
     flips and turns)
   render: optional, where examples are made: "host" (also if absent); "device", which
@@ -18,6 +22,7 @@
   workers: reading processes, 0 for none; each has so many threads
 """
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -33,6 +38,7 @@ from dear_jax.data.lasting import Lasting
 from dear_jax.data.masks import open_masks
 from dear_jax.data.photos import Photos, open_photos
 from dear_jax.data.resident import size_of_all
+from dear_jax.data.sides import SeveralSides, batch_sizes
 from dear_jax.errors import InputError
 
 # Finished batches that may wait for the step, besides one in the hands of each thread.
@@ -53,14 +59,15 @@ def training_batches(
 
     Args:
       data: see the head of this file.
-      batch_size: examples in a batch, over all processes.
+      batch_size: examples in a batch of the first side, over all processes.
       seed: of order, crops, masks and queries; at least 0.
       start: number of the first batch, e.g. the steps already trained.
       process: (index, count) of this process.
 
     Returns:
       Iterator over what `MakeExample`, `CropExample` or `NumberExample` makes, as
-      `data.render` says, with a leading axis of batch_size / count.
+      `data.render` says, with a leading axis of batch_size / count or, of a batch of
+      another side, see `dear_jax.data.sides`, of its size / count.
 
     Raises:
       InputError: if a value cannot be used or a folder is missing or empty. The
@@ -69,41 +76,49 @@ def training_batches(
     """
     _check(data, batch_size, seed, start, process)
     photos = open_photos(settings.parts(data), data.skip_unreadable)
-    source, example = _source(data, photos)
 
     def batches_from(number: int) -> Iterator[dict[str, np.ndarray]]:
-        return iter(_dataset(data, source, example, batch_size, seed, number, process))
+        return iter(_dataset(data, photos, batch_size, seed, number, process))
 
     return Lasting(batches_from, start) if data.workers else batches_from(start)
 
 
-def _source(data: ml_collections.ConfigDict, photos: Photos):
-    """What examples are made of, and the transform that makes them."""
+def _examples(data: ml_collections.ConfigDict, photos: Photos, batch_size: int):
+    """What examples are made of, and for each side the transform that makes them."""
     from dear_jax.data.examples import CropExample, MakeExample, NumberExample
 
-    chooser, render = settings.chooser(data), settings.render(data)
-    if render == "resident":
-        size = size_of_all(photos, chooser.sides[-1])
-        return range(len(photos)), NumberExample(chooser, size)
-    return photos, (MakeExample if render == "host" else CropExample)(chooser)
+    sizes = batch_sizes(data, batch_size)
+    choosers = {
+        side: settings.chooser(data, side, batch_size // size)
+        for side, size in sizes.items()
+    }
+    render = settings.render(data)
+    if render == "host":
+        conditions = settings.degradations(data), settings.damages(data)
+        return photos, {s: MakeExample(c, *conditions) for s, c in choosers.items()}
+    if render == "device":
+        return photos, {side: CropExample(c) for side, c in choosers.items()}
+    size = size_of_all(photos, choosers[max(choosers)].sides[-1])
+    numbers = {side: NumberExample(c, size) for side, c in choosers.items()}
+    return range(len(photos)), numbers
 
 
-def _dataset(data, source, example, batch_size: int, seed: int, start: int, process):
+def _dataset(data, photos, batch_size: int, seed: int, start: int, process):
     """The batches from number `start` on as a grain dataset."""
     import grain
 
     index, count = process
-    # Random numbers come from an example's place in the whole order. Of the parts of
-    # all batches in their order, a process has every count-th.
-    batches = (
-        grain.MapDataset.source(source)
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(example)
-        .batch(batch_size // count, drop_remainder=True)
-        .slice(slice(start * count + index, None, count))
-    )
+    source, examples = _examples(data, photos, batch_size)
+    order = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    # Random numbers come from an example's place in the whole order.
+    made = {side: order.random_map(example) for side, example in examples.items()}
+    if len(made) > 1:
+        several = SeveralSides(made, data, batch_size, seed, process)
+        batches = grain.MapDataset.source(several).slice(slice(start, None))
+    else:
+        # Of the parts of all batches in their order, a process has every count-th.
+        parts = made.popitem()[1].batch(batch_size // count, drop_remainder=True)
+        batches = parts.slice(slice(start * count + index, None, count))
     ahead = grain.ReadOptions(
         num_threads=data.threads, prefetch_buffer_size=data.threads + _WAITING
     )
@@ -147,17 +162,30 @@ def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> 
     facts = {
         "photos": open_photos(settings.parts(data), data.skip_unreadable).facts(),
         "masks": open_masks(data.masks).facts(),
-        "side": data.side,
+        "side": _one_or_all(settings.sides(data)),
         "scale": [float(s) for s in data.scale],
         "queries": data.queries,
         "clean": float(settings.clean(data)),
         "seed": seed,
         "batch_size": batch_size,
     }
-    # Left out at its default, so that runs older than this setting go on.
+    # Left out at their defaults, so that runs older than these settings go on.
     if settings.augment(data) != "flip":
         facts["augment"] = settings.augment(data)
+    if len(settings.sides(data)) > 1:
+        facts["side_weights"] = settings.side_weights(data)
+    conditions = {
+        "degrade": settings.degradations(data),
+        "damage": settings.damages(data),
+    }
+    for name, condition in conditions.items():
+        if condition:
+            facts[name] = dataclasses.asdict(condition)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _one_or_all(sides: tuple[int, ...]) -> int | tuple[int, ...]:
+    return sides[0] if len(sides) == 1 else sides
 
 
 def _check(
@@ -181,3 +209,10 @@ def _check(
             f"batch size {batch_size}: must be a positive multiple of the {count} "
             "processes"
         )
+    for side, size in batch_sizes(data, batch_size).items():
+        if size % count:
+            raise InputError(
+                f"config.data.side: batches of side {side} have {size} photos, which "
+                f"is no multiple of the {count} processes; set a larger "
+                "config.train.batch_size"
+            )

@@ -46,11 +46,15 @@ def make_render(
     how = settings.render(data)
     if how == "host":
         return lambda batch: batch
-    chooser, photos = settings.chooser(data), None
+    photos, largest = None, settings.chooser(data, max(settings.sides(data)))
     if how == "resident":
         found = open_photos(settings.parts(data), data.skip_unreadable)
-        photos = load_photos(found, chooser.sides[-1], mesh)
-    return Render(chooser, mesh, photos)
+        photos = load_photos(found, largest.sides[-1], mesh)
+    renders = {
+        side: Render(settings.chooser(data, side), mesh, photos)
+        for side in settings.sides(data)
+    }
+    return lambda batch: renders[batch["mask"].shape[1]](batch)
 
 
 class Render:
@@ -105,8 +109,11 @@ class _Tables:
 def _render(tables: _Tables, photos: Any, batch: Batch) -> Batch:
     """Makes the examples of one device's part of a batch."""
     window, place = _crops(tables, photos, batch)
+    image = to_floats(_reduced(tables, window, place).astype(jnp.uint8))
     made = {
-        "image": to_floats(_reduced(tables, window, place).astype(jnp.uint8)),
+        "image": image,
+        "clean": image,
+        "level": jnp.zeros(len(image), jnp.float32),
         "mask": batch["mask"][..., None].astype(jnp.float32),
     }
     if tables.whole:

@@ -1,0 +1,130 @@
+"""Damage of film and prints, drawn by rule: what it looks like and where it is.
+
+film_damage.py and print_damage.py have the kinds, damage_shapes.py paints them, four
+times finer than pixels, so that edges are soft. `Damage` holds the truth, for a
+network that is to find damage; `draw_mask` makes of it what a mask may look like.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dear_jax.data import film_damage, print_damage
+from dear_jax.data.damage_shapes import Canvas, log_uniform
+
+KINDS = (*film_damage.KINDS, *print_damage.KINDS)
+# Opacity from which a pixel counts as damaged.
+VISIBLE = 0.08
+# Shares of photos with damage of prints, and of those with damage of film as well.
+_PRINT, _BOTH = 0.45, 0.6
+# Share of photos with more than the typical area of damage.
+_HEAVY = 0.15
+# Shares of masks that are wider than the damage, and narrower; the rest are exact.
+_WIDER, _NARROWER = 0.6, 0.2
+
+
+@dataclass(frozen=True)
+class Damages:
+    """What `config.data.damage` says.
+
+    Attributes:
+      share: of examples with drawn damage, in [0, 1].
+      joined: share of them whose irregular mask stays too, in [0, 1].
+      area: (low, typical, high), shares of a photo's pixels: mostly from the first to
+        the second, rarely up to the last; each log-uniform.
+      kinds: what is drawn, of `KINDS`.
+    """
+
+    share: float
+    joined: float
+    area: tuple[float, float, float]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Damage of a photo of size [H, W].
+
+    Attributes:
+      kept: float32 [H, W], share of the photo that still shows through.
+      added: float32 [H, W, 3], what covers it, in grey levels of 255, times the share
+        it has.
+    """
+
+    kept: np.ndarray
+    added: np.ndarray
+
+    @property
+    def opacity(self) -> np.ndarray:
+        """Share of each pixel that the damage covers, float32 [H, W]."""
+        return 1 - self.kept
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The truth: bool [H, W], True = visibly damaged."""
+        return self.opacity >= VISIBLE
+
+    def on(self, photo: np.ndarray) -> np.ndarray:
+        """The damaged photo; both float32 [H, W, 3] in grey levels of 255."""
+        return photo * self.kept[:, :, None] + self.added
+
+
+def draw_damage(
+    rng: np.random.Generator, size: tuple[int, int], settings: Damages
+) -> Damage:
+    """Draws the damage of one photo.
+
+    Args:
+      rng: the only source of randomness.
+      size: (H, W) in pixels.
+      settings: area and kinds; its shares of examples do not matter here.
+
+    Returns:
+      Damage; something is always damaged.
+    """
+    low, typical, high = settings.area
+    heavy = rng.random() < _HEAVY
+    bounds = (typical, high) if heavy else (low, typical)
+    wanted = max(1.0, log_uniform(rng, *bounds) * size[0] * size[1])
+    canvas = Canvas(size)
+    film = [kind for kind in film_damage.KINDS if kind in settings.kinds]
+    paper = [kind for kind in print_damage.KINDS if kind in settings.kinds]
+    if paper and (not film or rng.random() < _PRINT):
+        both = film and rng.random() < _BOTH
+        part = wanted * (rng.uniform(0.3, 0.8) if both else 1.0)
+        print_damage.paint_print(rng, canvas, paper, part)
+        wanted = wanted - part if both else 0.0
+    if wanted > 0 and film:
+        film_damage.paint_film(rng, canvas, film, wanted)
+    return _composed(canvas)
+
+
+def draw_mask(rng: np.random.Generator, damage: Damage) -> np.ndarray:
+    """What a person or a detector marks: the damage, a little wider or narrower.
+
+    Returns:
+      bool [H, W]. Of what a narrower one leaves, less than half as opaque as the
+      damage beside it, a residue remains visible.
+    """
+    import cv2
+
+    kind = rng.random()
+    if kind < _WIDER:
+        reach = 2 if rng.random() < 0.15 else 1
+        square = np.ones((2 * reach + 1,) * 2, np.uint8)
+        return cv2.dilate(damage.mask.view(np.uint8), square).view(bool)
+    if kind < _WIDER + _NARROWER:
+        peak = cv2.dilate(damage.opacity, np.ones((3, 3), np.uint8))
+        return damage.mask & (damage.opacity >= 0.5 * peak)
+    return damage.mask
+
+
+def _composed(canvas: Canvas) -> Damage:
+    """Puts the canvas's layers on each other."""
+    kept = np.ones(canvas.size, np.float32)
+    added = np.zeros((*canvas.size, 3), np.float32)
+    for colour, opacity in canvas.layers():
+        kept *= 1 - opacity
+        added *= (1 - opacity)[:, :, None]
+        added += opacity[:, :, None] * np.asarray(colour, np.float32)
+    return Damage(kept, added)

@@ -1,0 +1,136 @@
+"""A canvas four times finer than a photo's pixels, and what is painted on it.
+
+Lengths and places, (x, y), are in pixels of the photo.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# Points of the canvas along a pixel, and bits after the binary point for OpenCV.
+_FINE, _BITS = 4, 4
+Colour = tuple[float, float, float]
+
+
+@dataclass
+class Canvas:
+    """Layers of one colour each.
+
+    Attributes:
+      size: (H, W) of the photo in pixels.
+    """
+
+    size: tuple[int, int]
+    _layers: list = field(default_factory=list)
+
+    def layer(self, colour: Colour, soft: float = 0.0) -> np.ndarray:
+        """Returns a new layer on top, uint8 [4 H, 4 W], of opacities times 255.
+
+        Args:
+          colour: RGB in grey levels of 255.
+          soft: standard deviation, in pixels, that its edges are blurred by.
+        """
+        fine = np.zeros([_FINE * side for side in self.size], np.uint8)
+        self._layers.append((colour, soft, fine))
+        return fine
+
+    def layers(self) -> Iterator[tuple[Colour, np.ndarray]]:
+        """Yields colours and opacities, float32 [H, W] in [0, 1], lowest first."""
+        import cv2
+
+        height, width = self.size
+        for colour, soft, fine in self._layers:
+            small = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+            opacity = small.astype(np.float32) / 255
+            if soft:
+                opacity = cv2.GaussianBlur(opacity, (0, 0), soft)
+            yield colour, opacity
+
+
+def fill(layer: np.ndarray, corners: np.ndarray, opacity: float) -> None:
+    """Paints a polygon with `corners` [N, 2]."""
+    import cv2
+
+    cv2.fillPoly(layer, [_fixed(corners)], round(255 * opacity), shift=_BITS)
+
+
+def stroke(layer: np.ndarray, points: np.ndarray, width: float, opacity: float) -> None:
+    """Paints a line through `points` [N, 2]."""
+    import cv2
+
+    thick = max(1, round(_FINE * width))
+    value = round(255 * opacity)
+    cv2.polylines(layer, [_fixed(points)], False, value, thick, shift=_BITS)
+
+
+def blob(
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    length: float,
+    width: float,
+    ragged: float = 0.15,
+) -> np.ndarray:
+    """Corners [10, 2] of a spot in any direction.
+
+    `ragged` is the standard deviation of its radius, relative to it.
+    """
+    turn = rng.uniform(0, 2 * math.pi)
+    around = np.linspace(0, 2 * math.pi, 10, endpoint=False)
+    radius = 0.5 * np.clip(1 + ragged * rng.standard_normal(10), 0.4, 1.6)
+    x, y = radius * length * np.cos(around), radius * width * np.sin(around)
+    c, s = math.cos(turn), math.sin(turn)
+    return centre + np.stack([c * x - s * y, s * x + c * y], -1)
+
+
+def line(
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    length: float,
+    angle: float,
+    bend: float,
+    rough: float = 0.0,
+    points: int = 12,
+) -> np.ndarray:
+    """Points [N, 2] of a line of that length, its middle near `centre`.
+
+    Args:
+      rng: source of all randomness.
+      centre: (x, y).
+      length: in pixels.
+      angle: of its middle, radians from the x axis towards y.
+      bend: standard deviation of its whole smooth turn, in radians.
+      rough: standard deviation of the turn at each point.
+      points: N.
+    """
+    along = np.linspace(-0.5, 0.5, points - 1)
+    arc, wave = bend * rng.standard_normal(2)
+    heading = angle + arc * along + 0.5 * wave * (along**2 * 4 - 0.33)
+    if rough:
+        heading = heading + rough * rng.standard_normal(points - 1)
+    steps = length / (points - 1) * np.stack([np.cos(heading), np.sin(heading)], -1)
+    path = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)])
+    return centre + path - path[points // 2]
+
+
+def draw_colour(rng: np.random.Generator, bright: bool, tint: float = 1.0) -> Colour:
+    """A colour of dirt: nearly white, or nearly black; `tint` is how far from grey."""
+    level = rng.uniform(190, 255) if bright else rng.uniform(0, 60)
+    return tuple(level + tint * 8 * rng.standard_normal(3))
+
+
+def draw_opacity(rng: np.random.Generator) -> float:
+    """Opaque as often as semi-transparent."""
+    return rng.uniform(0.85, 1) if rng.random() < 0.5 else rng.uniform(0.25, 0.8)
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform between those of the bounds."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def _fixed(places: np.ndarray) -> np.ndarray:
+    """As OpenCV takes them: whole numbers, the canvas's points centred at theirs."""
+    fine = _FINE * np.asarray(places) - 0.5
+    return np.rint(fine * 2**_BITS).astype(np.int32)
