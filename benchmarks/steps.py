@@ -84,8 +84,11 @@ def random_batch(config: ml_collections.ConfigDict, seed: int = 0) -> dict:
     rng = np.random.default_rng(seed)
     batch, side = config.train.batch_size, config.data.side
     target = round(side * config.data.scale[1])
+    image = rng.random((batch, side, side, 3), np.float32)
     made = {
-        "image": rng.random((batch, side, side, 3), np.float32),
+        "image": image,
+        "clean": image,
+        "level": np.zeros(batch, np.float32),
         "mask": (rng.random((batch, side, side, 1)) < 0.2).astype(np.float32),
     }
     count = config.data.queries

@@ -15,6 +15,7 @@ recipes proper are those of configs/celebahq.py.
 import ml_collections
 
 from configs import systems
+from dear_jax.data.damage import KINDS
 from dear_jax.registry import fields_of
 
 # Widths and depths of the other systems for two cores, and how fast they learn.
@@ -65,14 +66,39 @@ def base() -> ml_collections.ConfigDict:
     config.data.masks = "generated"
     # Leave unreadable photos out instead of stopping at them.
     config.data.skip_unreadable = False
-    # Low-resolution side, in pixels.
+    # Low-resolution side, in pixels; or several, for which a configuration writes
+    # `with config.data.ignore_type(): config.data.side = (56, 72, 96)`. Then each
+    # batch has one of them, drawn with these weights (none: all alike).
     config.data.side = 32
+    config.data.side_weights = ()
     # Range of the scale: target side / low-resolution side.
     config.data.scale = (1.0, 4.0)
     # High-resolution pixels asked for in each photo; 0 = the whole photo.
     config.data.queries = 1024
-    # Share of photos without any hole.
+    # Share of photos without any hole or damage.
     config.data.clean = 0.0
+    # Old photographs: blur, noise and JPEG, see dear_jax/data/degradations.py.
+    config.data.degrade = ml_collections.ConfigDict()
+    # Of all photos; the other shares are of these. Grey and sepia exclude each other.
+    config.data.degrade.share = 0.0
+    config.data.degrade.grey = 0.35
+    config.data.degrade.sepia = 0.2
+    # With lifted blacks and lowered whites.
+    config.data.degrade.faded = 0.5
+    # Ranges of standard deviations, in low-resolution pixels and in levels of 255,
+    # and of JPEG's quality.
+    config.data.degrade.blur = (0.0, 2.6)
+    config.data.degrade.noise = (0.0, 24.0)
+    config.data.degrade.quality = (20, 100)
+    # Dust, scratches, cracks, stains, see dear_jax/data/damage.py.
+    config.data.damage = ml_collections.ConfigDict()
+    # Of all photos; their masks are the damage instead of config.data.masks.
+    config.data.damage.share = 0.0
+    # Share of these whose mask has both.
+    config.data.damage.joined = 0.2
+    # Damaged share of a photo: the least, the most of a typical one, the most.
+    config.data.damage.area = (0.001, 0.022, 0.08)
+    config.data.damage.kinds = KINDS
     # "flip" left and right, or "dihedral": up and down and transposed too.
     config.data.augment = "flip"
     # Where photos become examples: on the "host", on the "device" (crops travel as
@@ -105,7 +131,7 @@ def base() -> ml_collections.ConfigDict:
 
     config.train = ml_collections.ConfigDict()
     config.train.steps = 600
-    # Photos per step, over all devices.
+    # Photos per step, over all devices; of several sides, at the first one.
     config.train.batch_size = 8
     # Of the moving average of the parameters, per step.
     config.train.ema_decay = 0.99

@@ -65,8 +65,8 @@ class MakeExample(grain.transforms.RandomMap):
           `degradation_level`; "mask" [S, S, 1], 1 = missing; "coordinates" [Q, 2],
           centres (y, x) of pixels of the crop in [-1, 1]; "cell" [Q, 2], the side of
           such a pixel in the same units; "colours" [Q, 3] in [0, 1], the crop at
-          those pixels. With Q = 0, instead
-          of the last three, "target" [T, T, 3] in [0, 1], the crop.
+          those pixels. With Q = 0, instead of the last three, "target" [T, T, 3] in
+          [0, 1], the crop.
         """
         chosen = self.chooser.choose(photo.shape[:2], rng)
         crop = flipped(cut(photo, chosen), chosen.flips)

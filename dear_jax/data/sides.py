@@ -32,6 +32,12 @@ def batch_sizes(data: ml_collections.ConfigDict, batch_size: int) -> dict[int, i
     }
 
 
+def mean_batch_size(data: ml_collections.ConfigDict, batch_size: int) -> float:
+    """Photos in a batch on average; arguments as above."""
+    sizes, weights = batch_sizes(data, batch_size), settings.side_weights(data)
+    return sum(n * w for n, w in zip(sizes.values(), weights, strict=True))
+
+
 def side_of_batch(data: ml_collections.ConfigDict, seed: int, number: int) -> int:
     """The side of batch `number`, drawn from nothing but that and the seed."""
     ends = np.cumsum(settings.side_weights(data))

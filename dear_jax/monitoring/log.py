@@ -30,7 +30,7 @@ class Log:
       workdir: folder of the run.
       steps: length of the run.
       start: step at which this process begins.
-      batch_size: photos per step, over all devices, for the rate.
+      batch_size: photos per step, over all devices, for the rate; their mean.
       flops: floating-point operations of a whole step, over all devices; 0 if they
         are not known.
       writes: False for processes other than the first: nothing is written or said.
@@ -46,7 +46,7 @@ class Log:
         workdir: Path,
         steps: int,
         start: int,
-        batch_size: int,
+        batch_size: float,
         flops: float = 0.0,
         writes: bool = True,
         peak: float | None = None,

@@ -14,12 +14,12 @@ class Rates:
 
     Args:
       start: step after which the run begins or goes on.
-      batch_size: photos a step.
+      batch_size: photos a step, on average.
       flops: floating-point operations of a step, over all devices; 0 if not known.
       peak: FLOP/s that all devices can do together; None if not known.
     """
 
-    def __init__(self, start: int, batch_size: int, flops: float, peak: float | None):
+    def __init__(self, start: int, batch_size: float, flops: float, peak: float | None):
         self._batch_size = batch_size
         self._flops = flops
         self._peak = peak

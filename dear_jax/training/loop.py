@@ -16,6 +16,7 @@ import ml_collections
 from dear_jax.checkpointing.checkpoints import Checkpoints
 from dear_jax.data.pipeline import fingerprint, training_batches
 from dear_jax.data.render import make_render
+from dear_jax.data.sides import mean_batch_size
 from dear_jax.distributed.processes import agreed, check_alike, is_first, on_first
 from dear_jax.errors import InputError
 from dear_jax.figures.run import draw_run
@@ -32,6 +33,7 @@ from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.signals import StopSignals
 from dear_jax.training.state import TrainState, create_state
 from dear_jax.training.step import (
+    check_split,
     make_mesh,
     make_step,
     put_batch,
@@ -77,6 +79,7 @@ def train(
     tx = make_optimizer(config.optimizer, config.train.steps)
     size = config.train.batch_size
     mesh = make_mesh(size, accumulate=config.train.accumulate)
+    check_split(config, mesh)
     marks = agreed(lambda: fingerprint(config.data, config.seed, size))
     check_alike("what lies in config.data", marks)
     check_alike("the configuration", _shared(config))
@@ -92,9 +95,10 @@ def train(
         start, steps = int(state.step), config.train.steps
         flops = step_flops(model, config, mesh)
         peak = peak_flops(jax.devices(), config.train.dtype)
+        photos = mean_batch_size(config.data, size)
         traced = workdir if profile and is_first() else None
         with (
-            Log(workdir, steps, start, size, flops, is_first(), peak) as log,
+            Log(workdir, steps, start, photos, flops, is_first(), peak) as log,
             Trace(traced, start, log.say) as trace,
         ):
             run = _Run(

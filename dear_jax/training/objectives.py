@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from dear_jax.data.settings import sides
 from dear_jax.errors import InputError
 from dear_jax.registry import role_of
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
@@ -27,8 +28,9 @@ Loss = tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, Any]]]
 class QueryObjective:
     """L1 over the queries + weight * L1 of the rebuilt low-resolution photo (Eq. 10).
 
-    The first term is in [-1, 1] units, the second in [0, 1] units, as the model
-    gives them. A model that rebuilds no photo has no second term.
+    The second compares with the photo before any degradation or damage. The first is
+    in [-1, 1] units, the second in [0, 1] units, as the model gives them. A model that
+    rebuilds no photo has no second term.
 
     Attributes:
       reconstruction: weight of the second term.
@@ -50,7 +52,7 @@ class QueryObjective:
         loss, parts = query_loss, {"query_l1": query_loss}
         rebuilt = getattr(features, "reconstruction", None)
         if rebuilt is not None:
-            rebuilt = jnp.mean(jnp.abs(rebuilt - batch["image"]))
+            rebuilt = jnp.mean(jnp.abs(rebuilt - batch["clean"]))
             loss += self.reconstruction * rebuilt
             parts["reconstruction_l1"] = rebuilt
         return loss, (parts, {})
@@ -120,7 +122,7 @@ def check_fit(config: ml_collections.ConfigDict, model: nn.Module) -> None:
             f"scale {model.scale} learns from whole pairs, {(float(model.scale),) * 2} "
             "and 0; name the scale after the system, as in :edsr,scale=3"
         )
-    if role == "inpainter" and data.side % model.multiple:
+    if role == "inpainter" and any(side % model.multiple for side in sides(data)):
         raise InputError(
             f"config.data.side={data.side}: {name} takes multiples of {model.multiple}"
         )

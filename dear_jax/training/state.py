@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
+from dear_jax.data.settings import sides
 from dear_jax.registry import init_variables
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import make_optimizer
@@ -68,7 +69,8 @@ def create_state(
     opponent, objective = None, make_objective(config.objective)
     if objective.has_discriminator:
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        theirs, state = objective.init(key, (config.data.side, config.data.side))
+        smallest = min(sides(config.data))
+        theirs, state = objective.init(key, (smallest, smallest))
         their_tx = make_optimizer(config.discriminator, config.train.steps)
         opponent = Opponent(theirs, state, their_tx.init(theirs))
     step = jnp.zeros((), jnp.int32)

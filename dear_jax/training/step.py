@@ -17,6 +17,8 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from dear_jax.data.settings import side_weights
+from dear_jax.data.sides import batch_sizes
 from dear_jax.distributed.processes import agreed
 from dear_jax.errors import InputError
 from dear_jax.evaluation.digits import many
@@ -55,6 +57,18 @@ def make_mesh(
     )
 
 
+def check_split(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> None:
+    """Raises InputError if the batches of one of several sides cannot be split."""
+    parts = mesh.size * config.train.accumulate
+    for side, size in batch_sizes(config.data, config.train.batch_size).items():
+        if size % parts:
+            raise InputError(
+                f"config.data.side: batches of side {side} have {size} photos, which "
+                f"cannot be split into {parts} parts; set a larger "
+                "config.train.batch_size"
+            )
+
+
 def shardings(mesh: jax.sharding.Mesh) -> tuple[NamedSharding, NamedSharding]:
     """(replicated, split along the batch)."""
     return (
@@ -72,7 +86,8 @@ def make_step(
     """Compiles the step.
 
     Returns:
-      Function (state, batch, stop=False) -> (state, metrics). It donates the state.
+      Function (state, batch, stop=False) -> (state, metrics). It donates the state and
+      is compiled once for each shape of batches, which come to all processes alike.
       The metrics are float32 scalars; "skipped" is 1 for a step that changed nothing,
       "stop" is 1 if any process asked for it.
 
@@ -94,15 +109,16 @@ def make_step(
         jax.make_array_from_process_local_data(split, np.full(local, asked, np.float32))
         for asked in (False, True)
     ]
-    together = []
+    together = {}
 
     def run(state: TrainState, batch: Batch, stop: bool = False):
         arguments = state, frozen, batch, flags[stop]
-        if not together:
+        shape = batch["image"].shape
+        if shape not in together:
             # Gloo gives processes 30 seconds to come to their first exchange; one that
             # compiles while others read a cache would be late.
-            together.append(agreed(lambda: compiled.lower(*arguments).compile()))
-        return together[0](*arguments)
+            together[shape] = agreed(lambda: compiled.lower(*arguments).compile())
+        return together[shape](*arguments)
 
     return run
 
@@ -156,31 +172,40 @@ def step_flops(
 ) -> float:
     """Floating-point operations of a step over all devices, see `count_flops`.
 
-    What is computed again, to save memory, does not count.
+    What is computed again, to save memory, does not count. Of several sides it is the
+    mean.
     """
     config = config.copy_and_resolve_references()
     config.train.update(dtype="float32", accumulate=1)
     tx = make_optimizer(config.optimizer, config.train.steps)
     state = jax.eval_shape(lambda: create_state(model, tx, config))
-    # One photo: of many, attention would be computed in parts, and those again.
-    batch = {
-        name: jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        for name, shape in _example_shapes(config.data).items()
-    }
     stop = jax.ShapeDtypeStruct((mesh.size,), jnp.float32)
-    step = plain_step(model, tx, config, mesh)
-    photo = count_flops(step, state, frozen_variables(config), batch, stop)
-    return config.train.batch_size * photo
+    step, frozen = plain_step(model, tx, config, mesh), frozen_variables(config)
+    whole, total = config.train.batch_size, 0.0
+    sizes, weights = batch_sizes(config.data, whole), side_weights(config.data)
+    for (side, size), weight in zip(sizes.items(), weights, strict=True):
+        # One photo: of many, attention would be computed in parts, and those again.
+        batch = {
+            name: jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+            for name, shape in _example_shapes(
+                config.data, side, config.data.queries * whole // size
+            ).items()
+        }
+        total += weight * size * count_flops(step, state, frozen, batch, stop)
+    return total
 
 
-def _example_shapes(data: ml_collections.ConfigDict) -> dict[str, tuple[int, ...]]:
+def _example_shapes(
+    data: ml_collections.ConfigDict, side: int, queries: int
+) -> dict[str, tuple[int, ...]]:
     """Of what `MakeExample` makes."""
-    shapes = {"image": (data.side, data.side, 3), "mask": (data.side, data.side, 1)}
-    if not data.queries:
-        target = round(data.side * data.scale[1])
+    photo = (side, side, 3)
+    shapes = {"image": photo, "clean": photo, "level": (), "mask": (side, side, 1)}
+    if not queries:
+        target = round(side * data.scale[1])
         return shapes | {"target": (target, target, 3)}
     sizes = {"coordinates": 2, "cell": 2, "colours": 3}
-    return shapes | {name: (data.queries, size) for name, size in sizes.items()}
+    return shapes | {name: (queries, size) for name, size in sizes.items()}
 
 
 def frozen_variables(config: ml_collections.ConfigDict) -> Any:
