@@ -12,6 +12,8 @@ import numpy as np
 # Points of the canvas along a pixel, and bits after the binary point for OpenCV.
 _FINE, _BITS = 4, 4
 Colour = tuple[float, float, float]
+# A circle of ten corners.
+_AROUND = np.stack([f(np.linspace(0, 1.8 * np.pi, 10)) for f in (np.cos, np.sin)], -1)
 
 
 @dataclass
@@ -77,11 +79,10 @@ def blob(
     `ragged` is the standard deviation of its radius, relative to it.
     """
     turn = rng.uniform(0, 2 * math.pi)
-    around = np.linspace(0, 2 * math.pi, 10, endpoint=False)
-    radius = 0.5 * np.clip(1 + ragged * rng.standard_normal(10), 0.4, 1.6)
-    x, y = radius * length * np.cos(around), radius * width * np.sin(around)
+    radius = (1 + ragged * rng.standard_normal(10)).clip(0.4, 1.6)
     c, s = math.cos(turn), math.sin(turn)
-    return centre + np.stack([c * x - s * y, s * x + c * y], -1)
+    axes = np.array([[length * c, length * s], [-width * s, width * c]])
+    return centre + 0.5 * radius[:, None] * (_AROUND @ axes)
 
 
 def line(
@@ -102,15 +103,17 @@ def line(
       angle: of its middle, radians from the x axis towards y.
       bend: standard deviation of its whole smooth turn, in radians.
       rough: standard deviation of the turn at each point.
-      points: N.
+      points: N, at least 3.
     """
-    along = np.linspace(-0.5, 0.5, points - 1)
+    along = np.arange(points - 1) / (points - 2) - 0.5
     arc, wave = bend * rng.standard_normal(2)
     heading = angle + arc * along + 0.5 * wave * (along**2 * 4 - 0.33)
     if rough:
         heading = heading + rough * rng.standard_normal(points - 1)
-    steps = length / (points - 1) * np.stack([np.cos(heading), np.sin(heading)], -1)
-    path = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)])
+    path = np.zeros((points, 2))
+    np.cos(heading).cumsum(out=path[1:, 0])
+    np.sin(heading).cumsum(out=path[1:, 1])
+    path *= length / (points - 1)
     return centre + path - path[points // 2]
 
 

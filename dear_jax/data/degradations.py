@@ -7,6 +7,7 @@ measured and where they cost little.
 """
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,15 @@ _MILD = 1.5
 _GRAIN, _SPECKLE, _SALT = 0.35, 0.15, 0.03
 # Noise of a grey photo is usually grey too; a scan in colour makes it coloured.
 _GREY_NOISE, _GREY_NOISE_OF_GREY = 0.4, 0.7
+
+
+# Filters, OpenCV's, of enlarging after a shrink to a factor f: their shares, and the
+# variance in pixels that way and back add to that of a blur, over 1 / f^2 - 1.
+_ENLARGED = {
+    "INTER_LINEAR": (0.5, 1 / 4),
+    "INTER_CUBIC": (0.4, 1 / 8),
+    "INTER_NEAREST": (0.1, 1 / 6),
+}
 
 
 @dataclass(frozen=True)
@@ -76,14 +86,14 @@ def toned(
         black, white = np.stack([np.full(3, black), np.full(3, white)]) + cast
         levels = black + (white - black) * levels
     if sepia:  # Grey, or made of grey.
-        crop = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[:, :, None].repeat(3, 2)
+        crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     table = np.rint(255 * np.clip(levels, 0, 1)).astype(np.uint8)
-    return cv2.LUT(np.ascontiguousarray(crop), table[:, None])
+    return cv2.LUT(crop, table[:, None])
 
 
 def degraded(
     crop: np.ndarray,
-    side: int,
+    clean: np.ndarray,
     settings: Degradations,
     rng: np.random.Generator,
     damage: Damage | None = None,
@@ -95,7 +105,7 @@ def degraded(
 
     Args:
       crop: uint8 [T, T, 3], as toned.
-      side: S, that of the result.
+      clean: uint8 [S, S, 3], the same reduced by bicubic.
       settings: ranges of the steps.
       rng: source of all randomness.
       damage: of size [S, S], or None.
@@ -103,7 +113,11 @@ def degraded(
     Returns:
       uint8 [S, S, 3] and the level of what was drawn, see `degradation_level`.
     """
-    small = _reduced(crop, side, rng).astype(np.float32)
+    kernel = _choice(rng, list(_KERNELS), list(_KERNELS.values()))
+    small = clean
+    if kernel != Resampling.BICUBIC:
+        small = np.asarray(Image.fromarray(crop).resize(clean.shape[1::-1], kernel))
+    small = small.astype(np.float32)
     drawn = _Drawn()
     steps: list[Callable] = [_blur, _shrink, _damage_of(damage), _noise, _compress]
     if rng.random() < 0.5:
@@ -127,11 +141,6 @@ class _Drawn:
     blur_variance: float = 0.0
     noise: float = 0.0
     quality: float = 100
-
-
-def _reduced(crop: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    kernel = _choice(rng, list(_KERNELS), list(_KERNELS.values()))
-    return np.asarray(Image.fromarray(crop).resize((side, side), kernel))
 
 
 def _blur(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
@@ -172,15 +181,12 @@ def _shrink(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
     if rng.random() >= _SHRUNK:
         return image
     factor = rng.uniform(0.5, 1)
-    back = _choice(
-        rng, [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST], [0.5, 0.4, 0.1]
-    )
+    back = _choice(rng, list(_ENLARGED), [share for share, _ in _ENLARGED.values()])
     height, width = image.shape[:2]
     small = max(1, round(factor * width)), max(1, round(factor * height))
-    # Both ways widen a pixel to 1 / factor, as boxes of that width do.
-    drawn.blur_variance += 2 * (1 / factor**2 - 1) / 12
+    drawn.blur_variance += _ENLARGED[back][1] * (1 / factor**2 - 1)
     image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, (width, height), interpolation=back)
+    return cv2.resize(image, (width, height), interpolation=getattr(cv2, back))
 
 
 def _damage_of(damage: Damage | None) -> Callable:
@@ -195,17 +201,19 @@ def _noise(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
     sigma, kind = _mild(rng, settings.noise), rng.random()
     if kind < _SALT:
         return _salted(image, sigma, rng, drawn)
-    monochrome = np.ptp(image, axis=2).max() < 1
+    red, green, blue = np.moveaxis(image, 2, 0)
+    monochrome = max(np.abs(red - green).max(), np.abs(blue - green).max()) < 1
     grey = rng.random() < (_GREY_NOISE_OF_GREY if monochrome else _GREY_NOISE)
     shape = (*image.shape[:2], 1 if grey else 3)
     noise = rng.standard_normal(shape, np.float32)
     if kind < _SALT + _GRAIN:
         noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 1.2)).reshape(shape)
     elif kind < _SALT + _GRAIN + _SPECKLE:
-        noise = noise * (image if not grey else image.mean(2, keepdims=True))
+        noise = noise * (image if not grey else green[:, :, None])
     drawn.noise = sigma
     # Of the same strength, whatever was done to it.
-    return image + noise * (sigma / max(float(np.sqrt(np.mean(noise**2))), 1e-6))
+    strength = math.sqrt(np.vdot(noise, noise) / noise.size)
+    return image + noise * np.float32(sigma / max(strength, 1e-6))
 
 
 def _salted(image, sigma: float, rng, drawn: _Drawn) -> np.ndarray:

@@ -99,10 +99,10 @@ class MakeExample(grain.transforms.RandomMap):
                 joined = rng.random() < self.damage.joined
                 mask = drawn | mask if joined else drawn
         if degrade:
-            crop = toned(crop, degrade, rng)
+            crop = toned(np.ascontiguousarray(crop), degrade, rng)
         clean = image = resize.bicubic(crop, size)
         if degrade:
-            image, level = degraded(crop, size[0], degrade, rng, damage)
+            image, level = degraded(crop, clean, degrade, rng, damage)
         elif damage:
             image = to_bytes(damage.on(clean.astype(np.float32)))
         return crop, {
