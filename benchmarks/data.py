@@ -2,6 +2,7 @@
 
     python benchmarks/data.py
     python benchmarks/data.py --photos data/ffhq256/photos --threads 16 --workers 16
+    python benchmarks/data.py --old --render host --side 96 --scale 4.5 --least-scale 1
 
 Reads batches as training does and throws them away. The photos lie in a folder of
 JPEG files, in ArrayRecord files of those JPEGs, or in such files of uncompressed
@@ -33,9 +34,10 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-# data_prep, which is not installed.
+# data_prep and configs, which are not installed.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from configs import quickstart  # noqa: E402
 from data_prep.plan import Options  # noqa: E402
 from data_prep.prepare import prepare  # noqa: E402
 from data_prep.workers import usual_count  # noqa: E402
@@ -153,12 +155,14 @@ def main() -> None:
     add = parser.add_argument
     add("--photos", type=Path, help="folder of photos (pieces of the bundled ones)")
     add("--limit", type=int, default=2000, help="of them, at most so many (2000)")
+    add("--old", action="store_true", help="degrade half, damage a quarter")
     add("--masks", default="bundled", help="as config.data.masks (bundled)")
     add("--threads", type=int, nargs="+", default=[0, 2], metavar="N")
     add("--workers", type=int, nargs="+", default=[0, 2], metavar="N")
     add("--render", nargs="+", choices=RENDERS, default=RENDERS)
     add("--side", type=int, default=64)
     add("--scale", type=float, default=4.0)
+    add("--least-scale", type=float, help="of a range up to --scale (the same)")
     add("--queries", type=int, default=2304)
     add("--batch", type=int, default=32)
     add("--seconds", type=float, default=1.5, help="of measuring in each row (1.5)")
@@ -170,11 +174,16 @@ def main() -> None:
             "masks": arguments.masks,
             "skip_unreadable": False,
             "side": arguments.side,
-            "scale": (arguments.scale, arguments.scale),
+            "scale": (arguments.least_scale or arguments.scale, arguments.scale),
             "queries": arguments.queries,
             "threads": 0,
             "workers": 0,
         }
+        if arguments.old:
+            usual = quickstart.base().data
+            usual.degrade.share, usual.damage.share = 0.5, 0.25
+            settings |= {key: usual[key].to_dict() for key in ("degrade", "damage")}
+            settings["clean"] = 0.25
         show(arguments, sets, settings)
 
 

@@ -144,6 +144,11 @@ def test_whole_crops_are_batched_at_their_one_scale(folder, mask_folder):
         ({"scale": (1.0, float("nan"))}, r"config\.data\.scale"),
         ({"threads": -1}, r"config\.data\.threads=-1"),
         ({"clean": 2.0}, r"config\.data\.clean=2"),
+        ({"side": (8, 0)}, r"config\.data\.side=.*at least 1"),
+        ({"side": ()}, r"config\.data\.side=.*at least 1"),
+        ({"side": (8, 9, 8)}, r"config\.data\.side=.*each side once"),
+        ({"side": (8, 9), "side_weights": (1.0,)}, r"side_weights=\(1\.0,\): .* 2 "),
+        ({"side": (8, 9), "side_weights": (1.0, 0.0)}, r"side_weights=.*positive"),
     ],
 )
 def test_unusable_values_are_named(folder, changes, named):
@@ -174,13 +179,14 @@ def test_fingerprint_changes_with_the_batches_and_only_then(
         (moved / file.name).write_bytes(file.read_bytes())
     for same in ({"threads": 3}, {"workers": 1}, {"photos": (str(moved),)},
                  {"skip_unreadable": True}, {"clean": 0.0},
-                 {"augment": "flip"}, {"render": "device"},
+                 {"augment": "flip"}, {"render": "device"}, {"side": (8,)},
+                 {"degrade": {"share": 0.0}}, {"damage": {"share": 0.0}},
                  {"render": "resident"}):  # fmt: skip
         changed = settings(folder, mask_folder, **same)
         assert pipeline.fingerprint(changed, 0, 4) == own, same
     for other in ({"side": 9}, {"scale": (1.0, 2.0)}, {"queries": 11}, {"clean": 0.5},
                   {"masks": "generated"}, {"masks": "lama"}, {"augment": "dihedral"},
-                  {"photos": (str(folder),) * 2}):  # fmt: skip
+                  {"side": (8, 9)}, {"photos": (str(folder),) * 2}):  # fmt: skip
         changed = settings(folder, mask_folder, **other)
         assert pipeline.fingerprint(changed, 0, 4) != own, other
     assert own not in {pipeline.fingerprint(data, *p) for p in [(1, 4), (0, 8)]}

@@ -68,7 +68,7 @@ def test_arrays_have_the_promised_shapes_types_and_ranges(picture):
     made = example(picture, scale=(1.0, 2.0), queries=7)
     shapes = {
         "image": (8, 8, 3), "mask": (8, 8, 1), "coordinates": (7, 2), "cell": (7, 2),
-        "colours": (7, 3),
+        "colours": (7, 3), "clean": (8, 8, 3), "level": (),
     }  # fmt: skip
     assert {key: value.shape for key, value in made.items()} == shapes
     assert all(value.dtype == np.float32 for value in made.values())
@@ -193,7 +193,7 @@ def test_numbers_that_are_sent_are_those_of_the_crop(picture):
 
 def test_without_queries_the_whole_crop_is_the_target(picture):
     made = example(picture, queries=0, augment="dihedral")
-    assert made.keys() == {"image", "mask", "target"}
+    assert made.keys() == {"image", "clean", "level", "mask", "target"}
     target = np.rint(made["target"] * 255).astype(np.uint8)
     assert target.tobytes() in orientations(picture)
     assert made["target"].dtype == np.float32 and made["target"].max() <= 1

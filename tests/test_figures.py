@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from tiny import tiny_config
 
 from dear_jax import resize
 from dear_jax.evaluation.protocol import Case
 from dear_jax.evaluation.scores import Score
 from dear_jax.figures import comparison, sheet, stages
 from dear_jax.figures.comparison import Example
+from dear_jax.figures.examples import examples_sheet, outlined
+from dear_jax.figures.sheet import HOLE_COLOUR
 from dear_jax.figures.stages import Stages
 from dear_jax.figures.zoom import COLOURS, Box, enlarged, with_boxes, zoom_boxes
 
@@ -307,3 +310,19 @@ def test_stages_can_be_many_or_of_one_size():
     few = stages.stages_sheet(one, [way], cell=CELL)
     many = stages.stages_sheet(one, [way] * 7, cell=CELL)
     assert many.shape[0] > few.shape[0] and many.shape[1] >= few.shape[1]
+
+
+def test_training_examples_are_drawn_with_their_masks_and_targets():
+    config = tiny_config(**{"data.degrade.share": 0.5, "data.damage.share": 0.5})
+    sheet = examples_sheet(config, 5)
+    assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
+    assert np.array_equal(sheet, examples_sheet(config, 5))
+    assert (sheet == HOLE_COLOUR).all(2).any(), "no mask is outlined"
+
+
+def test_an_outline_hides_nothing_of_the_mask():
+    mask = np.zeros((9, 9), bool)
+    mask[3:6, 2:4] = True
+    image = np.zeros((9, 9, 3), np.uint8)
+    drawn = (outlined(image, mask) == HOLE_COLOUR).all(2)
+    assert drawn.sum() == 5 * 4 - 6 and not (drawn & mask).any()

@@ -62,6 +62,37 @@ def test_first_gradients_agree_on_one_and_four_devices():
     assert np.linalg.norm(one - four) <= 1e-6 * np.linalg.norm(one)
 
 
+def test_the_step_is_compiled_once_for_each_side(monkeypatch):
+    config = tiny_config(6)
+    with config.data.ignore_type():
+        config.data.side = (16, 24)
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, 6)
+    mesh, compiled = make_mesh(4, jax.devices()[:1]), []
+    monkeypatch.setattr(
+        "dear_jax.training.step.agreed", lambda make: compiled.append(make) or make()
+    )
+    step, state = make_step(model, tx, config, mesh), create_state(model, tx, config)
+    shapes = set()
+    for batch, _ in zip(training_batches(config.data, 4, 0), range(6), strict=False):
+        shapes.add(batch["image"].shape)
+        state, metrics = step(state, put_batch(batch, mesh))
+        assert not metrics["skipped"]
+    assert len(compiled) == 2 and shapes == {(4, 16, 16, 3), (1, 24, 24, 3)}
+    assert int(state.step) == 6
+    assert step_flops(model, config, mesh) > 0
+
+
+def test_what_is_rebuilt_is_compared_with_the_clean_photo():
+    config = tiny_config()
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, 8)
+    variables = {"params": create_state(model, tx, config).params}
+    batch = next(training_batches(config.data, 2, 0))
+    loss = jax.jit(lambda b: QueryObjective().loss(model, variables, b)[1][0])
+    near = loss(batch)["reconstruction_l1"]
+    far = loss(batch | {"clean": batch["clean"] + 2})["reconstruction_l1"]
+    assert far > near + 1
+
+
 def test_a_batch_that_cannot_be_split_is_refused():
     with pytest.raises(InputError, match="give a multiple of 4"):
         make_mesh(6, jax.devices()[:4])

@@ -212,7 +212,7 @@ def _check(
     for side, size in batch_sizes(data, batch_size).items():
         if size % count:
             raise InputError(
-                f"config.data.side: batches of side {side} have {size} photos, which "
-                f"is no multiple of the {count} processes; set a larger "
+                f"config.data.side: photos in a batch of side {side}: {size}, no "
+                f"multiple of the {count} processes; set a larger "
                 "config.train.batch_size"
             )

@@ -63,8 +63,8 @@ def check_split(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> N
     for side, size in batch_sizes(config.data, config.train.batch_size).items():
         if size % parts:
             raise InputError(
-                f"config.data.side: batches of side {side} have {size} photos, which "
-                f"cannot be split into {parts} parts; set a larger "
+                f"config.data.side: photos in a batch of side {side}: {size}, not to "
+                f"be split into {parts} parts; set a larger "
                 "config.train.batch_size"
             )
 
