@@ -174,7 +174,7 @@ def test_the_target_has_the_tone_of_the_input(crop):
         ({"damage.kinds": ("rust",)}, r"damage\.kinds=\('rust',\): choose from 'dust'"),
         ({"damage.area": (0.0, 0.1, 0.2)}, r"damage\.area=.*0 < low <= typical"),
         ({"damage.share": 0.8}, r"damage\.share=0\.8, config\.data\.clean=0\.25"),
-        ({"render": "device"}, r"degrade\.share=0\.5: .*set config\.data\.render='host"),
+        ({"render": "device"}, r"degrade\.share=0\.5: .*set config.data.render='host"),
         ({"render": "resident", "degrade.share": 0.0},
          r"damage\.share=0\.25: .*'resident' makes no such.*render='host'"),
     ],
