@@ -203,7 +203,7 @@ def _that_can(
         untrained = "" if system.trained else report.UNTRAINED
         label = labels[name] + untrained
         rows[label] = Row(system)
-        if cases.protocol is protocol_v2.V2 and getattr(system, "takes_denoise", False):
+        if cases.protocol is protocol_v2.V2 and system.takes_denoise:
             rows[labels[name] + TOLD + untrained] = Row(system, told=True)
         used = f"weights {', '.join(system.files)}" if system.files else ""
         remarks[label] = "; ".join(filter(None, (system.remark(*case.sizes), used)))
