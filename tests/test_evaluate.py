@@ -29,7 +29,7 @@ class Counted(Restorer):
         super().__init__(name)
         self.shapes = []
 
-    def restore(self, images, masks, target):
+    def restore(self, images, masks, target, levels):
         self.shapes.append(images.shape)
         return np.stack([resize.bicubic(image, target) for image in images])
 
@@ -115,15 +115,15 @@ def test_pasting_back_at_scale_1_leaves_only_errors_in_the_holes(photos):
 
 
 class Inverted(Counted):
-    def restore(self, images, masks, target):
-        return 255 - super().restore(images, masks, target)
+    def restore(self, images, masks, target, levels):
+        return 255 - super().restore(images, masks, target, levels)
 
 
 class Spoiling(Counted):
-    def restore(self, images, masks, target):
+    def restore(self, images, masks, target, levels):
         images[:] = 7
         masks[:] = True
-        return super().restore(images, masks, target)
+        return super().restore(images, masks, target, levels)
 
 
 def test_a_system_cannot_spoil_what_is_shown(cases):

@@ -31,6 +31,7 @@ class Batch:
         the rest repeats the last one.
       masks: bool [B, H, W].
       truths: uint8 [B, h, w, 3].
+      levels: floats [B], how degraded each input is.
     """
 
     def __init__(self, cases: Sequence[Case], size: int):
@@ -39,6 +40,7 @@ class Batch:
         self.images = np.stack([case.image for case in padded])
         self.masks = np.stack([case.mask for case in padded])
         self.truths = np.stack([case.truth for case in padded])
+        self.levels = [case.level for case in padded]
 
 
 class Batches:
@@ -58,7 +60,7 @@ class Batches:
         self._most *= self._devices
         self._pixels = PIXELS_AT_ONCE.get(kind, PIXELS_AT_ONCE_ELSEWHERE)
         self._pixels *= self._devices
-        self.photos = min(max(1, self._most // len(cases.bins)), len(cases.names))
+        self.photos = min(max(1, self._most // cases.per_photo), len(cases.names))
         self._usual = cases.of_photo(0)[0].truth.shape
 
     def size(self, truth: tuple[int, ...], count: int) -> int:
@@ -67,7 +69,7 @@ class Batches:
         Those of the first photo's shape always come in batches of one size, so that
         nothing is compiled for the last; rare shapes in the next power of two.
         """
-        full = min(self._most, self.photos * len(self._cases.bins))
+        full = min(self._most, self.photos * self._cases.per_photo)
         room = self._pixels // (truth[0] * truth[1])
         most = max(1, min(full, room))
         if truth != self._usual:

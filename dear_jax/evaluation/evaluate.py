@@ -13,12 +13,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dear_jax import metrics
+from dear_jax import metrics, resize
 from dear_jax.errors import InputError
 from dear_jax.evaluation.batches import Batch, Batches
 from dear_jax.evaluation.journal import Journal
-from dear_jax.evaluation.protocol import Case, Cases, Place
-from dear_jax.evaluation.scores import METRICS, PASTED, Score
+from dear_jax.evaluation.protocol import Case, Cases, Place, Protocol
+from dear_jax.evaluation.scores import METRICS, PARTS, PASTED, Score
 from dear_jax.systems.compiling import compiled
 from dear_jax.systems.devices import mesh_for, per_device, spread
 from dear_jax.systems.levels import to_floats
@@ -61,6 +61,7 @@ def evaluate(
     on_progress: Callable[[int], None] = lambda count: None,
     on_restored: Callable[[Case, np.ndarray], None] = lambda case, output: None,
     seconds: Seconds | None = None,
+    told: bool = False,
 ) -> list[Score]:
     """Restores every case and scores the results.
 
@@ -74,6 +75,8 @@ def evaluate(
       on_restored: called with each case and its restored uint8 [h, w, 3], unless
         the journal had its score.
       seconds: counts up where the time goes.
+      told: whether the system is given the level of each case, see
+        `Restorer.takes_denoise`.
 
     Returns:
       One score per case, in their order.
@@ -100,9 +103,10 @@ def evaluate(
         scores: dict[Place, Score] = {}
         for batch in group:
             clock.tick("reading")
-            outputs = _restore(system, batch)
+            outputs = _restore(system, batch, told)
             clock.tick("restoring")
-            scores |= _measure_batch(system.name, batch, outputs, perceptual)
+            measured = _measure_batch(cases.protocol, batch, outputs, perceptual)
+            scores |= _scores(system.name, batch, measured)
             clock.tick("measuring", results=len(batch.cases))
             for case, output in zip(batch.cases, outputs, strict=False):
                 on_restored(case, output)
@@ -130,12 +134,12 @@ class _Clock:
         self._last = now
 
 
-def _restore(system: Restorer, batch: Batch) -> np.ndarray:
+def _restore(system: Restorer, batch: Batch, told: bool) -> np.ndarray:
     """Outputs uint8 [B, h, w, 3] of a batch."""
-    outputs = np.asarray(
-        # Copies, so that no system can change what is measured or shown.
-        system.batch(batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3])
-    )
+    # Copies, so that no system can change what is measured or shown.
+    given = batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3]
+    more = {"denoise": batch.levels} if told else {}
+    outputs = np.asarray(system.batch(*given, **more))
     if outputs.dtype != np.uint8 or outputs.shape != batch.truths.shape:
         raise ValueError(
             f"system {system.name!r} returned {outputs.dtype} {outputs.shape} for "
@@ -145,16 +149,27 @@ def _restore(system: Restorer, batch: Batch) -> np.ndarray:
 
 
 def _measure_batch(
-    name: str, batch: Batch, outputs: np.ndarray, perceptual: bool
-) -> dict[Place, Score]:
-    values = _measure(outputs, batch.truths, perceptual)
-    if batch.cases[0].scale == 1:
-        pasted = np.where(batch.masks[..., None], outputs, batch.truths)
-        again = _measure(pasted, batch.truths, perceptual)
+    protocol: Protocol, batch: Batch, outputs: np.ndarray, perceptual: bool
+) -> dict[str, np.ndarray]:
+    """Metric -> values [B] of outputs uint8 [B, h, w, 3]."""
+    scale = batch.cases[0].scale
+    border = round(scale) if protocol.on_luma else None
+    values = _measure(outputs, batch.truths, perceptual, border)
+    if set(PARTS) & set(protocol.metrics):
+        values |= _measure_parts(outputs, batch)
+    if scale == 1:
+        pasted = np.where(batch.masks[..., None], outputs, batch.images)
+        again = _measure(pasted, batch.truths, perceptual, border)
         values |= {metric + PASTED: value for metric, value in again.items()}
-    scores = {}
-    for i, case in enumerate(batch.cases):
-        scores[case.place] = Score(
+    return values
+
+
+def _scores(
+    name: str, batch: Batch, values: dict[str, np.ndarray]
+) -> dict[Place, Score]:
+    """The scores of a system on a batch, given metric -> values [B]."""
+    return {
+        case.place: Score(
             system=name,
             photo=case.photo,
             mask=case.mask_name,
@@ -162,25 +177,52 @@ def _measure_batch(
             scale=case.scale,
             **{metric: float(value[i]) for metric, value in values.items()},
         )
-    return scores
+        for i, case in enumerate(batch.cases)
+    }
 
 
 def _measure(
-    outputs: np.ndarray, truths: np.ndarray, perceptual: bool
+    outputs: np.ndarray, truths: np.ndarray, perceptual: bool, border: int | None
 ) -> dict[str, np.ndarray]:
     """Metric -> values [B] of uint8 [B, h, w, 3]."""
-    measure = _measures(perceptual, mesh_for(len(outputs)))
+    measure = _measures(perceptual, mesh_for(len(outputs)), border)
     values = measure(spread(outputs), spread(truths))
     return {metric: np.asarray(value) for metric, value in values.items()}
 
 
+def _measure_parts(outputs: np.ndarray, batch: Batch) -> dict[str, np.ndarray]:
+    """PSNR and L1 inside and outside of holes; NaN where nothing is there.
+
+    A pixel of the truth is in a hole if the input's nearest pixel is missing.
+    """
+    errors = np.abs(outputs.astype(np.float32) - batch.truths) / 255
+    found: dict[str, list[float]] = {metric: [] for metric in PARTS}
+    for error, mask in zip(errors, batch.masks, strict=True):
+        hole = resize.nearest(mask, error.shape[:2])
+        for part, chosen in (("inside", error[hole]), ("outside", error[~hole])):
+            mean, square = np.nan, np.nan
+            if chosen.size:
+                mean, square = chosen.mean(), np.mean(chosen * chosen, dtype=float)
+            with np.errstate(divide="ignore"):
+                found[f"psnr_{part}"].append(-10 * np.log10(square))
+            found[f"l1_{part}"].append(mean)
+    return {metric: np.array(values) for metric, values in found.items()}
+
+
 @functools.lru_cache(maxsize=8)
-def _measures(perceptual: bool, mesh: Mesh | None):
+def _measures(perceptual: bool, mesh: Mesh | None, border: int | None = None):
+    """Whole RGB, or luma without a border where one is given; LPIPS always whole."""
     measured = METRICS if perceptual else METRICS[:-1]
+    options = {} if border is None else {"channels": "luma", "border": border}
 
     def measure(outputs: jax.Array, truths: jax.Array) -> dict[str, jax.Array]:
         # Not divided by 255 here: a compiler may round that differently for both.
         pair = [to_floats(x) for x in (outputs, truths)]
-        return {metric: getattr(metrics, metric)(*pair) for metric in measured}
+        return {
+            metric: getattr(metrics, metric)(
+                *pair, **({} if metric == "lpips" else options)
+            )
+            for metric in measured
+        }
 
     return compiled(per_device(measure, mesh, "bb"))

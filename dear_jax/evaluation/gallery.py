@@ -15,8 +15,8 @@ ROWS = 8
 
 
 def shown_cases(cases: Cases, rows: int = ROWS) -> list[Case]:
-    """The cases worth a picture: the first photos, one bin each, bins in turn."""
-    bins = len(cases.bins)
+    """The cases worth a picture: the first photos, one case each, bins in turn."""
+    bins = cases.per_photo
     count = min(rows, len(cases.names))
     return [cases.of_photo(i)[i % bins] for i in range(count)]
 
@@ -31,14 +31,16 @@ def worst_and_median(
       scores: one system's, of each case; ordered by PSNR.
       count: how many of each, at most.
     """
-    photos, bins = list(cases.names), list(cases.bins)
+    photos = list(cases.names)
     ordered = sorted(scores, key=lambda score: score.psnr)
     middle = max(0, (len(ordered) - count) // 2)
     parts = {"worst": ordered[:count], "median": ordered[middle : middle + count]}
     return {
         name: [
-            cases.of_photo(photos.index(score.photo))[bins.index(score.bin)]
+            case
             for score in part
+            for case in cases.of_photo(photos.index(score.photo))
+            if case.bin == score.bin
         ]
         for name, part in parts.items()
     }
@@ -50,9 +52,11 @@ class Gallery:
     Args:
       folder: of its pictures; made when the first one is kept.
       shown: the cases to show.
+      told: whether the system is given the level of each case.
     """
 
-    def __init__(self, folder: Path, shown: Sequence[Case]):
+    def __init__(self, folder: Path, shown: Sequence[Case], told: bool = False):
+        self._told = told
         self._cases = list(shown)
         self._files = {case.place: folder / _name(case) for case in shown}
 
@@ -74,7 +78,8 @@ class Gallery:
             kept = None
         if kept is not None and kept.shape == case.truth.shape:
             return kept
-        output = system(case.image, case.mask, size=case.truth.shape[:2])
+        more = {"denoise": case.level} if self._told else {}
+        output = system(case.image, case.mask, size=case.truth.shape[:2], **more)
         photo.write_photo(file, output)
         return output
 

@@ -13,12 +13,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from dear_jax.evaluation import protocol
 from dear_jax.evaluation.evaluate import Seconds, evaluate
 from dear_jax.evaluation.gallery import Gallery
 from dear_jax.evaluation.journal import Journal
 from dear_jax.evaluation.protocol import Case, Cases
-from dear_jax.evaluation.scores import METRICS, Score
+from dear_jax.evaluation.scores import Score
 from dear_jax.systems.restorer import Restorer
 
 
@@ -59,7 +58,12 @@ class Measuring:
         self._bar.update(0)
 
     def measure(
-        self, system: Restorer, cases: Cases, shown: Sequence[Case], label: str
+        self,
+        system: Restorer,
+        cases: Cases,
+        shown: Sequence[Case],
+        label: str,
+        told: bool = False,
     ) -> Measured:
         """Scores a system, and keeps its pictures of the cases to be shown.
 
@@ -68,12 +72,13 @@ class Measuring:
           cases: what to restore.
           shown: see `gallery.shown_cases`.
           label: what the scores call the system.
+          told: whether it is given the level of each case.
 
         Raises:
           InputError: for a photo that cannot be read or a folder that is full.
         """
-        journal = self._journal(system, cases)
-        gallery = Gallery(self._out / "pictures" / journal.name, shown)
+        journal = self._journal(system, cases, told)
+        gallery = Gallery(self._out / "pictures" / journal.name, shown, told)
         self._bar.set_description(f"{label} x{cases.scale:g}")
         scores = evaluate(
             system,
@@ -82,28 +87,31 @@ class Measuring:
             on_progress=self._bar.update,
             on_restored=gallery.keep,
             seconds=self.seconds,
+            told=told,
         )
         scores = [replace(score, system=label) for score in scores]
         return Measured(scores, gallery.pictures(system))
 
     def show(
-        self, system: Restorer, cases: Cases, shown: Sequence[Case]
+        self,
+        system: Restorer,
+        cases: Cases,
+        shown: Sequence[Case],
+        told: bool = False,
     ) -> list[np.ndarray]:
         """A system's results, uint8 [h, w, 3], for some of the cases it was scored on.
 
         What is not among its pictures yet is restored.
         """
-        folder = self._out / "pictures" / self._journal(system, cases).name
-        return Gallery(folder, shown).pictures(system)
+        folder = self._out / "pictures" / self._journal(system, cases, told).name
+        return Gallery(folder, shown, told).pictures(system)
 
-    def _journal(self, system: Restorer, cases: Cases) -> Journal:
+    def _journal(self, system: Restorer, cases: Cases, told: bool) -> Journal:
         """Where the system's scores of these cases are kept."""
-        facts = {
+        facts = cases.facts() | {
             "system": system.fingerprint(),
-            "protocol": protocol.NAME,
-            "scale": cases.scale,
-            "reduce": cases.reduce,
-            "metrics": METRICS,
+            "metrics": cases.protocol.metrics,
+            "denoise": "told" if told else 0,
         }
-        title = f"{system.name}-x{cases.scale:g}"
+        title = f"{system.name}-x{cases.scale:g}" + "-told" * told
         return Journal(self._out / "scores", title, facts)

@@ -1,9 +1,10 @@
-"""Evaluation protocol v1: which damaged photos are restored, at which scale.
+"""What every evaluation protocol is, and v1: which damaged photos are restored.
 
-The truth is a photo as it is. The input is the truth reduced with Pillow's
+In v1 the truth is a photo as it is. The input is the truth reduced with Pillow's
 bicubic to round(side / scale) per axis, then masked: in every hole-ratio bin,
 photo i (sorted by name) takes mask i mod n (sorted by name), resized to the
 input with Pillow's nearest neighbour. Photos uint8, masks bool, True = missing.
+Protocols v2 and sr are in `protocol_v2.py` and `protocol_sr.py`.
 """
 
 import functools
@@ -11,7 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -20,20 +21,45 @@ from dear_jax.data.images import open_images
 from dear_jax.data.masks_by_bin import TestMask, open_test_masks
 from dear_jax.data.photos import Photos
 from dear_jax.errors import InputError
+from dear_jax.evaluation.scores import METRICS
 from dear_jax.metrics import SSIM_WINDOW
 from dear_jax.perceptual import alexnet
 
-NAME = "protocol v1"
-SUMMARY = (
-    f"{NAME}: inputs by PIL bicubic on uint8 to round(side / scale), then masked (mask "
-    "reduced by nearest neighbour); the whole output, brought to the truth's size and "
-    "to uint8, is scored against the full photo, no border removed, known pixels not "
-    "pasted back unless said; per image, then plain means. PSNR and L1 over RGB in "
-    "[0, 1]; SSIM per channel, Gaussian 11 x 11, sigma 1.5, valid region; LPIPS "
-    "AlexNet v0.1"
-)
 # Smallest side of a truth that all metrics can measure.
 SMALLEST = max(SSIM_WINDOW, alexnet.SMALLEST)
+
+
+class Protocol(NamedTuple):
+    """How inputs are made of photos, and how results are scored.
+
+    Attributes:
+      name: what tables and files call it.
+      summary: all that a reader of numbers must know; begins with the name.
+      columns: what the cases are grouped by.
+      metrics: what results are scored by, see `scores.SHOWN`.
+      baseline: name of the system to beat.
+      on_luma: whether PSNR, SSIM and L1 are of luma, without a border of `scale`
+        pixels.
+    """
+
+    name: str
+    summary: str
+    columns: str
+    metrics: tuple[str, ...] = METRICS
+    baseline: str = "classical"
+    on_luma: bool = False
+
+
+V1 = Protocol(
+    "protocol v1",
+    "protocol v1: inputs by PIL bicubic on uint8 to round(side / scale), then masked "
+    "(mask reduced by nearest neighbour); the whole output, brought to the truth's "
+    "size and to uint8, is scored against the full photo, no border removed, known "
+    "pixels not pasted back unless said; per image, then plain means. PSNR and L1 over "
+    "RGB in [0, 1]; SSIM per channel, Gaussian 11 x 11, sigma 1.5, valid region; LPIPS "
+    "AlexNet v0.1",
+    columns="hole ratios in %",
+)
 
 
 class Place(NamedTuple):
@@ -57,10 +83,12 @@ class Case:
       image: uint8 [H, W, 3], the reduced photo, black where missing.
       mask: bool [H, W], True = missing.
       scale: side of the truth / side of the input, as asked for.
-      bin: name of the hole-ratio bin, such as "10-20" (percent).
+      bin: what the case is grouped by: in v1 the name of its hole-ratio bin, such as
+        "10-20" (percent).
       mask_name: name of the mask within its bin.
       photo_digest: hex digits of the hash of the photo's file, before any reduction.
       mask_digest: hex digits of the hash of the mask's file, or of how it is drawn.
+      level: how degraded the input is, from 0 to 1, see `degradation_level`.
     """
 
     index: int
@@ -73,6 +101,7 @@ class Case:
     mask_name: str
     photo_digest: str = ""
     mask_digest: str = ""
+    level: float = 0.0
 
     @property
     def place(self) -> Place:
@@ -89,29 +118,77 @@ class Case:
 class Cases:
     """The cases of some photos at one scale; made while iterating, in fixed order.
 
+    The base of every protocol's.
+
     Attributes:
       photos: the photos, sorted by name.
-      bins: bin name -> its masks sorted by name; bins in order.
       scale: see `Case`.
-      reduce: the truth is the photo reduced by this factor first.
+      protocol: how they are made and scored.
     """
 
     photos: Photos
-    bins: dict[str, list[TestMask]]
     scale: float
-    reduce: float = 1.0
+    protocol: ClassVar[Protocol]
 
     @property
     def names(self) -> list[str]:
         """For every photo what `Case.photo` will be."""
         return self.photos.names
 
+    @property
+    def per_photo(self) -> int:
+        """How many cases each photo has."""
+        return 1
+
     def __len__(self) -> int:
-        return len(self.photos) * len(self.bins)
+        return len(self.photos) * self.per_photo
 
     def __iter__(self) -> Iterator[Case]:
         for index in range(len(self.photos)):
             yield from self.of_photo(index)
+
+    def of_photo(self, index: int) -> list[Case]:
+        """Returns the cases of one photo; several threads may ask.
+
+        Raises:
+          InputError: if a file cannot be read, or the photo is too small.
+        """
+        raise NotImplementedError
+
+    def places(self, index: int) -> list[Place]:
+        """Returns the places of one photo's cases, in order; decodes nothing.
+
+        Raises:
+          InputError: if a file has to be hashed that cannot be read.
+        """
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the scores beside photos, masks and system; JSON can hold it."""
+        return {"protocol": self.protocol.name, "scale": self.scale}
+
+
+@dataclass(frozen=True)
+class MaskedCases(Cases):
+    """Protocol v1's: every photo with a mask of each hole-ratio bin.
+
+    Attributes:
+      bins: bin name -> its masks sorted by name; bins in order.
+      reduce: the truth is the photo reduced by this factor first.
+    """
+
+    bins: dict[str, list[TestMask]]
+    reduce: float = 1.0
+    protocol: ClassVar[Protocol] = V1
+
+    @property
+    def per_photo(self) -> int:
+        """How many cases each photo has."""
+        return len(self.bins)
+
+    def facts(self) -> dict[str, Any]:
+        """See `Cases.facts`."""
+        return super().facts() | {"reduce": self.reduce}
 
     def of_photo(self, index: int) -> list[Case]:
         """Returns the cases of one photo, one for every bin; several threads may ask.
@@ -121,7 +198,7 @@ class Cases:
         """
         # Hashed before it is read: a file that changes meanwhile is measured again.
         places = self.places(index)
-        truth = _read_truth(self.photos, index, self.reduce)
+        truth = read_truth(self.photos, index, self.reduce)
         size = input_size(truth.shape[:2], self.scale, self.names[index])
         case = functools.partial(
             Case, index=index, photo=self.names[index], truth=truth, scale=self.scale
@@ -166,8 +243,8 @@ def cases(
     limit: int | None = None,
     reduce: float = 1.0,
     settings: tuple[str, str] = ("photos", "masks"),
-) -> Cases:
-    """Lays out the protocol's cases; photos and masks are read while iterating.
+) -> MaskedCases:
+    """Lays out protocol v1's cases; photos and masks are read while iterating.
 
     Args:
       photos: a folder of photos of any size or of ArrayRecord files, see
@@ -184,15 +261,26 @@ def cases(
         to be measured.
     """
     scale, reduce = check_scale(scale), check_scale(reduce)
+    found = first_photos(photos, limit, settings[0])
+    # Usually all photos are of one size: a hopeless scale is told before any work.
+    size = read_truth(found, 0, reduce).shape[:2]
+    input_size(size, scale, found.names[0])
+    return MaskedCases(found, scale, open_test_masks(masks, settings[1]), reduce)
+
+
+def first_photos(
+    photos: str | Path, limit: int | None = None, setting: str = "photos"
+) -> Photos:
+    """Opens the photos of an evaluation, or the first so many of them by name.
+
+    Raises:
+      InputError: for a bad limit or folder; the message calls it `setting`.
+    """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least 1 photo, or no limit")
-    remedy = f"set {settings[0]} to a folder of photos or of ArrayRecord files"
+    remedy = f"set {setting} to a folder of photos or of ArrayRecord files"
     found = Photos(open_images(photos, remedy, bundled.PHOTOS))
-    found = found.select(range(len(found))[:limit])
-    # Usually all photos are of one size: a hopeless scale is told before any work.
-    size = _read_truth(found, 0, reduce).shape[:2]
-    input_size(size, scale, found.names[0])
-    return Cases(found, open_test_masks(masks, settings[1]), scale, reduce)
+    return found.select(range(len(found))[:limit])
 
 
 def check_scale(scale: float) -> float:
@@ -219,7 +307,12 @@ def input_size(
     return height, width
 
 
-def _read_truth(photos: Photos, index: int, reduce: float) -> np.ndarray:
+def read_truth(photos: Photos, index: int, reduce: float = 1.0) -> np.ndarray:
+    """Reads a photo, uint8 [h, w, 3], reduced by a factor.
+
+    Raises:
+      InputError: if it cannot be read, or metrics could not measure it.
+    """
     truth = photos[index]
     if reduce != 1:
         size = input_size(truth.shape[:2], reduce, photos.names[index])

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dear_jax import files
-from dear_jax.evaluation import digits, protocol
+from dear_jax.evaluation import digits
 from dear_jax.evaluation.estimates import Difference, Estimate, compare, estimate
 from dear_jax.evaluation.per_photo import difference, gather
 from dear_jax.evaluation.printable import printable
+from dear_jax.evaluation.protocol import V1, Protocol
 from dear_jax.evaluation.scores import METRICS, PASTED, SHOWN, Score, spoken
 
 WIDTH = 96
@@ -30,39 +31,42 @@ _EXPLAINED = (
 def format_table(
     scores: Sequence[Score],
     about: Mapping[str, str] | None = None,
-    baseline: str = "classical",
     notes: Mapping[float, Mapping[str, str]] | None = None,
+    protocol: Protocol = V1,
 ) -> str:
     """Lays out mean scores: one block per scale, a row per system, a column per bin.
 
-    Below each system stands its difference to the baseline system, if that was
+    Below each system stands its difference to the protocol's baseline, if that was
     scored too. At scale 1 a second block has the known pixels pasted back.
 
     Args:
       scores: of any systems and scales.
       about: facts for the head, such as {"photos": "bundled (8)"}.
-      baseline: name of the system to compare with.
       notes: scale -> system -> what to say of it below the block; a system without
         scores gets a row of dashes.
+      protocol: how the scores were made.
 
     Returns:
       Lines of text, at most 96 wide for the usual six bins and short names; the
       first begins with the protocol's name.
     """
-    lines = textwrap.wrap(protocol.SUMMARY, WIDTH)
+    lines = textwrap.wrap(protocol.summary, WIDTH)
     lines += [f"{key}: {value}" for key, value in (about or {}).items()]
     lines += textwrap.wrap(_EXPLAINED, WIDTH)
     for scale in sorted({score.scale for score in scores}):
         chosen = [score for score in scores if score.scale == scale]
         said = (notes or {}).get(scale, {})
         for pasted in ("", PASTED) if scale == 1 else ("",):
-            lines += _block(chosen, pasted, baseline, said)
+            lines += _block(chosen, pasted, protocol, said)
         lines += _remarks(chosen, said)
     return printable("\n".join(lines) + "\n")
 
 
 def write_json(
-    path: str | Path, scores: Sequence[Score], about: Mapping[str, str] | None = None
+    path: str | Path,
+    scores: Sequence[Score],
+    about: Mapping[str, str] | None = None,
+    protocol: Protocol = V1,
 ) -> None:
     """Writes scores with one row per image; a file of that name is replaced whole.
 
@@ -72,10 +76,10 @@ def write_json(
     """
     scales = sorted({score.scale for score in scores})
     result = {
-        "protocol": protocol.NAME,
+        "protocol": protocol.name,
         "about": dict(about or {}),
         "estimates": {
-            f"{scale:g}": _as_json([s for s in scores if s.scale == scale])
+            f"{scale:g}": _as_json([s for s in scores if s.scale == scale], protocol)
             for scale in scales
         },
         "rows": [score.to_row() for score in scores],
@@ -93,10 +97,15 @@ def _parts(scores: Sequence[Score]) -> dict[tuple[str, str], list[Score]]:
 
 
 def _block(
-    scores: Sequence[Score], pasted: str, baseline: str, notes: Mapping[str, str]
+    scores: Sequence[Score],
+    pasted: str,
+    protocol: Protocol,
+    notes: Mapping[str, str],
 ) -> list[str]:
     """All metrics at one scale; `pasted` is the suffix of the metrics' names."""
-    metrics = [metric + pasted for metric in METRICS]
+    baseline = protocol.baseline
+    chosen = METRICS if pasted else protocol.metrics
+    metrics = [metric + pasted for metric in chosen]
     results = {key: gather(part, metrics) for key, part in _parts(scores).items()}
     cells = estimate(results)
     gains = compare(
@@ -114,7 +123,8 @@ def _block(
     wide = max(COLUMN, *(len(column) + 2 for column in columns))
     title = f"x{scores[0].scale:g}" + ", known pixels pasted back" * bool(pasted)
     images = len(results[systems[0], POOLED].images)
-    lines = ["", f"{title}: {images} results per system; columns are hole ratios in %"]
+    title += f": {images} results per system; columns are {protocol.columns}"
+    lines = ["", title]
     for metric in metrics:
         if ((systems[0], POOLED), metric) not in cells:
             continue
@@ -168,9 +178,9 @@ def _line(head: str, cells: Sequence[str], width: int, wide: int) -> str:
     return f"{head:<{width}}{body}  | {pooled:<}".rstrip()
 
 
-def _as_json(scores: Sequence[Score]) -> dict[str, Any]:
+def _as_json(scores: Sequence[Score], protocol: Protocol) -> dict[str, Any]:
     """System -> bin or "pooled" -> metric -> [mean, low, high]."""
-    metrics = [*METRICS, *(metric + PASTED for metric in METRICS)]
+    metrics = [*protocol.metrics, *(metric + PASTED for metric in METRICS)]
     results = {key: gather(part, metrics) for key, part in _parts(scores).items()}
     found: dict[str, Any] = {}
     for ((system, column), metric), e in estimate(results).items():

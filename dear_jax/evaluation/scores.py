@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 METRICS = ("psnr", "ssim", "l1", "lpips")
+# Of pixels inside and outside of holes alone.
+PARTS = ("psnr_inside", "l1_inside", "psnr_outside", "l1_outside")
 # What `Score` calls a metric after the known pixels were pasted back.
 PASTED = "_pasted"
 
@@ -24,6 +26,10 @@ SHOWN = {
     "ssim": Metric("SSIM", True, 3),
     "l1": Metric("L1", False, 3),
     "lpips": Metric("LPIPS", False, 3),
+    "psnr_inside": Metric("PSNR inside of holes, dB", True, 2),
+    "l1_inside": Metric("L1 inside of holes", False, 3),
+    "psnr_outside": Metric("PSNR outside of holes, dB", True, 2),
+    "l1_outside": Metric("L1 outside of holes", False, 3),
 }
 
 
@@ -60,6 +66,10 @@ class Score:
     ssim_pasted: float | None = None
     l1_pasted: float | None = None
     lpips_pasted: float | None = None
+    psnr_inside: float | None = None
+    l1_inside: float | None = None
+    psnr_outside: float | None = None
+    l1_outside: float | None = None
 
     def to_row(self) -> dict[str, Any]:
         """As JSON can hold it: numbers that it has no word for become text."""

@@ -52,7 +52,7 @@ def measure_table(
     with tqdm(total=total, unit=" results") as bar:
         measuring = Measuring(out, bar)
         results = measure_rows(table, filling, cases, weights, measuring)
-    about = [protocol.SUMMARY, *results.about.values()]
+    about = [protocol.V1.summary, *results.about.values()]
     others = [name for label, name in results.names.items() if name != label]
     about += [f"rows filled by another system: {', '.join(others)}"] * bool(others)
     extra = tuple(rows[len(table.rows) :])
