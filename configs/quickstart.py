@@ -73,6 +73,9 @@ def base() -> ml_collections.ConfigDict:
     config.data.side_weights = ()
     # Range of the scale: target side / low-resolution side.
     config.data.scale = (1.0, 4.0)
+    # Whether photos smaller than a crop are enlarged to it, or else the scale is drawn
+    # only as large as the photo allows.
+    config.data.enlarge = True
     # High-resolution pixels asked for in each photo; 0 = the whole photo.
     config.data.queries = 1024
     # Share of photos without any hole or damage.

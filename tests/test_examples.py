@@ -232,3 +232,15 @@ def test_crop_of_the_longest_photo_takes_little_memory():
     assert crop.shape == (256, 256, 3)
     assert tracemalloc.get_traced_memory()[1] < 1e8
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [(40, 30), (20, 70), (8, 9)])
+def test_without_enlarging_no_crop_exceeds_its_photo(size):
+    chooser = chooser_of(side=10, scale=(1.5, 6.0), queries=4, enlarge=False)
+    rng = np.random.default_rng(0)
+    chosen = [chooser.choose(size, rng) for _ in range(200)]
+    sides = {c.side for c in chosen}
+    assert max(sides) == max(10, min(min(size), 60))
+    assert sides <= set(chooser.sides)
+    if min(size) >= 10:
+        assert all(c.size == size for c in chosen)

@@ -53,6 +53,9 @@ class Chooser:
         super-resolution).
       augment: "flip", left to right with probability 1/2, or "dihedral", which adds
         as probable flips upside down and about the diagonal.
+      enlarge: whether photos smaller than the crop are enlarged to it; otherwise T
+        is drawn up to the photo's shorter side, so that no truth is blurred (S at
+        least: photos smaller than that are enlarged all the same).
     """
 
     masks: Masks
@@ -61,12 +64,13 @@ class Chooser:
     queries: int
     clean: float = 0.0
     augment: str = "flip"
+    enlarge: bool = True
 
     @property
     def sides(self) -> range:
         """All that T may be."""
         low, high = (max(self.side, round(self.side * s)) for s in self.scale)
-        return range(low, high + 1)
+        return range(low if self.enlarge else self.side, high + 1)
 
     def choose(self, size: tuple[int, int], rng: np.random.Generator) -> Choices:
         """Draws an example of a photo of `size` = (H, W).
@@ -74,7 +78,11 @@ class Chooser:
         Raises:
           InputError: if the mask drawn cannot be read.
         """
-        side = max(self.side, round(self.side * rng.uniform(*self.scale)))
+        low, high = self.scale
+        if not self.enlarge:
+            high = min(high, max(1.0, min(size) / self.side))
+            low = min(low, high)
+        side = max(self.side, round(self.side * rng.uniform(low, high)))
         size, corner = place_crop(size, side, rng)
         flips = draw_flips(self.augment, rng)
         mask = self.masks.draw(rng, (self.side, self.side))

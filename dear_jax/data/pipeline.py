@@ -10,6 +10,8 @@
   scale: (low, high) of the random target side / low-resolution side
   queries: high-resolution pixels asked for in each example; 0 for the whole crop,
     which needs low = high
+  enlarge: optional, whether photos smaller than a crop are enlarged to it (also if
+    absent); otherwise the scale is drawn only as large as the photo allows
   clean: optional, share of examples with an empty mask, 0 if absent
   degrade: optional, see `dear_jax.data.degradations.Degradations`
   damage: optional, see `dear_jax.data.damage.Damages`
@@ -172,6 +174,8 @@ def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> 
     # Left out at their defaults, so that runs older than these settings go on.
     if settings.augment(data) != "flip":
         facts["augment"] = settings.augment(data)
+    if not settings.enlarge(data):
+        facts["enlarge"] = False
     if len(settings.sides(data)) > 1:
         facts["side_weights"] = settings.side_weights(data)
     conditions = {

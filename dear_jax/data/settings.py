@@ -31,6 +31,11 @@ def augment(data: ml_collections.ConfigDict) -> str:
     return data.get("augment", "flip")
 
 
+def enlarge(data: ml_collections.ConfigDict) -> bool:
+    """Whether photos smaller than a crop are enlarged to it."""
+    return data.get("enlarge", True)
+
+
 def render(data: ml_collections.ConfigDict) -> str:
     """One of `RENDERS`."""
     return data.get("render", "host")
@@ -89,6 +94,7 @@ def chooser(
         data.queries * factor,
         clean(data),
         augment(data),
+        enlarge(data),
     )
 
 
@@ -108,6 +114,11 @@ def check(data: ml_collections.ConfigDict) -> None:
         raise InputError(
             f"config.data.scale={data.scale}: config.data.queries=0 takes "
             "whole crops, all of one size; give the same scale twice"
+        )
+    if not data.queries and not enlarge(data):
+        raise InputError(
+            "config.data.enlarge=False: config.data.queries=0 takes whole crops, all "
+            "of one size; set config.data.enlarge=True or ask for some queries"
         )
     if not 0 <= clean(data) <= 1:
         raise InputError(f"config.data.clean={clean(data)}: must lie in [0, 1]")
