@@ -19,12 +19,13 @@ def free_port() -> int:
 
 
 def environment(devices: int) -> dict[str, str]:
-    """For a process of some CPU devices of its own."""
+    """For a process of some CPU devices of its own, with the user's XLA_FLAGS."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(SURROUNDINGS)}
+    flags = f"--xla_force_host_platform_device_count={devices}"
     return {
         **ours,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip(),
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from rounding import assert_close
 
 from dear_jax.model import attention as attention_module
 from dear_jax.model.attention import (
@@ -14,6 +15,8 @@ from dear_jax.model.attention import (
 )
 
 SHAPE = (2, 5, 7, 6)
+# Scores, weights and their sums, and the mean.
+LAYERS = 4
 attention = jax.jit(unmask_attention, static_argnames=("keys", "pool", "chunk"))
 
 
@@ -40,7 +43,7 @@ def attend_by_equations(embedding, mask):
 
 def test_attention_is_equations_6_and_7(photo):
     found = attention(*photo)
-    np.testing.assert_allclose(found, attend_by_equations(*photo), atol=1e-5)
+    assert_close(found, attend_by_equations(*photo), LAYERS)
 
 
 @pytest.mark.parametrize("chunk", [8, 34])
@@ -54,7 +57,7 @@ def test_chunks_equal_the_whole_in_value_and_gradient(photo, chunk):
 
     found, expected = (jax.grad(loss, has_aux=True)(embedding, c) for c in (chunk, 0))
     for ours, whole in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, whole, atol=2e-6)
+        assert_close(ours, whole, LAYERS)
 
 
 @pytest.mark.parametrize("gradient", [False, True])
@@ -87,7 +90,7 @@ def test_without_a_chunk_the_weights_stay_within_their_bound(monkeypatch):
     found, expected = (
         jax.jit(lambda q, c=c: attend(q, q, chunk=c))(queries) for c in (3, 35)
     )
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_close(found, expected, LAYERS)
 
 
 def test_sizes_may_be_left_open():
@@ -95,9 +98,7 @@ def test_sizes_may_be_left_open():
     queries = jax.ShapeDtypeStruct((batch, count, 4), jnp.float32)
     exported = export.export(jax.jit(lambda q: attend(q, q)))(queries)
     queries = np.random.default_rng(3).normal(size=(2, 35, 4)).astype(np.float32)
-    np.testing.assert_allclose(
-        exported.call(queries), attend(queries, queries), atol=1e-6
-    )
+    assert_close(exported.call(queries), attend(queries, queries), LAYERS)
 
 
 def test_attention_is_that_of_the_device_the_user_chose():
@@ -146,7 +147,7 @@ def test_a_masked_query_gets_the_mean_embedding(photo):
     for b in range(SHAPE[0]):
         rows = attended[b][mask[b, ..., 0] > 0]
         mean = np.broadcast_to(embedding[b].mean(axis=(0, 1)), rows.shape)
-        np.testing.assert_allclose(rows, mean, atol=1e-6)
+        assert_close(rows, mean, size=np.abs(embedding).max())
 
 
 def test_a_masked_query_gets_the_mean_of_the_known_keys(photo):
@@ -157,7 +158,7 @@ def test_a_masked_query_gets_the_mean_of_the_known_keys(photo):
         mean = np.broadcast_to(
             embedding[b][~hole].mean(axis=0), attended[b][hole].shape
         )
-        np.testing.assert_allclose(attended[b][hole], mean, atol=1e-6)
+        assert_close(attended[b][hole], mean, size=np.abs(embedding).max())
 
 
 @pytest.mark.parametrize("keys", ["all", "known"])
@@ -172,7 +173,7 @@ def test_permuting_the_pixels_permutes_the_answer(photo, keys):
     embedding, mask = photo
     found = attention(permute(embedding), permute(mask), keys=keys)
     expected = permute(attention(embedding, mask, keys=keys))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_close(found, expected, LAYERS)
 
 
 @pytest.mark.parametrize("pool", [1, 2])
@@ -199,7 +200,7 @@ def test_padding_is_never_a_key(photo, pool, keys):
         attention(f, mask, valid, keys=keys, pool=pool) for f in (embedding, junk)
     )
     np.testing.assert_array_equal(found, same)
-    np.testing.assert_allclose(found[:, : SHAPE[1], : SHAPE[2]], alone, atol=1e-6)
+    assert_close(found[:, : SHAPE[1], : SHAPE[2]], alone, LAYERS)
 
 
 @pytest.mark.parametrize("keys", ["all", "known"])
@@ -225,7 +226,7 @@ def test_pooled_attention_is_attention_between_the_means_of_cells(photo):
             answer = np.broadcast_to(
                 expected[:, i, j, None, None], found[:, r, c].shape
             )
-            np.testing.assert_allclose(found[:, r, c], answer, atol=1e-5)
+            assert_close(found[:, r, c], answer, LAYERS)
 
 
 @pytest.mark.parametrize("keys", ["all", "known"])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import assert_close
 from tiny import example as one_example
 
 from dear_jax.errors import InputError
@@ -13,6 +14,8 @@ from dear_jax.registry import build, fields_of
 
 TINY = {"width": 8, "blocks": 1, "decoder_width": 16}
 SIZE = (13, 14)
+# Tower and block, upsampler, detail, attention, decoder.
+LAYERS = 16
 
 
 def example(size=SIZE, ratio=0.4, batch=2):
@@ -97,7 +100,7 @@ def test_a_photo_in_a_larger_array_gives_the_same_features(tiny):
 
     found = inside(np.pad(image, pads, constant_values=7))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(b).max()),
+        lambda found, expected: assert_close(found, expected, LAYERS),
         found,
         apply(params, image, mask, queries),
     )
@@ -186,7 +189,7 @@ def test_chunks_of_attention_change_nothing(tiny):
         jax.tree.leaves(apply(params, *example())),
         strict=True,
     ):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert_close(found, expected, LAYERS)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (37, 53)])

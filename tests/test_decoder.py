@@ -6,12 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import assert_close
 
 from dear_jax.model.coordinates import pixel_centres
 from dear_jax.model.decoder import ImplicitDecoder
 
 HEIGHT, WIDTH, CHANNELS = 5, 6, 9
 GRID = (14, 18)
+# The first, three hidden ones, the output and the mean of four pixels.
+LAYERS = 6
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +122,9 @@ def test_the_order_and_number_of_queries_are_irrelevant(queries, plain):
     _, decode = plain
     whole = decode(queries)
     order = np.random.default_rng(2).permutation(queries.shape[1])
-    np.testing.assert_allclose(decode(queries[:, order]), whole[:, order], atol=1e-6)
+    assert_close(decode(queries[:, order]), whole[:, order], LAYERS)
     pieces = [decode(queries[:, i : i + 100]) for i in range(0, queries.shape[1], 100)]
-    np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=1e-6)
+    assert_close(np.concatenate(pieces, axis=1), whole, LAYERS)
 
 
 def test_a_crop_of_the_grid_is_the_crop_of_the_output(queries, plain):
@@ -129,7 +132,7 @@ def test_a_crop_of_the_grid_is_the_crop_of_the_output(queries, plain):
     whole = decode(queries).reshape(*GRID, 3)
     crop = queries.reshape(*GRID, 2)[4:11, 7:18].reshape(1, -1, 2)
     found = decode(crop).reshape(7, 11, 3)
-    np.testing.assert_allclose(found, whole[4:11, 7:18], atol=1e-6)
+    assert_close(found, whole[4:11, 7:18], LAYERS)
 
 
 def first_layer(params, x):
@@ -176,7 +179,7 @@ def test_a_photo_in_a_larger_array_is_decoded_alike(features, queries, decoder, 
     larger = np.pad(features, pads, constant_values=9)
     size = jnp.asarray((HEIGHT, WIDTH))
     found = decode(queries, size=size, features=larger)
-    np.testing.assert_allclose(found, decode(queries), atol=1e-6)
+    assert_close(found, decode(queries), LAYERS)
 
 
 def test_feature_unfold_is_a_dense_layer_on_3x3_features(features, draw_params):
@@ -199,7 +202,7 @@ def test_unfolding_in_a_larger_array_of_zeros_is_the_same(features, draw_params)
     larger = np.pad(features, ((0, 0), (0, 3), (0, 2), (0, 0)))
     found = module.apply(params, larger, method="project")[:, :HEIGHT, :WIDTH]
     expected = module.apply(params, features, method="project")
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_close(found, expected)
 
 
 def test_the_nearest_rule_is_the_mlp_on_the_nearest_pixel(features, queries, decoder):

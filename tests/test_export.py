@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax import export
 from PIL import Image
+from rounding import assert_close
 from tiny import SMALLEST, draw_like, tiny_restorer
 
 from dear_jax import stablehlo
@@ -135,7 +136,8 @@ def test_levels_beyond_a_single_cell_change_nothing():
     assert fill.OPEN_LEVELS >= 14
     for levels in (4, 7):
         more = jax.jit(functools.partial(fill.fill_holes, levels=levels))(image, mask)
-        np.testing.assert_array_equal(more, few)
+        # Another program, so equal but for rounding.
+        assert_close(more, few, layers=8)
     nothing = np.ones_like(mask)
     none = jax.jit(functools.partial(fill.fill_holes, levels=7))(image, nothing)
     assert not np.any(none)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from rounding import allowance, assert_close
 from tiny import tiny_restorer
 
 import dear_jax
@@ -13,6 +14,8 @@ from dear_jax.systems import attending, encoding, rendering
 from dear_jax.weights import freeze
 
 PRESETS = ("dear", "dear-lite")
+# Layers of the decoder, and the mean of four pixels.
+DECODER = 6
 
 
 @pytest.fixture(scope="module", params=PRESETS)
@@ -41,7 +44,9 @@ def test_any_size_any_mask_any_target(restorer, source, size, ratio):
     )
     assert floats.dtype == np.float32 and np.isfinite(floats).all()
     assert floats.min() >= 0 and floats.max() <= 1
-    np.testing.assert_array_equal(np.floor(floats * 255 + 0.5).astype(np.uint8), result)
+    # The nearest level; of two that are as near, rounding may choose either.
+    off = np.abs(floats * 255.0 - result)
+    assert off.max() <= 0.5 + allowance(255, DECODER)
 
 
 @pytest.mark.parametrize("scale", [1, 1.5, 6])
@@ -77,7 +82,7 @@ def test_chunked_decoding_is_whole_decoding(restorer, monkeypatch):
     whole = restorer(photo, mask, scale=3)
     monkeypatch.setattr(rendering, "CHUNK", {"cpu": 16})
     monkeypatch.setattr(rendering, "LEAST_CHUNK", 16)
-    np.testing.assert_allclose(restorer(photo, mask, scale=3), whole, atol=1e-6)
+    assert_close(restorer(photo, mask, scale=3), whole, DECODER)
 
 
 def test_padding_to_a_shared_size_changes_nothing(restorer):

@@ -3,11 +3,14 @@
 import jax
 import numpy as np
 import pytest
+from rounding import assert_close
 from tiny import TINY, tiny_fields, tiny_restorer
 
 from dear_jax.registry import build
 from dear_jax.systems.plan import network_of
 
+# Layers of the deepest below.
+LAYERS = 28
 # Preset, what decides how far it sees, and its halo in pixels.
 LOCAL = {
     "dear": ("dear", {"blocks": 8}, 112),
@@ -55,8 +58,7 @@ def test_tiles_are_the_whole(embedder):
         for part, all_of_it in zip(parts, whole, strict=True):
             found = part[:, start - low : stop - low]
             expected = all_of_it[:, start:stop]
-            limit = 1e-5 * np.abs(expected).max()
-            np.testing.assert_allclose(found, expected, rtol=0, atol=limit)
+            assert_close(found, expected, LAYERS)
 
 
 def test_the_halo_is_not_much_too_large(embedder):
