@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import assert_close
 from tiny import SMALLEST, draw_like, tiny_restorer
 
 import dear_jax
@@ -21,6 +22,8 @@ from dear_jax.systems.two_stage import TwoStage
 from dear_jax.weights import Weights, freeze, write_weights
 
 SIZE = (9, 11)
+# Of the deepest of the small models.
+LAYERS = 30
 
 
 def model(name: str, seed: int = 0, **changes):
@@ -62,7 +65,7 @@ def assert_as_good_as_equal(found: np.ndarray, expected: np.ndarray) -> None:
         gaps = np.abs(found.astype(int) - expected)
         assert gaps.max() <= 1 and (gaps > 0).mean() < 1e-3
     else:
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert_close(found, expected, LAYERS)
 
 
 @pytest.mark.parametrize(

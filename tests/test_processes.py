@@ -10,6 +10,7 @@ import pytest
 
 from dear_jax.distributed import processes
 from dear_jax.errors import InputError
+from tests.rounding import allowance
 from tests.starting import finish, free_port, start
 from tests.two_processes import arrays_of_steps
 
@@ -121,11 +122,11 @@ def test_parts_of_the_batch_side_by_side_are_the_batch(steps, reference):
 
 
 @pytest.mark.slow
-def test_first_gradients_agree_to_a_millionth(steps, reference):
+def test_first_gradients_agree(steps, reference):
     gradient = reference["gradient"]
     for part in steps:
         distance = np.linalg.norm(part["gradient"] - gradient)
-        assert distance <= 1e-6 * np.linalg.norm(gradient)
+        assert distance <= allowance(np.linalg.norm(gradient), layers=8)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from rounding import allowance
 from tiny import tiny_config
 
 from configs import celebahq
@@ -59,7 +60,7 @@ def test_first_gradients_agree_on_one_and_four_devices():
         mesh = make_mesh(4, jax.devices()[:n])
         results.append(jax.device_get(gradient(params, put_batch(batch, mesh))))
     one, four = (np.concatenate([*map(np.ravel, jax.tree.leaves(r))]) for r in results)
-    assert np.linalg.norm(one - four) <= 1e-6 * np.linalg.norm(one)
+    assert np.linalg.norm(one - four) <= allowance(np.linalg.norm(one), layers=8)
 
 
 def test_the_step_is_compiled_once_for_each_side(monkeypatch):
