@@ -220,7 +220,7 @@ def test_the_script_of_the_readme_needs_neither_flax_nor_the_project(tmp_path, c
     (tmp_path / "script.py").write_text(script())
     where = {**os.environ, "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS") or "cpu"}
     alone = [sys.executable, "-c", ALONE]
-    subprocess.run(alone, cwd=tmp_path, env=where, check=True, timeout=120)
+    subprocess.run(alone, cwd=tmp_path, env=where, check=True, timeout=300)
     found = np.asarray(Image.open(tmp_path / "restored.png"))
     expected = restorer(levels, mask, scale=6)
     assert found.shape == expected.shape

@@ -205,7 +205,7 @@ def test_kills_while_saving_leave_a_sound_checkpoint(tmp_path):
 @pytest.mark.slow
 def test_a_process_ends_after_a_failed_save(tmp_path):
     process = start(SAVE_NOWHERE, tmp_path)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert errors.count("\n") == 1 and "No such file" in errors
 
@@ -247,6 +247,6 @@ def test_two_processes_save_restore_and_fail_as_one(workdir):
         port = probe.getsockname()[1]
     both = [start(ONE_OF_TWO, workdir, str(port), str(i)) for i in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     assert same(restore(workdir), make_state(6))

@@ -126,7 +126,8 @@ def test_sigterm_saves_and_exits_with_0_at_once(undisturbed, tmp_path):
     assert run.wait_for(lambda: run.steps() > 2)
     began = time.monotonic()
     assert run.kill(signal.SIGTERM) == 0
-    assert time.monotonic() - began < 20
+    # A save takes a second or two.
+    assert time.monotonic() - began < 60
     assert "the same command continues" in run.told()
     status, _ = Run(tmp_path / "run").end()
     assert status == 0
@@ -210,7 +211,7 @@ def test_reading_processes_end_with_a_killed_run(tmp_path):
     assert run.wait_for(lambda: run.steps() > 0)
     readers = reading_processes(run.pid)
     run.kill()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while any(map(is_running, readers)):
         assert time.monotonic() < until
         time.sleep(0.1)

@@ -1,7 +1,7 @@
 """Processes agree, and compute what one process computes."""
 
 import json
-import time
+import re
 from pathlib import Path
 
 import jax
@@ -80,12 +80,13 @@ def test_a_mistake_on_any_is_raised_in_all(talk):
 
 @pytest.mark.slow
 def test_an_alarm_ends_who_waits_in_a_collective_and_the_first_tells_it(tmp_path):
-    began = time.monotonic()
     first, second = do("alarm", tmp_path)
     assert (first[0], second[0]) == (2, 2)
     assert "process 1 on" in first[1] and "no photos" in first[1]
     assert "must tell it itself: False" in second[1]
-    assert time.monotonic() - began < processes.HEARTBEAT
+    # Since they met: how long they take to start is another matter.
+    waited = int(re.search(r"after (\d+) s", first[1])[1])
+    assert waited < processes.HEARTBEAT
 
 
 @pytest.mark.slow

@@ -97,11 +97,12 @@ def wait_for_ever() -> None:
     """In collectives that the second process, raising an alarm, does not join."""
 
     def end(message: str | None, code: int) -> None:
-        print(message, flush=True)
+        print(message, f"after {time.monotonic() - began:.0f} s", sep="\n", flush=True)
         os._exit(code)
 
     with Alarm(end) as alarm:
         multihost_utils.process_allgather(np.ones(1))
+        began = time.monotonic()
         if jax.process_index() == 1:
             told = alarm.ring("no photos", 2)
             print(f"must tell it itself: {told}", flush=True)
