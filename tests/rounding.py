@@ -14,8 +14,8 @@ statement about the CPU that it was found on.
 import numpy as np
 
 EPS = float(np.finfo(np.float32).eps)
-# Errors found are a tenth of this or less (AVX2, AVX and SSE4.2, one and two threads);
-# what breaks a law is thousands of times as large.
+# Errors found are a fifth of this or less (AVX2 and SSE4.2, one thread and two); what
+# breaks a law is thousands of times as large.
 UNITS = 8
 
 
