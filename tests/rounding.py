@@ -29,7 +29,9 @@ def allowance(size: float, layers: int = 1) -> float:
     return UNITS * layers * EPS * float(size)
 
 
-def assert_close(found, expected, layers: int = 1, size: float | None = None) -> None:
+def assert_close(
+    found, expected, layers: int = 1, size: float | None = None, about: str = ""
+) -> None:
     """Checks that arrays are equal but for rounding in float32.
 
     Args:
@@ -38,6 +40,7 @@ def assert_close(found, expected, layers: int = 1, size: float | None = None) ->
       layers: as for `allowance`.
       size: as for `allowance`; by default the largest of what is expected. Where terms
         cancel, as in what should be zero, it is the size of the terms.
+      about: words for the message.
 
     Raises:
       AssertionError: with the largest difference.
@@ -45,4 +48,4 @@ def assert_close(found, expected, layers: int = 1, size: float | None = None) ->
     if size is None:
         size = np.abs(expected).max()
     limit = allowance(size, layers)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=limit)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=limit, err_msg=about)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import assert_close
 
 from dear_jax.model.coordinates import (
     gather_pixels,
@@ -106,7 +107,7 @@ def test_the_size_of_the_photo_may_be_traced():
         jax.tree.leaves(neighbours(jnp.asarray(coordinates), (3, 7))),
         strict=True,
     ):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert_close(found, expected)
 
 
 def liif_by_loops(coordinates, size, steps, epsilon):
@@ -156,8 +157,8 @@ def test_liifs_rules_are_those_of_a_loop_over_queries(size, grid, find):
         expected = liif_by_loops(query, size, steps, epsilon)
         for mine, (index, weight, relative) in zip(found, expected, strict=True):
             np.testing.assert_array_equal(mine[0][0, q], index)
-            np.testing.assert_allclose(mine[1][0, q, 0], weight, atol=1e-6)
-            np.testing.assert_allclose(mine[2][0, q], relative, atol=1e-6)
+            assert_close(mine[1][0, q, 0], weight, size=1)
+            assert_close(mine[2][0, q], relative, size=2)
 
 
 def test_centres_are_rounded_by_at_most_a_bit():

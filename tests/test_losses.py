@@ -234,7 +234,7 @@ def test_a_perfect_output_leaves_only_the_adversarial_term(game):
     _, parts, _ = game.generator(TARGET)
     assert parts.pop("adversarial") > 0
     for name, part in parts.items():
-        np.testing.assert_allclose(part, 0, atol=1e-7, err_msg=name)
+        assert_close(part, 0, size=1, about=name)
 
 
 def test_the_discriminators_loss_gives_the_output_no_gradient(game):
