@@ -136,7 +136,7 @@ def _prepare(todo: Sequence[Job], flags: argparse.Namespace, wishes: Wishes):
     from dear_jax.command.one_photo import check_wishes
     from dear_jax.pretrained import load
 
-    restorer = load(flags.model, weights=flags.weights)
+    restorer = load(flags.model, weights=flags.weights, texture=wishes.texture)
     check_wishes(restorer, wishes)
     for folder in dict.fromkeys(job.out.parent for job in todo):
         make_folder(folder.absolute())  # A ~ is a name here.

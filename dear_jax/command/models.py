@@ -35,7 +35,10 @@ _WIDTH = 88
 
 
 class _File(NamedTuple):
-    """A weights file: what it is called, what it says, or why it is none."""
+    """A weights file: what it is called, what it says, or why it is none.
+
+    `texture` is the file of its texture weights, if there is one.
+    """
 
     name: str
     model: dict[str, Any]
@@ -43,6 +46,7 @@ class _File(NamedTuple):
     size: int = 0
     parameters: int = 0
     problem: str = ""
+    texture: Path | None = None
 
 
 def add_parser(subparsers) -> None:
@@ -77,7 +81,15 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def _files(folder: Path) -> list[_File]:
-    return [_read(path) for path in sorted(folder.glob("*.safetensors"))]
+    from dear_jax.texture import is_texture_of_another, texture_path
+
+    files = []
+    for path in sorted(folder.glob("*.safetensors")):
+        if not is_texture_of_another(path):
+            texture = texture_path(path)
+            there = texture if texture.is_file() else None
+            files.append(_read(path)._replace(texture=there))
+    return files
 
 
 def _read(path: Path) -> _File:
@@ -107,6 +119,18 @@ def _section(title: str, files: Sequence[_File], bundled: bool = False) -> str:
             continue
         lines += _wrapped(f"{name}  {_kind(file)}", 2, 4)
         lines += _wrapped(f"learned from {_data_of(file.provenance)}", 4, 6)
+        if file.texture:
+            size = file.texture.stat().st_size / 1e6
+            lines += _wrapped(
+                f"texture: --texture up to 1, {file.texture.name}, {size:.1f} MB", 4, 6
+            )
+        if began := file.provenance.get("started_from"):
+            lines += _wrapped(
+                f"trained on from {began['name']}, whose terms are "
+                f"{began.get('terms') or 'not said'}",
+                4,
+                6,
+            )
         lines += _wrapped(f"terms: {file.provenance.get('terms') or 'not said'}", 4, 6)
     return "\n".join(lines if files else [*lines, "  none"])
 

@@ -43,3 +43,15 @@ def parse_memory(text: str) -> int:
         raise InputError(f"--max-memory {text}: give an amount as in 4G or 500M")
     base = 1000 if match[3].lower() == "b" else 1024
     return int(float(match[1]) * base ** _POWERS[match[2].lower()])
+
+
+def parse_texture(text: str) -> float:
+    """Turns "0.5" into 0.5; InputError for what is no number from 0 to 1."""
+    from dear_jax.texture import check_texture
+
+    try:
+        return check_texture(text)
+    except InputError:
+        raise InputError(
+            f"--texture {text}: give a number from 0 to 1, as in 0.5"
+        ) from None

@@ -79,6 +79,13 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where systems such as misf+elan find theirs (default weights)",
     )
+    add(
+        "--texture",
+        metavar="T",
+        help="0: true to the photo, soft where it says little; 1: grain and detail "
+        "that look real and may be invented; or between (default 0; see `dear models` "
+        "for the models that have it)",
+    )
     size = parser.add_argument_group(
         "how large", "Without either the size stays, and only holes are filled."
     ).add_mutually_exclusive_group()
@@ -207,4 +214,5 @@ def _wishes(flags: argparse.Namespace) -> Wishes:
         importance=flags.importance,
         max_memory=quantities.parse_memory(memory) if memory else None,
         attention=flags.attention,
+        texture=quantities.parse_texture(flags.texture) if flags.texture else 0.0,
     )

@@ -15,6 +15,7 @@ class Wishes(NamedTuple):
       preview, importance: whether to write them beside the result.
       max_memory: bytes, None for what the machine has.
       attention: "exact" or "windowed".
+      texture: between the fidelity weights, 0, and the texture weights, 1.
     """
 
     scale: float | None = None
@@ -25,3 +26,4 @@ class Wishes(NamedTuple):
     importance: bool = False
     max_memory: int | None = None
     attention: str = "exact"
+    texture: float = 0.0

@@ -26,6 +26,7 @@ from dear_jax.systems.restorer import Restorer
 from dear_jax.systems.two_stage import TwoStage
 from dear_jax.systems.upscaler import Upscaler
 from dear_jax.systems.weights_folder import find_weights
+from dear_jax.texture import texture_path
 from dear_jax.weights import Weights
 
 # A name for the row that a learned model has to beat.
@@ -131,6 +132,9 @@ def _open_stage(
         return _of_role(role, [weights], stage, trained=False)
     system = _of_role(role, list(found.values()), stage, trained=True)
     system.files = tuple(found)
+    if role == "query":
+        (file,) = found
+        system.texture_file = texture_path(folder / file)
     return system
 
 

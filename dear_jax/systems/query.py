@@ -5,8 +5,10 @@ encoded, a number of pixels at a time, so memory does not grow with the picture.
 `dear_jax.systems.dear` says for DEAR and `dear_jax.systems.pointwise` for LIIF and LTE.
 """
 
+import copy
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +20,8 @@ from dear_jax.systems.plan import Plan
 from dear_jax.systems.progress import Advance, Counted, Progress
 from dear_jax.systems.rendering import View
 from dear_jax.systems.restorer import Restorer, check_image, check_mask, target_size
-from dear_jax.weights import Weights
+from dear_jax.texture import check_texture, mixed
+from dear_jax.weights import Weights, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +50,17 @@ class QueryRestorer(Restorer):
       weights: of the model.
       name: what to call it.
       trained: whether they are.
+
+    Attributes:
+      texture_file: where the texture weights of its model lie, perhaps missing; None
+        where there can be none.
     """
+
+    texture_file: Path | None = None
 
     def __init__(self, weights: Weights, name: str, trained: bool = True):
         super().__init__(name, weights.provenance, trained)
-        self._placed = Placed(weights)
+        self._placed = self._fidelity = Placed(weights)
 
     @property
     def model(self) -> dict[str, Any]:
@@ -65,7 +74,27 @@ class QueryRestorer(Restorer):
 
     @variables.setter
     def variables(self, variables: Any) -> None:
-        self._placed = self._placed.replaced(variables)
+        self._placed = self._fidelity = self._placed.replaced(variables)
+
+    def with_texture(self, texture: float) -> "QueryRestorer":
+        """See `Restorer.with_texture`; raises InputError for unfit weights too."""
+        texture, file = check_texture(texture), self.texture_file
+        other, placed = copy.copy(self), self._fidelity
+        if texture:
+            if file is None or not file.is_file():
+                missing = f"{file}: no such file" if file else "they lie beside a file"
+                raise InputError(
+                    f"texture={texture:g}: {self.name} has no texture weights "
+                    f"({missing}); take 0"
+                )
+            fidelity = Weights(placed.variables, placed.model, placed.provenance)
+            try:
+                placed = Placed(mixed(fidelity, read_weights(file), texture))
+            except InputError as error:
+                where = "" if str(error).startswith(str(file)) else f"{file}: "
+                raise InputError(f"{where}{error}") from None
+        other._placed, other.provenance = placed, placed.provenance
+        return other
 
     def facts(self) -> list:
         """See `Restorer.facts`."""

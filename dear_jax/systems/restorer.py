@@ -15,6 +15,7 @@ import numpy as np
 from dear_jax.errors import InputError
 from dear_jax.systems.plan import Plan
 from dear_jax.systems.progress import Progress
+from dear_jax.texture import check_texture
 
 # What no picture has: libraries could not count its rows or its bytes.
 TOO_LONG, TOO_MANY = 2**31, 2**40
@@ -110,6 +111,23 @@ class Restorer:
             images = images.astype(np.float32)
         self.check(masks.shape[1:], target)
         return self.restore(images, masks, target, self.levels(denoise, len(images)))
+
+    def with_texture(self, texture: float) -> "Restorer":
+        """The same system at another place between fidelity and texture.
+
+        Args:
+          texture: in [0, 1]; 0: the fidelity weights, 1: the texture weights, between
+            them interpolated, see `dear_jax.texture`.
+
+        Raises:
+          InputError: for another number, or more than 0 without texture weights.
+        """
+        if check_texture(texture):
+            raise InputError(
+                f"texture={texture:g}: {self.name} has no texture weights, only one "
+                "model at any scale can have them; take 0"
+            )
+        return self
 
     @property
     def takes_denoise(self) -> bool:

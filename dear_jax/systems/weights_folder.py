@@ -7,13 +7,15 @@ from dear_jax.errors import InputError
 from dear_jax.registry import is_a, role_of
 from dear_jax.systems.devices import on_devices
 from dear_jax.systems.inpainter import trained_side
+from dear_jax.texture import is_texture_of_another
 from dear_jax.weights import Weights, read_header, read_weights
 
 
 def find_weights(folder: Path | None, stage: str, damaged: bool) -> dict[str, Weights]:
     """Finds the weights of a model: file name -> weights.
 
-    Files that are not weights of this project are passed over.
+    Files that are not weights of this project are passed over, and so are texture
+    weights beside the weights that they belong to, see `dear_jax.texture`.
 
     Args:
       folder: None or one that does not exist has none.
@@ -27,6 +29,8 @@ def find_weights(folder: Path | None, stage: str, damaged: bool) -> dict[str, We
     found: dict[str, Weights] = {}
     kinds: dict[object, str] = {}
     for path in sorted(folder.glob("*.safetensors")) if folder else ():
+        if is_texture_of_another(path):
+            continue
         changed = path.stat().st_mtime_ns
         model, provenance = _header(path, changed)
         if not is_a(model, stage):
