@@ -133,6 +133,9 @@ def base() -> ml_collections.ConfigDict:
     config.optimizer.clip_norm = 1.0
 
     config.train = ml_collections.ConfigDict()
+    # What the run begins from: the name of a bundled model, a weights file or the
+    # folder of a run; "": random weights.
+    config.train.start_from = ""
     config.train.steps = 600
     # Photos per step, over all devices; of several sides, at the first one.
     config.train.batch_size = 8

@@ -13,11 +13,17 @@ from pathlib import Path
 import jax
 import ml_collections
 
-from dear_jax.checkpointing.checkpoints import Checkpoints
+from dear_jax.checkpointing.checkpoints import Checkpoints, saved_steps
 from dear_jax.data.pipeline import fingerprint, training_batches
 from dear_jax.data.render import make_render
 from dear_jax.data.sides import mean_batch_size
-from dear_jax.distributed.processes import agreed, check_alike, is_first, on_first
+from dear_jax.distributed.processes import (
+    agreed,
+    check_alike,
+    gathered,
+    is_first,
+    on_first,
+)
 from dear_jax.errors import InputError
 from dear_jax.figures.run import draw_run
 from dear_jax.monitoring.log import Log
@@ -31,6 +37,7 @@ from dear_jax.training.check import check_config
 from dear_jax.training.objectives import check_fit
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.signals import StopSignals
+from dear_jax.training.start import Start, read_start
 from dear_jax.training.state import TrainState, create_state
 from dear_jax.training.step import (
     check_split,
@@ -41,7 +48,7 @@ from dear_jax.training.step import (
     step_flops,
 )
 from dear_jax.training.validation import Validation
-from dear_jax.training.workdir import BEST, claim_workdir, provenance
+from dear_jax.training.workdir import BEST, claim_workdir, provenance, started_from
 from dear_jax.weights import Weights, read_weights, write_weights
 
 
@@ -88,10 +95,15 @@ def train(
         validation = on_first(lambda: Validation(config))
     step_fn = agreed(lambda: make_step(model, tx, config, mesh))
     say = print if is_first() else _nothing
-    on_first(lambda: claim_workdir(workdir, config, marks, accept_changes, say))
+    begin = _Begin(model, config)
+    if "" in gathered("begun" if saved_steps(workdir) else ""):
+        begin.start()  # What is wrong with it is said before the workdir is claimed.
+    on_first(
+        lambda: claim_workdir(workdir, config, marks, accept_changes, say, begin.facts)
+    )
     render = agreed(lambda: make_render(config.data, mesh))
     with Checkpoints(workdir, say=say) as checkpoints, StopSignals() as stop:
-        state = _newest_state(model, tx, config, mesh, checkpoints)
+        state = _newest_state(model, tx, config, mesh, checkpoints, begin)
         start, steps = int(state.step), config.train.steps
         flops = step_flops(model, config, mesh)
         peak = peak_flops(jax.devices(), config.train.dtype)
@@ -104,6 +116,8 @@ def train(
             run = _Run(
                 config, marks, workdir, checkpoints, validation, stop, log, trace
             )
+            for line in begin.lines:
+                log.say(line)
             state = run.train(
                 state, step_fn, lambda batch: render(put_batch(batch, mesh))
             )
@@ -111,15 +125,51 @@ def train(
     return state
 
 
-def _newest_state(model, tx, config, mesh, checkpoints: Checkpoints) -> TrainState:
+class _Begin:
+    """What the run begins from, read where that is needed; alike in all processes."""
+
+    def __init__(self, model, config):
+        self._read = lambda: agreed(lambda: read_start(config, model))
+        self._start: Start | None = None
+        self._known = False
+
+    def start(self) -> Start | None:
+        """What `read_start` reads."""
+        if not self._known:
+            self._start, self._known = self._read(), True
+            mark = self._start.facts["hash"] if self._start else ""
+            check_alike("what config.train.start_from names", mark)
+        return self._start
+
+    @property
+    def facts(self) -> dict | None:
+        """Of the weights, if they were read."""
+        return self._start.facts if self._start else None
+
+    @property
+    def lines(self) -> list[str]:
+        """Which layers did not fit, for the log."""
+        return self._start.lines if self._start else []
+
+
+def _newest_state(
+    model, tx, config, mesh, checkpoints: Checkpoints, begin: _Begin
+) -> TrainState:
     """The last state that was saved, or the first one; never both at once."""
     everywhere = shardings(mesh)[0]
-    create = jax.jit(lambda: create_state(model, tx, config), out_shardings=everywhere)
+    create = jax.jit(
+        lambda variables: create_state(model, tx, config, variables),
+        out_shardings=everywhere,
+    )
     template = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
-        jax.eval_shape(create),
+        jax.eval_shape(create, None),
     )
-    return checkpoints.restore(template) or create()
+    state = checkpoints.restore(template)
+    if state is None:
+        start = begin.start()
+        state = create(start.variables if start else None)
+    return state
 
 
 class _Run:
@@ -228,7 +278,11 @@ class _Run:
             self._best = values["psnr"]
             model = self._config.model.to_dict()
             facts = provenance(
-                self._config.to_dict(), self._fingerprint, step, psnr=self._best
+                self._config.to_dict(),
+                self._fingerprint,
+                step,
+                started_from(self._workdir),
+                psnr=self._best,
             )
             write_weights(self._workdir / BEST, Weights(ema, model, facts))
         # Last: an evaluation that has been told is not made again.

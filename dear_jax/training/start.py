@@ -16,7 +16,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from dear_jax.errors import InputError
 from dear_jax.pretrained import find
 from dear_jax.registry import init_variables
-from dear_jax.systems.catalogue import is_system
 from dear_jax.weights import digest_of
 
 # Kernels that see the photo, and into how many groups its channels are folded there.
@@ -52,15 +51,14 @@ def read_start(config: ml_collections.ConfigDict, model: nn.Module) -> Start | N
     Raises:
       InputError: if there are no such weights, or they are of another architecture.
     """
-    name = config.train.start_from
+    name = config.train.get("start_from", "")
     if not name:
         return None
     field = f"config.train.start_from={name!r}"
     try:
         weights = find(name).weights
     except InputError as error:
-        what = ", a system by name has none" if is_system(name) else ""
-        raise InputError(f"{field}: {error}{what}") from None
+        raise InputError(f"{field}: {error}") from None
     mine, theirs = config.model.architecture, weights.model.get("architecture")
     if mine != theirs:
         raise InputError(
@@ -68,7 +66,10 @@ def read_start(config: ml_collections.ConfigDict, model: nn.Module) -> Start | N
             "give weights of that architecture"
         )
     fresh = jax.device_get(init_variables(model, config.seed))
-    variables, lines = fitted(weights.variables, fresh)
+    try:
+        variables, lines = fitted(weights.variables, fresh)
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from None
     facts = {"name": name, "hash": digest_of(weights.model, weights.variables)}
     told = weights.provenance
     facts |= {k: told[k] for k in ("terms", "data", "started_from") if told.get(k)}

@@ -56,13 +56,23 @@ def create_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
     config: ml_collections.ConfigDict,
+    variables: Any = None,
 ) -> TrainState:
     """Initialises the state from `config.seed`.
+
+    Args:
+      model: to be trained.
+      tx: its optimizer.
+      config: of the run.
+      variables: what the model begins from, see `dear_jax.training.start`; None:
+        random ones.
 
     Raises:
       InputError: if the photos are too small for the objective.
     """
-    variables = init_variables(model, config.seed)
+    if variables is None:
+        variables = init_variables(model, config.seed)
+    variables = dict(variables)
     # A copy of its own: both are donated to the step.
     ema = jax.tree.map(jnp.copy, variables)
     params = variables.pop("params")

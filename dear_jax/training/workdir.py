@@ -44,6 +44,7 @@ def claim_workdir(
     fingerprint: str,
     accept_changes: bool = False,
     say: Callable[[str], Any] = print,
+    start: Mapping[str, Any] | None = None,
 ) -> None:
     """Makes the workdir this run's, or checks that it is; for one process only.
 
@@ -53,18 +54,24 @@ def claim_workdir(
       fingerprint: of its batches.
       accept_changes: take over what differs from the run so far, where that can be.
       say: is then told of each difference, a line each.
+      start: name, hash and terms of the weights that it begins from, see
+        `dear_jax.training.start`; None: random ones, or what is known already.
 
     Raises:
       InputError: if it cannot be made or written, or belongs to a run of another
         configuration or other data, naming what differs.
     """
     mine = {"config": json.loads(config.to_json()), "data": fingerprint}
+    if start:
+        mine["started_from"] = dict(start)
     path = workdir / "config.json"
     if path.exists():
         theirs = _read_config(path)  # Refuses what no run has written.
         steps = saved_steps(workdir)
         if steps or (workdir / DAMAGED).exists():
             lines = _check_changes(workdir, theirs, mine, accept_changes)
+            if not start and "started_from" in theirs:
+                mine["started_from"] = theirs["started_from"]
             for line in lines:
                 say(line)
             notes = [f"step {max(steps, default=0)}: {line}" for line in lines]
@@ -98,12 +105,21 @@ def read_run(workdir: Path, which: str = "latest") -> Weights:
     if found is None:
         raise InputError(f"{workdir}: no checkpoint yet; let the training go on")
     variables, step = found
-    facts = provenance(config, run["data"], step)
+    facts = provenance(config, run["data"], step, run.get("started_from"))
     return Weights(variables, config["model"], facts)
 
 
+def started_from(workdir: Path) -> dict[str, Any] | None:
+    """Name, hash and terms of the weights that a run began from; None: random ones."""
+    return _read_config(workdir / "config.json").get("started_from")
+
+
 def provenance(
-    config: Mapping[str, Any], fingerprint: str, step: int, **more: Any
+    config: Mapping[str, Any],
+    fingerprint: str,
+    step: int,
+    start: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """What weights files say of their making: all that decides them.
 
@@ -111,9 +127,11 @@ def provenance(
       config: the run's configuration, seed included.
       fingerprint: of its batches, see `dear_jax.data.pipeline.fingerprint`.
       step: how many steps it took.
+      start: of the weights that it began from, see `started_from`.
       more: other facts.
     """
-    return {"config": config, "fingerprint": fingerprint, "step": step, **more}
+    facts = {"config": config, "fingerprint": fingerprint, "step": step, **more}
+    return facts | ({"started_from": dict(start)} if start else {})
 
 
 def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> list[str]:
@@ -122,6 +140,8 @@ def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> lis
     if optimizer["schedule"] != "cosine" and not optimizer["decay"]:
         may_change += ("train.steps",)  # It does not shape the other schedules.
     old, new = (flatten_dict(c["config"], sep=".") for c in (theirs, mine))
+    # Runs older than this setting began from random weights.
+    old.setdefault("train.start_from", "")
     changed = [
         key
         for key in sorted(old.keys() | new.keys())
