@@ -9,6 +9,7 @@ Images go in as [0, 1]; inside and at the decoder's end colours are in [-1, 1].
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.model.attention import unmask_attention
@@ -17,7 +18,7 @@ from dear_jax.model.decoder import ImplicitDecoder
 from dear_jax.model.detail import DetailFilters
 from dear_jax.model.encoder import Encoder, Upsampler
 from dear_jax.model.fill import fill_holes
-from dear_jax.model.grid import Axis
+from dear_jax.model.grid import Axis, grid_axis, grid_positions
 from dear_jax.model.importance import Importance, reconstruct
 from dear_jax.model.lite import (
     LiteEncoder,
@@ -271,6 +272,22 @@ class DEAR(QueryModel):
                 "lk,bnkc->bnlc", columns.base, mixed, precision="highest"
             )
         return colours
+
+    def picture(
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        size: tuple[int, int],
+        level: jax.Array | None = None,
+    ) -> jax.Array:
+        """See `QueryModel.picture`; by `decode_grid`, which gathers no pixels."""
+        features, source = self.encode(image, mask, level=level), image.shape[1:3]
+        rows, columns = (
+            grid_axis(grid_positions(0, old, new), old, residual=self.residual)
+            for old, new in zip(source, size, strict=True)
+        )
+        cell = np.float32(2 * np.array(source) / size)
+        return self.decode_grid(features.projection, features.base, rows, columns, cell)
 
     def embed(
         self,

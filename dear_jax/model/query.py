@@ -7,6 +7,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+
+from dear_jax.model.coordinates import pixel_centres
 
 
 class QueryModel(nn.Module):
@@ -67,3 +70,26 @@ class QueryModel(nn.Module):
           Colours [B, Q, 3], nominally in [-1, 1], not clipped.
         """
         raise NotImplementedError
+
+    def picture(
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        size: tuple[int, int],
+        level: jax.Array | None = None,
+    ) -> jax.Array:
+        """Encodes photos and answers for every pixel of a picture of them.
+
+        Args:
+          image, mask, level: see `encode`.
+          size: of the picture, (h, w).
+
+        Returns:
+          Colours [B, h, w, 3], nominally in [-1, 1], not clipped.
+        """
+        features, photos = self.encode(image, mask, level=level), len(image)
+        queries = jnp.asarray(pixel_centres(size).reshape(-1, 2))
+        queries = jnp.broadcast_to(queries, (photos, *queries.shape))
+        cell = jnp.broadcast_to(2 / jnp.asarray(size, jnp.float32), queries.shape)
+        colours = self.decode(features, queries, cell)
+        return colours.reshape(photos, *size, 3)

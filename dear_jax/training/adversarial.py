@@ -1,8 +1,8 @@
 """What MISF and LaMa are trained for: a generator's and a discriminator's loss.
 
-One step function serves both objectives:
+One step function serves these objectives, and that of `dear_jax.training.texture`:
 
-    output = generator(image, mask, train=True)           raw, not the composite
+    output, stats = objective.generate(model, variables, batch)   raw, no composite
     loss, (state, parts) = objective.generator_loss(
         params, state, vgg, output, batch)                -> generator's gradient
     output = stop_gradient(output), or, with the generator just updated, its output
@@ -12,9 +12,9 @@ One step function serves both objectives:
 
 `params` and `state` are the discriminator's, as `init` makes them: nested dicts, the
 state with one collection ("spectral" or "batch_stats"), renewed by every pass.
-`vgg` holds the parameters of `VGG16`. Of a batch, "image" [B, H, W, 3] in [0, 1],
-the whole photo, and "mask" [B, H, W, 1], 1 = missing, are used. All is pure; `parts`
-are the unweighted terms.
+`vgg` holds what `read_perceptual` reads, for these two the parameters of `VGG16`. Of a
+batch, "image" [B, H, W, 3] in [0, 1], the whole photo, and "mask" [B, H, W, 1], 1 =
+missing, are used. All is pure; `parts` are the unweighted terms.
 
 Choice: MISF compares photos by a VGG19, LaMa by a ResNet-50 made for ADE20K; here both
 do by the VGG16 of LPIPS.
@@ -30,6 +30,7 @@ import jax.numpy as jnp
 
 from dear_jax.errors import InputError
 from dear_jax.perceptual.imagenet import imagenet_normalised
+from dear_jax.perceptual.pretrained import read_vgg16
 from dear_jax.perceptual.vgg16 import SMALLEST, VGG16
 from dear_jax.training import losses
 from dear_jax.training.discriminators import PatchGAN, SpectralPatchGAN
@@ -38,11 +39,44 @@ Batch = Mapping[str, jax.Array]
 Judged = tuple[jax.Array, tuple[dict[str, Any], dict[str, jax.Array]]]
 
 
-class _Objective:
-    """What the two have in common; their fields named like parts are weights."""
+class AdversarialObjective:
+    """What such objectives have in common; their fields named like parts are weights.
+
+    They have `discriminator`, the module behind `params` and `state`.
+    """
 
     role: ClassVar[str] = "inpainter"
     has_discriminator: ClassVar[bool] = True
+
+    def generate(
+        self, model: nn.Module, variables: dict, batch: Batch
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """What the discriminator judges, [B, H, W, 3], of a training pass.
+
+        Returns:
+          The output, and the model's other variables after it.
+        """
+        stats = [collection for collection in variables if collection != "params"]
+        return model.apply(
+            variables, batch["image"], batch["mask"], train=True, mutable=stats
+        )
+
+    def judged_side(self, side: int, scale: float) -> int:
+        """Side of what is judged, in pixels, for a low-resolution `side`."""
+        return side
+
+    @property
+    def needs_vgg16(self) -> bool:
+        """Whether a term with a weight looks at VGG16's features."""
+        return any(getattr(self, name, 0) for name in ("perceptual", "style"))
+
+    def read_perceptual(self, path: str) -> Any:
+        """The parameters of the perceptual network; {} if no term needs it.
+
+        Raises:
+          InputError: if there is no such file; the message says how to make it.
+        """
+        return read_vgg16(path) if self.needs_vgg16 else {}
 
     def init(self, key: jax.Array, size: tuple[int, int]) -> tuple[dict, dict]:
         """Returns (params, state) of the discriminator for H x W photos.
@@ -59,19 +93,14 @@ class _Objective:
         state = self.discriminator.init(key, jnp.zeros((1, *size, 3)))
         return state.pop("params"), state
 
-    @property
-    def needs_vgg16(self) -> bool:
-        """Whether a term with a weight looks at VGG16's features."""
-        return any(getattr(self, name, 0) for name in ("perceptual", "style"))
-
-    def _weighted(self, terms: dict[str, Callable[[], jax.Array]]):
+    def weighted(self, terms: dict[str, Callable[[], jax.Array]]):
         """(sum, terms) of what has a weight; what has none is not computed."""
         parts = {name: term() for name, term in terms.items() if getattr(self, name)}
         return sum(getattr(self, name) * part for name, part in parts.items()), parts
 
 
 @dataclasses.dataclass(frozen=True)
-class MISFObjective(_Objective):
+class MISFObjective(AdversarialObjective):
     """MISF's losses; the fields are their weights.
 
     Attributes:
@@ -109,7 +138,7 @@ class MISFObjective(_Objective):
           (loss, (state, parts)).
         """
         target, mask = batch["image"], batch["mask"]
-        logits, _, state = _judge(self.discriminator, params, state, output)
+        logits, _, state = judge_by(self.discriminator, params, state, output)
 
         def features(image, layers):
             # Choice: as the authors, without ImageNet's mean and deviation.
@@ -125,7 +154,7 @@ class MISFObjective(_Objective):
                 *(features(i * mask, self.style_layers) for i in (output, target))
             ),
         }
-        loss, parts = self._weighted(terms)
+        loss, parts = self.weighted(terms)
         return loss, (state, parts)
 
     def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
@@ -135,8 +164,8 @@ class MISFObjective(_Objective):
           (loss, (state, parts)).
         """
         judge, output = self.discriminator, jax.lax.stop_gradient(output)
-        real, _, state = _judge(judge, params, state, batch["image"])
-        fake, _, state = _judge(judge, params, state, output)
+        real, _, state = judge_by(judge, params, state, batch["image"])
+        fake, _, state = judge_by(judge, params, state, output)
         parts = {
             "real": losses.binary_cross_entropy(real, 1),
             "fake": losses.binary_cross_entropy(fake, 0),
@@ -148,7 +177,7 @@ class MISFObjective(_Objective):
 
 
 @dataclasses.dataclass(frozen=True)
-class LaMaObjective(_Objective):
+class LaMaObjective(AdversarialObjective):
     """LaMa's losses; the fields are their weights.
 
     Attributes:
@@ -186,8 +215,8 @@ class LaMaObjective(_Objective):
           (loss, (state, parts)).
         """
         judge, target = self.discriminator, batch["image"]
-        _, real_maps, state = _judge(judge, params, state, target)
-        logits, maps, state = _judge(judge, params, state, output)
+        _, real_maps, state = judge_by(judge, params, state, target)
+        logits, maps, state = judge_by(judge, params, state, output)
 
         def features(image):
             image = imagenet_normalised(image)
@@ -202,7 +231,7 @@ class LaMaObjective(_Objective):
                 features(output), features(target)
             ),
         }
-        loss, parts = self._weighted(terms)
+        loss, parts = self.weighted(terms)
         return loss, (state, parts)
 
     def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
@@ -214,11 +243,11 @@ class LaMaObjective(_Objective):
         judge, output = self.discriminator, jax.lax.stop_gradient(output)
 
         def judge_real(photos):
-            logits, _, after = _judge(judge, params, state, photos)
+            logits, _, after = judge_by(judge, params, state, photos)
             return logits, after
 
         penalty, (real, after) = losses.r1(judge_real, batch["image"])
-        fake, _, after = _judge(judge, params, after, output)
+        fake, _, after = judge_by(judge, params, after, output)
         parts = {
             "real": losses.binary_cross_entropy(real, 1),
             "fake": losses.masked_fake(fake, batch["mask"]),
@@ -227,8 +256,8 @@ class LaMaObjective(_Objective):
         return parts["real"] + parts["fake"] + self.r1 * penalty, (after, parts)
 
 
-def _judge(discriminator: nn.Module, params, state, image):
-    """Runs a training pass: (logits, activations, new state)."""
+def judge_by(discriminator: nn.Module, params, state, image):
+    """A training pass of a discriminator: (logits, activations, new state)."""
     (logits, maps), state = discriminator.apply(
         {"params": params, **state}, image, train=True, mutable=list(state)
     )

@@ -2,6 +2,8 @@
 
 query   L1 of colours asked for at random places: DEAR (Eq. 10), LIIF, LTE
 pairs   L1 of whole enlarged photos: EDSR, ELAN
+texture  LPIPS and a discriminator, on whole photos, after "query"; see
+        `dear_jax.training.texture`
 misf, lama   with a discriminator, see `dear_jax.training.adversarial`
 """
 
@@ -18,6 +20,7 @@ from dear_jax.data.settings import sides
 from dear_jax.errors import InputError
 from dear_jax.registry import role_of
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
+from dear_jax.training.texture import TextureObjective
 
 Batch = Mapping[str, jax.Array]
 # loss, (parts of it, the model's other variables after a training pass).
@@ -80,6 +83,7 @@ OBJECTIVES = {
     "pairs": PairsObjective,
     "misf": MISFObjective,
     "lama": LaMaObjective,
+    "texture": TextureObjective,
 }
 
 
@@ -114,7 +118,18 @@ def check_fit(config: ml_collections.ConfigDict, model: nn.Module) -> None:
             f"role {objective.role}, but {config.model.architecture} is a {role}"
         )
     data, name = config.data, config.model.architecture
-    if role == "query" and not data.queries:
+    if objective.has_discriminator and "discriminator" not in config:
+        raise InputError(
+            f"config.objective.name={config.objective.name!r}: needs "
+            "config.discriminator, an optimizer; see configs/dear_lite_texture.py"
+        )
+    if config.objective.name == "texture":
+        if data.queries:
+            raise InputError(
+                f"config.data.queries={data.queries}: texture is learned from whole "
+                "photos; set 0, and one scale twice"
+            )
+    elif role == "query" and not data.queries:
         raise InputError(f"config.data.queries=0: {name} learns from some, e.g. 2304")
     if role == "upscaler" and (data.queries or set(data.scale) != {model.scale}):
         raise InputError(

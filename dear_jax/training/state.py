@@ -79,8 +79,9 @@ def create_state(
     opponent, objective = None, make_objective(config.objective)
     if objective.has_discriminator:
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        smallest = min(sides(config.data))
-        theirs, state = objective.init(key, (smallest, smallest))
+        least = min(sides(config.data))
+        judged = objective.judged_side(least, config.data.scale[0])
+        theirs, state = objective.init(key, (judged, judged))
         their_tx = make_optimizer(config.discriminator, config.train.steps)
         opponent = Opponent(theirs, state, their_tx.init(theirs))
     step = jnp.zeros((), jnp.int32)

@@ -23,7 +23,6 @@ from dear_jax.distributed.processes import agreed
 from dear_jax.errors import InputError
 from dear_jax.evaluation.digits import many
 from dear_jax.monitoring.flops import count_flops
-from dear_jax.perceptual.pretrained import read_vgg16
 from dear_jax.systems.compiling import cpu_options
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
@@ -211,8 +210,8 @@ def _example_shapes(
 def frozen_variables(config: ml_collections.ConfigDict) -> Any:
     """Variables that a step needs and does not change."""
     objective = make_objective(config.objective)
-    if objective.has_discriminator and objective.needs_vgg16:
-        return read_vgg16(config.objective.vgg16)
+    if objective.has_discriminator:
+        return objective.read_perceptual(config.objective.get("vgg16", ""))
     return {}
 
 

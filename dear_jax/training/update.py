@@ -84,13 +84,8 @@ def adversarial_update(model: nn.Module, tx, their_tx, objective, compute: Compu
     """
 
     def generate(params, stats, batch: Batch):
-        return model.apply(
-            {"params": cast(params, compute.dtype), **stats},
-            batch["image"],
-            batch["mask"],
-            train=True,
-            mutable=list(stats),
-        )
+        variables = {"params": cast(params, compute.dtype), **stats}
+        return objective.generate(model, variables, batch)
 
     def update(state: TrainState, vgg: Any, batch: Batch):
         opponent = state.opponent
