@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import optax
 import pytest
-from drawn_lpips import drawn_lpips
 from test_training import Killed, equal, interrupt_at
 from tiny import SMALLEST, draw_like, example, tiny_config, tiny_fields
 
@@ -36,7 +35,7 @@ def promotion():
 @pytest.fixture(scope="module")
 def vgg():
     """Random parameters of LPIPS by VGG16."""
-    return drawn_lpips("vgg16")
+    return draw_like(init_shapes(build(fields_of("lpips-vgg16"))))["params"]
 
 
 @pytest.fixture(scope="module")
