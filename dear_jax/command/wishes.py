@@ -15,6 +15,8 @@ class Wishes(NamedTuple):
       preview, importance: whether to write them beside the result.
       max_memory: bytes, None for what the machine has.
       attention: "exact" or "windowed".
+      denoise: level of degradation in [0, 1], "auto", or None for the default, see
+        `dear_jax.denoise`.
     """
 
     scale: float | None = None
@@ -25,3 +27,4 @@ class Wishes(NamedTuple):
     importance: bool = False
     max_memory: int | None = None
     attention: str = "exact"
+    denoise: float | str | None = None

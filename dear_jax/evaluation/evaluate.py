@@ -132,10 +132,9 @@ class _Clock:
 
 def _restore(system: Restorer, batch: Batch) -> np.ndarray:
     """Outputs uint8 [B, h, w, 3] of a batch."""
-    outputs = np.asarray(
-        # Copies, so that no system can change what is measured or shown.
-        system.batch(batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3])
-    )
+    # Copies, so that no system can change what is measured or shown.
+    given = batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3]
+    outputs = np.asarray(system.batch(*given, denoise=0.0))
     if outputs.dtype != np.uint8 or outputs.shape != batch.truths.shape:
         raise ValueError(
             f"system {system.name!r} returned {outputs.dtype} {outputs.shape} for "
