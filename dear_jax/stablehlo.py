@@ -5,13 +5,14 @@ TPUs, and all its sizes are left open:
 
     (image [H, W, 3], mask [H, W], rows [h], columns [w]) -> [h, w, 3]
 
-all float32; of models with a `level_input` a fifth argument is denoise [], how degraded
-the photo is, from 0 to 1, see `dear_jax.degradation_level`. image and result are in [0, 1], mask is 1 where the photo is missing; what
-image holds there has no effect, be it NaN. rows and columns say where the centres of
-the target's pixels lie in the photo, which reaches from -1 to 1: for the whole of it
-(2 * arange(h) + 1) / h - 1, evenly spaced in any case. Part of the rows and columns
-gives that part of the picture, but of each at least two, or else it is taken as the
-one row or column of a target that has no more.
+all float32; models with a `level_input` have a fifth argument, denoise [], how degraded
+the photo is, from 0 to 1, see `dear_jax.degradation_level`. image and result are in
+[0, 1], mask is 1 where the photo is missing; what image holds there has no effect, be
+it NaN. rows and columns say where the centres of the target's pixels lie in the photo,
+which reaches from -1 to 1: for the whole of it (2 * arange(h) + 1) / h - 1, evenly
+spaced in any case. Part of the rows and columns gives that part of the picture, but of
+each at least two, or else it is taken as the one row or column of a target that has no
+more.
 
 Memory: the picture is decoded `CHUNK` pixels at a time and attention asks for `QUERIES`
 pixels (or cells) at a time, so it grows with photo and picture, not with their product

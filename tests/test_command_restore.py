@@ -17,7 +17,7 @@ from dear_jax import photo, resize
 from dear_jax.command import all_photos, one_photo
 from dear_jax.command.main import main
 from dear_jax.degradation_estimate import estimate_level
-from dear_jax.pictures import read_picture
+from dear_jax.pictures.reading import read_picture
 from dear_jax.systems.classical import Telea
 from dear_jax.systems.two_stage import TwoStage
 

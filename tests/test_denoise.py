@@ -14,7 +14,7 @@ from dear_jax.degradation_level import degradation_level
 from dear_jax.denoise import default_denoise, parse_denoise, settled_level
 from dear_jax.errors import InputError
 from dear_jax.jpeg_quality import quality_of_pixels, quality_of_tables
-from dear_jax.pictures import read_picture
+from dear_jax.pictures.reading import read_picture
 
 
 def clean_photos(size: int = 96) -> list[np.ndarray]:
@@ -99,7 +99,8 @@ def test_what_lies_under_the_mask_has_no_effect():
     rng = np.random.default_rng(0)
     mask = np.zeros(image.shape[:2], bool)
     mask[20:40, 30:70] = mask[60:62] = True
-    other = np.where(mask[..., None], rng.integers(0, 256, image.shape, np.uint8), image)
+    random = rng.integers(0, 256, image.shape, np.uint8)
+    other = np.where(mask[..., None], random, image)
     assert level_of(other, mask) == level_of(image, mask) > 0.1
     spoilt = np.where(mask[..., None], np.nan, image / np.float32(255))
     assert level_of(spoilt, mask) == pytest.approx(level_of(image, mask), abs=1e-3)

@@ -106,8 +106,8 @@ def _level(
     denoise, enlarged = wishes.denoise, target != picture.size
     if denoise is None:
         denoise = default_denoise(enlarged, bool(wishes.keep_known))
-    takes = restorer.takes_denoise
-    level = settled_level(denoise, picture.image, mask, enlarged, takes, picture.quality)
+    photo, takes = (picture.image, mask), restorer.takes_denoise
+    level = settled_level(denoise, *photo, enlarged, takes, picture.quality)
     words = f"denoise {level:.2f}" + " (auto)" * (denoise == AUTO)
     return level, words if takes else ""
 

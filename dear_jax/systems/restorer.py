@@ -81,8 +81,8 @@ class Restorer:
         mask = check_mask(mask, image)
         target = target_size(image.shape[:2], scale, size)
         self.check(mask.shape, target)
-        enlarged = target != mask.shape
-        levels = self.settled_levels(denoise, image[None], mask[None], enlarged, quality)
+        photo, enlarged = (image[None], mask[None]), target != mask.shape
+        levels = self.settled_levels(denoise, *photo, enlarged, quality)
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
         return self.restore_one(image, mask, target, plan, progress, levels)
