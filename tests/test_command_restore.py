@@ -154,7 +154,7 @@ def test_known_pixels_are_kept_in_larger_results_if_asked_for(restore, tiny):
 
 
 def test_an_enlarged_photo_is_restored_at_the_level_estimated_from_it(restore, level):
-    noise = np.random.default_rng(0).normal(0, 12, (24, 20, 3))
+    noise = np.random.default_rng(0).normal(0, 30, (24, 20, 1))
     noisy = np.uint8(np.clip(drawn_photo() + noise, 0, 255))
     photo.write_photo("noisy.png", noisy)
     mask = photo.read_mask("mask.png")
