@@ -5,12 +5,14 @@ TPUs, and all its sizes are left open:
 
     (image [H, W, 3], mask [H, W], rows [h], columns [w]) -> [h, w, 3]
 
-all float32. image and result are in [0, 1], mask is 1 where the photo is missing; what
-image holds there has no effect, be it NaN. rows and columns say where the centres of
-the target's pixels lie in the photo, which reaches from -1 to 1: for the whole of it
-(2 * arange(h) + 1) / h - 1, evenly spaced in any case. Part of the rows and columns
-gives that part of the picture, but of each at least two, or else it is taken as the
-one row or column of a target that has no more.
+all float32; models with a `level_input` have a fifth argument, denoise [], how degraded
+the photo is, from 0 to 1, see `dear_jax.degradation_level`. image and result are in
+[0, 1], mask is 1 where the photo is missing; what image holds there has no effect, be
+it NaN. rows and columns say where the centres of the target's pixels lie in the photo,
+which reaches from -1 to 1: for the whole of it (2 * arange(h) + 1) / h - 1, evenly
+spaced in any case. Part of the rows and columns gives that part of the picture, but of
+each at least two, or else it is taken as the one row or column of a target that has no
+more.
 
 Memory: the picture is decoded `CHUNK` pixels at a time and attention asks for `QUERIES`
 pixels (or cells) at a time, so it grows with photo and picture, not with their product
@@ -98,15 +100,18 @@ def export_model(restorer: Restorer, dtype: str = "float32") -> export.Exported:
     module = build(restorer.model)
     held = _held(jax.device_get(restorer.variables), dtype)
 
-    def restore(image, mask, rows, columns):
+    def restore(image, mask, rows, columns, denoise=None):
         bound = module.bind(jax.tree.map(_as_float32, held))
         missing = (mask > 0).astype(jnp.float32)[None, :, :, None]
-        maps = _encode(bound, image[None], missing)
+        level = None if denoise is None else denoise[None]
+        maps = _encode(bound, image[None], missing, level)
         size = jnp.array(image.shape[:2], jnp.int32)
         return _decode(bound, maps, size, rows, columns)
 
     height, width, rows, columns = export.symbolic_shape("H, W, h, w")
-    shapes = ((height, width, 3), (height, width), (rows,), (columns,))
+    shapes = [(height, width, 3), (height, width), (rows,), (columns,)]
+    if restorer.takes_denoise:
+        shapes.append(())
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     return export.export(jax.jit(restore), platforms=PLATFORMS)(*arguments)
 
@@ -127,7 +132,9 @@ def _as_float32(value: np.ndarray) -> jax.Array:
     return jax.lax.optimization_barrier(jnp.asarray(value)).astype(jnp.float32)
 
 
-def _encode(module: nn.Module, image: jax.Array, mask: jax.Array) -> Any:
+def _encode(
+    module: nn.Module, image: jax.Array, mask: jax.Array, level: jax.Array | None
+) -> Any:
     """`encode` of one photo, in memory that grows as the photo does."""
     if not isinstance(module, DEAR):
         return module.encode(image, mask)
@@ -140,7 +147,7 @@ def _encode(module: nn.Module, image: jax.Array, mask: jax.Array) -> Any:
     inside = jnp.pad(jnp.ones_like(mask), pads)
     image, mask = jnp.pad(image, pads), jnp.pad(mask, pads, constant_values=1)
     centred, base = module.prepare(image, mask, inside)
-    embedding, kernels = module.embed(centred, mask, inside, base)
+    embedding, kernels = module.embed(centred, mask, inside, base, level)
     attended = _attend(module, embedding, mask, inside) if module.attention else None
     seen, _ = module.join(embedding, attended, kernels, inside)
     return Features(None, None, None, None, module.project(seen), base)

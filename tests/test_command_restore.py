@@ -16,6 +16,8 @@ import dear_jax
 from dear_jax import photo, resize
 from dear_jax.command import all_photos, one_photo
 from dear_jax.command.main import main
+from dear_jax.degradation_estimate import estimate_level
+from dear_jax.pictures.reading import read_picture
 from dear_jax.systems.classical import Telea
 from dear_jax.systems.two_stage import TwoStage
 
@@ -58,6 +60,14 @@ def tiny(here) -> tuple[str, str]:
     """A tiny DEAR."""
     write_random_weights(here / "tiny.safetensors", **tiny_fields("dear-lite"))
     return "--model", "tiny.safetensors"
+
+
+@pytest.fixture
+def level(here) -> tuple[str, str]:
+    """A tiny DEAR that takes a level of degradation."""
+    fields = tiny_fields("dear-lite") | {"level_input": True}
+    write_random_weights(here / "level.safetensors", **fields)
+    return "--model", "level.safetensors"
 
 
 def read(path: str) -> np.ndarray:
@@ -141,6 +151,71 @@ def test_known_pixels_are_kept_in_larger_results_if_asked_for(restore, tiny):
     off = np.abs(small - drawn_photo())[~photo.read_mask("mask.png")]
     assert (off.max(-1) <= 1).mean() > 0.9
     assert "known" not in restore(*flags[:-1], "--overwrite")[2]
+
+
+def test_an_enlarged_photo_is_restored_at_the_level_estimated_from_it(restore, level):
+    noise = np.random.default_rng(0).normal(0, 30, (24, 20, 1))
+    noisy = np.uint8(np.clip(drawn_photo() + noise, 0, 255))
+    photo.write_photo("noisy.png", noisy)
+    mask = photo.read_mask("mask.png")
+    found = estimate_level(noisy, mask)
+    assert 0.1 < found < 1
+    flags = ("noisy.png", "--mask", "mask.png", "--scale", "2", "-o", "o.png", *level)
+    _, out, _ = restore(*flags)
+    assert f" pixels, denoise {found:.2f} (auto), " in out
+    restorer = dear_jax.load("level.safetensors")
+    expected = restorer(noisy, mask, scale=2, denoise=found)
+    np.testing.assert_array_equal(read("o.png"), expected)
+    for flag in ("auto", f"{found:.17f}", "0"):
+        assert restore(*flags, "--denoise", flag, "--overwrite")[0] == 0
+        assert (read("o.png") == expected).all() == (flag != "0")
+    _, out, _ = restore(*flags, "--keep-known", "--overwrite")
+    assert "denoise 0.00," in out
+
+
+def test_the_files_own_quality_is_what_auto_counts_on(restore, level):
+    Image.fromarray(drawn_photo(size=(48, 40))).save("low.jpg", quality=30)
+    picture = read_picture("low.jpg")
+    mask = np.zeros((48, 40), bool)
+    found = estimate_level(picture.image, mask, picture.quality)
+    out = restore("low.jpg", "--scale", "2", "-o", "o.png", *level)[1]
+    assert f"denoise {found:.2f} (auto)" in out and found > 0.3
+
+
+def test_denoise_at_the_photos_size_changes_known_pixels_and_says_so(restore, level):
+    flags = ("photo.png", "--mask", "mask.png", "-o", "o.png", *level)
+    known = ~photo.read_mask("mask.png")
+    _, out, errors = restore(*flags)
+    assert "denoise 0.00," in out and "known pixels" not in errors
+    np.testing.assert_array_equal(read("o.png")[known], drawn_photo()[known])
+    _, out, errors = restore(*flags, "--overwrite", "--denoise", "0.3")
+    assert "denoise 0.30," in out
+    assert "photo.png: --denoise changes known pixels" in errors
+    assert (read("o.png")[known] != drawn_photo()[known]).any()
+    assert restore(*flags, "--overwrite", "--denoise", "0", "--keep-known")[0] == 0
+    np.testing.assert_array_equal(read("o.png")[known], drawn_photo()[known])
+
+
+def test_denoise_that_means_nothing_is_a_mistake_before_work(restore, here, level):
+    flags = ("photos", "--scale", "2", "-o", "out", "--denoise")
+    for more, said in (
+        (("0.3", "--keep-known", *level), "--keep-known keeps"),
+        (("auto", "--keep-known", *level), "--keep-known keeps"),
+        (("1.5", *level), "--denoise 1.5: give a number from 0 to 1, or auto"),
+        (("0.3", *CLASSICAL), "telea+bicubic was not trained to remove noise"),
+    ):
+        status, out, errors = restore(*flags, *more)
+        assert (status, out) == (2, "") and said in errors and errors.count("\n") == 1
+    assert not (here / "out").exists()
+
+
+def test_models_that_take_no_level_say_nothing_of_it(restore, tiny):
+    flags = ("photo.png", "--scale", "2", "-o", "o.png", *tiny)
+    _, out, errors = restore(*flags)
+    assert "denoise" not in out + errors
+    plain = read("o.png")
+    assert restore(*flags, "--overwrite", "--denoise", "auto")[0] == 0
+    np.testing.assert_array_equal(read("o.png"), plain)
 
 
 def test_the_file_stays_of_its_kind(restore):

@@ -109,6 +109,22 @@ def test_all_its_sizes_are_open_and_it_is_for_cpus_gpus_and_tpus():
     assert {a.dtype for a in program.in_avals} == {np.dtype(np.float32)}
 
 
+def test_a_model_that_takes_a_level_takes_it_as_fifth_argument(monkeypatch):
+    monkeypatch.setattr(fill, "OPEN_LEVELS", 4)
+    restorer = tiny_restorer("dear-lite", level_input=True)
+    program = stablehlo.export_model(restorer)
+    assert [str(a.shape) for a in program.in_avals][4:] == ["()"]
+    image, mask = damaged((9, 13))
+    places = centres(11), centres(17)
+    results = []
+    for denoise in (0.0, 0.6):
+        found = program.call(image, np.float32(mask), *places, np.float32(denoise))
+        expected = restorer(image, mask, size=(11, 17), denoise=denoise)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        results.append(expected)
+    assert np.abs(results[1] - results[0]).max() > 1e-3
+
+
 def test_what_lies_under_the_mask_has_no_effect():
     _, program = exported("dear")
     image, mask = damaged((13, 7))

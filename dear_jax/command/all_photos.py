@@ -102,8 +102,8 @@ def _work(
                     outcome["failures"].append(line)
                 continue
             outcome["restored"] += 1
-            _forget_programs(sizes, done)
-            outcome["last"] = f"{done} pixels, {duration(time.monotonic() - began)}"
+            _forget_programs(sizes, done.sizes)
+            outcome["last"] = f"{done}, {duration(time.monotonic() - began)}"
             if not single and not progress.on_terminal:
                 progress.tell(progress.numbered(f"{job.name}: {outcome['last']}"))
     return outcome
@@ -116,7 +116,7 @@ def _forget_programs(sizes: set[str], done: str) -> None:
 
     Args:
       sizes: of the photos since the last time, added to here.
-      done: what was done with the last photo, e.g. "64 x 48 to 384 x 288".
+      done: sizes of the last photo, e.g. "64 x 48 to 384 x 288".
     """
     sizes.add(done)
     if len(sizes) < _SIZES:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
 from dear_jax.command.jobs import Job
 from dear_jax.command.wishes import Wishes
+from dear_jax.denoise import AUTO, default_denoise, settled_level
 from dear_jax.errors import InputError
 from dear_jax.holes import hole_mask, remarks
 from dear_jax.photo import write_photo
@@ -23,6 +25,21 @@ _KEEPING = 0.2
 _ASPECT = 0.01  # Shapes that differ by less are rounded sizes.
 
 
+class Restored(NamedTuple):
+    """What was done with a photo.
+
+    Attributes:
+      sizes: e.g. "64 x 48 to 384 x 288".
+      denoise: e.g. "denoise 0.23 (auto)"; empty for models without that input.
+    """
+
+    sizes: str
+    denoise: str = ""
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (f"{self.sizes} pixels", self.denoise)))
+
+
 def check_wishes(restorer: Restorer, wishes: Wishes) -> None:
     """Raises InputError if the system cannot do what is wished of any photo."""
     if wishes.importance and not _has_importance(restorer):
@@ -30,11 +47,13 @@ def check_wishes(restorer: Restorer, wishes: Wishes) -> None:
             f"--importance: {restorer.name} has no importance map; dear-lite and dear "
             "have"
         )
+    if wishes.denoise not in (None, AUTO):
+        restorer.levels(wishes.denoise, 1)
 
 
 def restore_photo(
     job: Job, restorer: Restorer, wishes: Wishes, progress: Progress, tell: Tell
-) -> str:
+) -> Restored:
     """Restores one photo; the result is written last, whole.
 
     Args:
@@ -43,9 +62,6 @@ def restore_photo(
       wishes: how.
       progress: called with (done, total).
       tell: called with what the user should know.
-
-    Returns:
-      What was done, e.g. "64 x 48 to 384 x 288".
 
     Raises:
       InputError: if the photo cannot be read or restored so, or not written.
@@ -59,11 +75,13 @@ def restore_photo(
     target = _target(job, picture, wishes, warn)
     if restorer.remark(source, target):
         tell(f"{job.name}: {restorer.remark(source, target)}")
-    keep = source == target if wishes.keep_known is None else wishes.keep_known
+    level, denoise = _level(restorer, picture, mask, target, wishes)
+    keep = _keeps_known(job, source == target, level, wishes, tell)
     first, last = _parts(progress, 1 - _KEEPING if keep else 1.0)
     with _memory_told(job, target):
         plan = _plan(job, restorer, wishes, (source, target), tell)
-        result, importance = _restore(restorer, image, mask, wishes, plan, first)
+        photo = image, mask, level
+        result, importance = _restore(restorer, photo, wishes, plan, first)
         if keep:
             result, agreement = _keep(result, image, mask, last)
             if source != target:
@@ -73,7 +91,36 @@ def restore_photo(
         for remark in write_picture(job.out, whole):
             warn(remark)
     progress(1.0, 1.0)
-    return f"{source[1]} x {source[0]} to {target[1]} x {target[0]}"
+    sizes = f"{source[1]} x {source[0]} to {target[1]} x {target[0]}"
+    return Restored(sizes, denoise)
+
+
+def _level(
+    restorer: Restorer,
+    picture: Picture,
+    mask: np.ndarray,
+    target: tuple[int, int],
+    wishes: Wishes,
+) -> tuple[float, str]:
+    """The level that a photo is restored at, and words for it."""
+    denoise, enlarged = wishes.denoise, target != picture.size
+    if denoise is None:
+        denoise = default_denoise(enlarged, bool(wishes.keep_known))
+    photo, takes = (picture.image, mask), restorer.takes_denoise
+    level = settled_level(denoise, *photo, enlarged, takes, picture.quality)
+    words = f"denoise {level:.2f}" + " (auto)" * (denoise == AUTO)
+    return level, words if takes else ""
+
+
+def _keeps_known(
+    job: Job, same_size: bool, level: float, wishes: Wishes, tell: Tell
+) -> bool:
+    """Whether known pixels are put back into the result."""
+    if wishes.keep_known is not None:
+        return wishes.keep_known
+    if same_size and level:
+        tell(f"{job.name}: --denoise changes known pixels; without it they stay")
+    return same_size and not level
 
 
 def _read(job: Job, wishes: Wishes, warn: Tell) -> tuple[Picture, np.ndarray]:
@@ -122,13 +169,14 @@ def _plan(job: Job, restorer, wishes: Wishes, sizes: tuple, tell: Tell):
     return plan
 
 
-def _restore(restorer, image, mask, wishes: Wishes, plan, progress: Progress) -> tuple:
-    """The result, and the importance map or None."""
-    target = plan.target
+def _restore(restorer, photo: tuple, wishes: Wishes, plan, progress: Progress) -> tuple:
+    """The result, and the importance map or None, of (image, mask, level)."""
+    image, mask, level = photo
+    target, options = plan.target, {"plan": plan, "denoise": level}
     if not wishes.importance:
-        return restorer(image, mask, size=target, plan=plan, progress=progress), None
+        return restorer(image, mask, size=target, progress=progress, **options), None
     first, last = _parts(progress, 0.5)
-    encoded = restorer.encode(image, mask, plan=plan, progress=first)
+    encoded = restorer.encode(image, mask, progress=first, **options)
     return restorer.render(encoded, size=target, progress=last), encoded.importance
 
 

@@ -57,6 +57,7 @@ def add_parser(subparsers) -> None:
     )
     _add_what(parser)
     _add_holes(parser)
+    _add_knobs(parser)
     _add_output(parser)
     _add_limits(parser)
     add_flags(parser)
@@ -114,6 +115,18 @@ def _add_holes(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--invert-mask", action="store_true", help="what is not marked is missing")
     add("--dilate", type=int, default=0, metavar="N", help="widen holes by N pixels")
+
+
+def _add_knobs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how much is changed")
+    group.add_argument(
+        "--denoise",
+        metavar="0..1|auto",
+        help="how degraded the photo is by noise, blur and JPEG: 0 takes its pixels as "
+        "true, 1 removes the most; auto estimates it from each photo. Default: auto "
+        "where the photo is enlarged, 0 at its own size and with --keep-known, where "
+        "known pixels stay. Above 0 at its own size known pixels change",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +196,7 @@ def _wishes(flags: argparse.Namespace) -> Wishes:
     Raises:
       InputError: for flags that mean nothing, alone or together.
     """
+    from dear_jax.denoise import parse_denoise
     from dear_jax.holes import parse_box, parse_colour
 
     marked = flags.mask or flags.box or flags.mask_color or flags.mask_alpha
@@ -196,6 +210,12 @@ def _wishes(flags: argparse.Namespace) -> Wishes:
     if flags.dilate < 0 or (flags.dilate and not marked):
         raise InputError(
             f"--dilate {flags.dilate}: give pixels from 0, and with them --mask"
+        )
+    denoise = parse_denoise(flags.denoise) if flags.denoise else None
+    if denoise and flags.keep_known:
+        raise InputError(
+            f"--denoise {flags.denoise}: changes known pixels, which --keep-known "
+            "keeps; give one of them"
         )
     holes = {
         "box": [parse_box(text) for text in flags.box] if flags.box else None,
@@ -215,4 +235,5 @@ def _wishes(flags: argparse.Namespace) -> Wishes:
         max_memory=quantities.parse_memory(memory) if memory else None,
         attention=flags.attention,
         texture=quantities.parse_texture(flags.texture) if flags.texture else 0.0,
+        denoise=denoise,
     )

@@ -16,6 +16,8 @@ class Wishes(NamedTuple):
       max_memory: bytes, None for what the machine has.
       attention: "exact" or "windowed".
       texture: between the fidelity weights, 0, and the texture weights, 1.
+      denoise: level of degradation in [0, 1], "auto", or None for the default, see
+        `dear_jax.denoise`.
     """
 
     scale: float | None = None
@@ -27,3 +29,4 @@ class Wishes(NamedTuple):
     max_memory: int | None = None
     attention: str = "exact"
     texture: float = 0.0
+    denoise: float | str | None = None

@@ -138,8 +138,8 @@ def _restore(system: Restorer, batch: Batch, told: bool) -> np.ndarray:
     """Outputs uint8 [B, h, w, 3] of a batch."""
     # Copies, so that no system can change what is measured or shown.
     given = batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3]
-    more = {"denoise": batch.levels} if told else {}
-    outputs = np.asarray(system.batch(*given, **more))
+    denoise = batch.levels if told else 0.0
+    outputs = np.asarray(system.batch(*given, denoise=denoise))
     if outputs.dtype != np.uint8 or outputs.shape != batch.truths.shape:
         raise ValueError(
             f"system {system.name!r} returned {outputs.dtype} {outputs.shape} for "

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from dear_jax.jpeg_quality import quality_of_tables
+
 
 class JpegQuality(NamedTuple):
     """How finely a JPEG file was quantised, so that another can be alike.
@@ -85,6 +87,12 @@ class Picture:
         if self.alpha is None:
             return False
         return bool((self.alpha < np.iinfo(self.alpha.dtype).max).any())
+
+    @property
+    def quality(self) -> float | None:
+        """JPEG quality of the file, 1 to 100, by its tables; None for other files."""
+        jpeg = self.kept.jpeg
+        return None if jpeg is None else quality_of_tables(jpeg.tables)
 
     @property
     def image(self) -> np.ndarray:

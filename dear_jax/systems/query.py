@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from dear_jax.denoise import Denoise
 from dear_jax.errors import InputError
 from dear_jax.systems.devices import Placed, in_portions
 from dear_jax.systems.plan import Plan
@@ -142,7 +143,8 @@ class QueryRestorer(Restorer):
         mask: np.ndarray | None = None,
         plan: Plan | None = None,
         progress: Progress | None = None,
-        denoise: float = 0.0,
+        denoise: Denoise = None,
+        quality: float | None = None,
     ) -> Encoded:
         """Does all that depends on the photo alone, for `render`.
 
@@ -151,7 +153,9 @@ class QueryRestorer(Restorer):
           mask: [H, W], non-zero = missing, or None.
           plan: see `plan`; made for the photo's own size if left out.
           progress: called as progress(done, total) from time to time.
-          denoise: how degraded the photo is, see `Restorer.__call__`.
+          denoise: how degraded the photo is, see `Restorer.__call__`; enlarged is
+            what the plan's target says, without a plan the level is 0.
+          quality: JPEG quality of the photo's file, see `Restorer.__call__`.
 
         Raises:
           InputError: for a photo or mask that cannot be used, or too little memory.
@@ -163,8 +167,10 @@ class QueryRestorer(Restorer):
         plan = plan or self.plan(mask.shape, mask.shape)
         self._check_plan(plan, mask.shape)
         counted = Counted(progress, plan.work.embedding + plan.work.attention)
-        levels, advance = self.levels(denoise, 1), counted.advance
-        maps, importance = self._encode(image[None], mask[None], levels, plan, advance)
+        photo = image[None], mask[None]
+        enlarged = tuple(plan.target) != mask.shape
+        levels = self.settled_levels(denoise, *photo, enlarged, quality)
+        maps, importance = self._encode(*photo, levels, plan, counted.advance)
         if importance is not None:
             height, width = mask.shape
             importance = np.asarray(importance)[0, :height, :width, 0]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dear_jax.denoise import Denoise, settled_level
 from dear_jax.errors import InputError
 from dear_jax.systems.plan import Plan
 from dear_jax.systems.progress import Progress
@@ -50,7 +51,8 @@ class Restorer:
         size: tuple[int, int] | None = None,
         plan: Plan | None = None,
         progress: Progress | None = None,
-        denoise: float = 0.0,
+        denoise: Denoise = None,
+        quality: float | None = None,
     ) -> np.ndarray:
         """Restores one photo.
 
@@ -63,6 +65,11 @@ class Restorer:
           progress: called as progress(done, total) from time to time.
           denoise: how degraded the photo is, in [0, 1], see
             `dear_jax.degradation_level`; 0: clean, known pixels are as good as true.
+            "auto": as `dear_jax.degradation_estimate` finds, 0 for models without
+            this input. None: "auto" where the photo is enlarged, since its noise
+            would be enlarged too, else 0, for then known pixels stay what they are.
+          quality: JPEG quality of the photo's file, which "auto" takes into account,
+            see `Picture.quality`; None: as the pixels show it.
 
         Returns:
           [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.
@@ -75,7 +82,8 @@ class Restorer:
         mask = check_mask(mask, image)
         target = target_size(image.shape[:2], scale, size)
         self.check(mask.shape, target)
-        levels = self.levels(denoise, 1)
+        photo, enlarged = (image[None], mask[None]), target != mask.shape
+        levels = self.settled_levels(denoise, *photo, enlarged, quality)
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
         return self.restore_one(image, mask, target, plan, progress, levels)
@@ -85,7 +93,7 @@ class Restorer:
         images: np.ndarray,
         masks: np.ndarray | None = None,
         size: tuple[int, int] | None = None,
-        denoise: float | Sequence[float] = 0.0,
+        denoise: Denoise | Sequence[Denoise] = None,
     ) -> np.ndarray:
         """Restores photos of one size together, each as if it were alone.
 
@@ -110,7 +118,9 @@ class Restorer:
         if images.dtype != np.uint8:
             images = images.astype(np.float32)
         self.check(masks.shape[1:], target)
-        return self.restore(images, masks, target, self.levels(denoise, len(images)))
+        enlarged = target != masks.shape[1:]
+        levels = self.settled_levels(denoise, images, masks, enlarged)
+        return self.restore(images, masks, target, levels)
 
     def with_texture(self, texture: float) -> "Restorer":
         """The same system at another place between fidelity and texture.
@@ -133,6 +143,37 @@ class Restorer:
     def takes_denoise(self) -> bool:
         """Whether `denoise` may be more than 0: whether the model has that input."""
         return False
+
+    def settled_levels(
+        self,
+        denoise: Denoise | Sequence[Denoise],
+        images: np.ndarray,
+        masks: np.ndarray,
+        enlarged: bool,
+        quality: float | None = None,
+    ) -> np.ndarray:
+        """Levels of degradation, float32 [B], of what `denoise` may be.
+
+        Args:
+          denoise: see `__call__`; one for all or one for each photo.
+          images: [B, H, W, 3], uint8 or float in [0, 1].
+          masks: bool [B, H, W].
+          enlarged: whether the results have more pixels than the photos.
+          quality: JPEG quality of the photos' files, None if it is not known.
+
+        Raises:
+          InputError: as `levels`.
+        """
+        each = [denoise] * len(images)
+        if np.ndim(denoise) and not isinstance(denoise, str):
+            each = list(denoise)
+        if len(each) != len(images):
+            return self.levels(denoise, len(images))  # Which says what is wrong.
+        settled = [
+            settled_level(d, image, mask, enlarged, self.takes_denoise, quality)
+            for d, image, mask in zip(each, images, masks, strict=True)
+        ]
+        return self.levels(settled, len(images))
 
     def levels(self, denoise: float | Sequence[float], photos: int) -> np.ndarray:
         """Levels of degradation, float32 [photos], of one or so many numbers.
