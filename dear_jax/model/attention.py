@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.model.precision import product
+from dear_jax.model.window import window
 
 # Weights held at once, batch x queries x keys, where nobody says how many queries.
 WEIGHTS = 2**25
@@ -148,8 +149,10 @@ def spread_over_pixels(
     """What cells [B, h, w, C] attend to, as E [B, H, W, C] of all their pixels."""
     if pool > 1:
         for axis in (1, 2):
-            attended = jnp.repeat(attended, pool, axis=axis)
-    return attended[:, : size[0], : size[1]]
+            shape = list(attended.shape)
+            shape[axis] *= pool
+            attended = jnp.stack([attended] * pool, axis=axis + 1).reshape(shape)
+    return window(attended, (0, 0), size)
 
 
 def _device() -> jax.Device:
@@ -167,7 +170,9 @@ def _attend_whole(
     photo = ((0,), (0,))
     scores = product(queries, keys, (((2,), (2,)), photo)) / keys.shape[-1] ** 0.5
     if usable is not None:
-        scores = jnp.where(usable[:, None, :], scores, -1e30)
+        # Added, not selected: what is so small is lost in the sum.
+        bias = jnp.where(usable, jnp.float32(0), jnp.float32(-1e30))
+        scores += jnp.broadcast_to(bias[:, None, :], scores.shape)
     weights = jax.nn.softmax(scores, axis=-1).astype(keys.dtype)
     return product(weights, keys, (((2,), (1,)), photo)).astype(keys.dtype)
 

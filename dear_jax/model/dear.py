@@ -28,6 +28,7 @@ from dear_jax.model.lite import (
 )
 from dear_jax.model.precision import compute_dtype
 from dear_jax.model.query import QueryModel
+from dear_jax.model.window import window
 
 
 @flax.struct.dataclass
@@ -326,8 +327,11 @@ class DEAR(QueryModel):
                 quarter = validity_pyramid(valid, 3)[2]
                 z = self.detail_filters(z, guide, quarter) * quarter
             embedding = self.upsampler(z, skips, valid)
-        kernels = self.kernels(guide)[:, :height, :width] if self.importance else None
-        return embedding[:, :height, :width], kernels
+        kernels = self.kernels(guide) if self.importance else None
+        return tuple(
+            x if x is None else window(x, (0, 0), (height, width))
+            for x in (embedding, kernels)
+        )
 
 
 def centre(image: jax.Array, mask: jax.Array) -> jax.Array:
