@@ -162,8 +162,7 @@ def for_key_pool(
     index = sum((key_pool >= factor).astype(jnp.int32) for factor in KEY_POOLS[1:])
     # Computed again in the gradient: kept would be what all the branches need.
     branches = [
-        jax.checkpoint(functools.partial(lambda factor: function(factor), factor))
-        for factor in KEY_POOLS
+        jax.checkpoint(functools.partial(function, factor)) for factor in KEY_POOLS
     ]
     return jax.lax.switch(index, branches)
 
