@@ -24,6 +24,7 @@ _MAY_BE_ZERO = (
     "depths",
     "detail_groups",
     "attention_chunk",
+    "attention_most_keys",
     "pixel_scale",
     "shared",
 )

@@ -32,7 +32,13 @@ from jax import export
 
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
-from dear_jax.model.attention import attend, cells, spread_over_pixels
+from dear_jax.model.attention import (
+    KEY_POOLS,
+    attend,
+    cells,
+    for_key_pool,
+    spread_over_pixels,
+)
 from dear_jax.model.dear import DEAR, Features
 from dear_jax.registry import build
 from dear_jax.systems.levels import to_kind
@@ -148,26 +154,53 @@ def _encode(
     image, mask = jnp.pad(image, pads), jnp.pad(mask, pads, constant_values=1)
     centred, base = module.prepare(image, mask, inside)
     embedding, kernels = module.embed(centred, mask, inside, base, level)
-    attended = _attend(module, embedding, mask, inside) if module.attention else None
+    attended = None
+    if module.attention:
+        attended = _attend(module, embedding, mask, inside, sides)
     seen, _ = module.join(embedding, attended, kernels, inside)
     return Features(None, None, None, None, module.project(seen), base)
 
 
 def _attend(
-    module: DEAR, embedding: jax.Array, mask: jax.Array, inside: jax.Array
+    module: DEAR,
+    embedding: jax.Array,
+    mask: jax.Array,
+    inside: jax.Array,
+    size: tuple,
 ) -> jax.Array:
-    """`unmask_attention`, a fixed number of queries at a time."""
+    """`unmask_attention` of a photo of `size`, a fixed number of queries at a time."""
     keys, pool = module.attention_keys, module.attention_pool
-    asked, key, usable = cells(embedding, mask, inside, keys, pool)
-    channels = asked.shape[-1]
-    key = key.reshape(1, -1, channels)
-    usable = usable.reshape(1, -1)
-    answer = _in_pieces(
-        lambda queries: attend(queries[None], key, usable)[0],
-        asked.reshape(-1, channels),
-        QUERIES,
+
+    def answer(key_pool: int) -> jax.Array:
+        asked, key, usable = cells(embedding, mask, inside, keys, pool, key_pool)
+        channels = asked.shape[-1]
+        key = key.reshape(1, -1, channels)
+        usable = usable.reshape(1, -1)
+        answer = _in_pieces(
+            lambda queries: attend(queries[None], key, usable)[0],
+            asked.reshape(-1, channels),
+            QUERIES,
+        )
+        return answer.reshape(asked.shape)
+
+    most = module.attention_most_keys
+    if most:
+        answered = for_key_pool(_key_pool(size, pool, most), answer)
+    else:
+        answered = answer(1)
+    return spread_over_pixels(answered, embedding.shape[1:3], pool)
+
+
+def _key_pool(size: tuple, pool: int, most: int) -> jax.Array:
+    """`key_pool_of` a size left open, int32."""
+    rows, columns = (
+        jnp.array([(side + pool - 1) // pool], jnp.int32)[0] for side in size
     )
-    return spread_over_pixels(answer.reshape(asked.shape), embedding.shape[1:3], pool)
+    needed = jnp.int32(1)
+    for factor in KEY_POOLS[:-1]:
+        count = ((rows + factor - 1) // factor) * ((columns + factor - 1) // factor)
+        needed = jnp.where(count > most, jnp.int32(2 * factor), needed)
+    return needed
 
 
 def _decode(

@@ -7,11 +7,18 @@ it attends uniformly and its E is the mean embedding; masked pixels are keys
 and values like any other unless `keys` is "known".
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from dear_jax.model.precision import product
+from dear_jax.model.window import framed, window
 
+# How many cells by as many one key may be the mean of: for photos of 16,384 pixels a
+# side 64 leave 4,096 keys of cells of 4 pixels.
+KEY_POOLS = (1, 2, 4, 8, 16, 32, 64)
 # Weights held at once, batch x queries x keys, where nobody says how many queries.
 WEIGHTS = 2**25
 
@@ -88,6 +95,7 @@ def unmask_attention(
     keys: str = "all",
     pool: int = 1,
     chunk: int = 0,
+    key_pool: int | jax.Array = 1,
 ) -> jax.Array:
     """Attends from the known pixels to the photo's pixels (Eq. 6, 7).
 
@@ -100,19 +108,63 @@ def unmask_attention(
       pool: queries and keys are means over cells of pool x pixels by pool; E is
         then constant in a cell. 1 is the paper; `dear-lite` pools to be cheap.
       chunk: queries per step, see `attend`.
+      key_pool: keys are means over key_pool x key_pool cells, see `key_pool_of`. An
+        int, or an int32 scalar array, one of `KEY_POOLS`: then one program has all.
 
     Returns:
       E [B, H, W, C], of the dtype of F.
     """
     batch, height, width, channels = embedding.shape
-    query, key, usable = cells(embedding, mask, valid, keys, pool)
-    attended = attend(
-        query.reshape(batch, -1, channels),
-        key.reshape(batch, -1, channels),
-        None if usable is None else usable.reshape(batch, -1),
-        chunk,
-    ).reshape(query.shape)
-    return spread_over_pixels(attended, (height, width), pool)
+
+    def attended(factor: int) -> jax.Array:
+        query, key, usable = cells(embedding, mask, valid, keys, pool, factor)
+        return attend(
+            query.reshape(batch, -1, channels),
+            key.reshape(batch, -1, channels),
+            None if usable is None else usable.reshape(batch, -1),
+            chunk,
+        ).reshape(query.shape)
+
+    if isinstance(key_pool, int):
+        answer = attended(key_pool)
+    else:
+        answer = for_key_pool(key_pool, attended)
+    return spread_over_pixels(answer, (height, width), pool)
+
+
+def key_pool_of(size: tuple[int, int], pool: int, most: int) -> int:
+    """The least power of two that leaves no more than `most` keys.
+
+    Keys are means over as many cells by as many; cost is then linear in the photo's
+    pixels. By the photo's own size, so that a larger array around it changes nothing.
+
+    Args:
+      size: (H, W) of the photo, without padding.
+      pool: pixels of a cell's side.
+      most: keys at most; 0: no limit.
+    """
+    rows, columns = (-(-int(side) // pool) for side in size)
+    factor = 1
+    while most and -(-rows // factor) * -(-columns // factor) > most:
+        factor *= 2
+    return factor
+
+
+def for_key_pool(
+    key_pool: jax.Array, function: Callable[[int], jax.Array]
+) -> jax.Array:
+    """function(key_pool) for a factor known only when the program runs.
+
+    Args:
+      key_pool: int32 scalar, one of `KEY_POOLS`.
+      function: of a factor; its result has one shape for all of them.
+    """
+    index = sum((key_pool >= factor).astype(jnp.int32) for factor in KEY_POOLS[1:])
+    # Computed again in the gradient: kept would be what all the branches need.
+    branches = [
+        jax.checkpoint(functools.partial(function, factor)) for factor in KEY_POOLS
+    ]
+    return jax.lax.switch(index, branches)
 
 
 def cells(
@@ -121,12 +173,14 @@ def cells(
     valid: jax.Array | None = None,
     keys: str = "all",
     pool: int = 1,
+    key_pool: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """Queries and keys, by cells of pool x pool pixels; see `unmask_attention`.
 
     Returns:
-      Queries [B, h, w, C] (zero where nothing is known), keys [B, h, w, C], and which
-      keys may be used, [B, h, w] bool; None: all.
+      Queries [B, h, w, C] (zero where nothing is known), keys [B, h', w', C] of
+      key_pool x key_pool cells each, and which keys may be used, [B, h', w'] bool;
+      None: all.
     """
     everywhere = valid is None and keys == "all"
     mask = mask.astype(embedding.dtype)
@@ -134,11 +188,14 @@ def cells(
     known = (1 - mask) * valid
     # Eq. 6 is the numerator of `query`: masked pixels count as zero vectors.
     query = _cell_mean(embedding * known, valid, pool)
-    if everywhere and pool == 1:
+    if everywhere and pool == key_pool == 1:
         return query, embedding, None
     keyed = known if keys == "known" else valid
-    key = _cell_mean(embedding * keyed, keyed, pool)
-    usable = _cell_sum(keyed, pool)[..., 0] > 0
+    total, count = (
+        _cell_sum(_cell_sum(x, pool), key_pool) for x in (embedding * keyed, keyed)
+    )
+    key = total / jnp.maximum(count, 1)
+    usable = count[..., 0] > 0
     return query, key, None if everywhere else usable
 
 
@@ -148,8 +205,10 @@ def spread_over_pixels(
     """What cells [B, h, w, C] attend to, as E [B, H, W, C] of all their pixels."""
     if pool > 1:
         for axis in (1, 2):
-            attended = jnp.repeat(attended, pool, axis=axis)
-    return attended[:, : size[0], : size[1]]
+            shape = list(attended.shape)
+            shape[axis] *= pool
+            attended = jnp.stack([attended] * pool, axis=axis + 1).reshape(shape)
+    return window(attended, (0, 0), size)
 
 
 def _device() -> jax.Device:
@@ -167,7 +226,9 @@ def _attend_whole(
     photo = ((0,), (0,))
     scores = product(queries, keys, (((2,), (2,)), photo)) / keys.shape[-1] ** 0.5
     if usable is not None:
-        scores = jnp.where(usable[:, None, :], scores, -1e30)
+        # Added, not selected: what is so small is lost in the sum.
+        bias = jnp.where(usable, jnp.float32(0), jnp.float32(-1e30))
+        scores += jnp.broadcast_to(bias[:, None, :], scores.shape)
     weights = jax.nn.softmax(scores, axis=-1).astype(keys.dtype)
     return product(weights, keys, (((2,), (1,)), photo)).astype(keys.dtype)
 
@@ -182,7 +243,10 @@ def _cell_sum(x: jax.Array, pool: int) -> jax.Array:
     if pool == 1:
         return x
     batch, height, width, channels = x.shape
-    x = jnp.pad(x, ((0, 0), (0, -height % pool), (0, -width % pool), (0, 0)))
-    rows, columns = x.shape[1] // pool, x.shape[2] // pool
+    rows, columns = (height + pool - 1) // pool, (width + pool - 1) // pool
+    if (pool * rows, pool * columns) != (height, width):
+        # By a fixed amount, then cut: where sizes are left open nothing else exports.
+        x = framed(x, (0, 0), (pool - 1, pool - 1))
+        x = window(x, (0, 0), (pool * rows, pool * columns))
     cells = x.reshape(batch, rows, pool, columns, pool, channels)
     return cells.sum(axis=(2, 4))

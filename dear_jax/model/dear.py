@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dear_jax.errors import InputError
-from dear_jax.model.attention import unmask_attention
+from dear_jax.model.attention import key_pool_of, unmask_attention
 from dear_jax.model.base import sample_bicubic, sample_bilinear
 from dear_jax.model.decoder import ImplicitDecoder
 from dear_jax.model.detail import DetailFilters
@@ -29,6 +29,7 @@ from dear_jax.model.lite import (
 )
 from dear_jax.model.precision import compute_dtype
 from dear_jax.model.query import QueryModel
+from dear_jax.model.window import window
 
 
 @flax.struct.dataclass
@@ -70,6 +71,8 @@ class DEAR(QueryModel):
       detail, attention, importance: the paper's three parts.
       detail_kernel, detail_groups, high_pass: see `DetailFilters`.
       attention_keys, attention_pool, attention_chunk: see `unmask_attention`.
+      attention_most_keys: of each photo; keys of larger ones are pooled further, see
+        `key_pool_of`. 0: no limit.
       importance_kernel: K of Eq. 8.
       decoder_width, decoder_layers, decoder_blend, cell_decode, feature_unfold: see
         `ImplicitDecoder`.
@@ -93,6 +96,7 @@ class DEAR(QueryModel):
     attention_keys: str = "all"
     attention_pool: int = 1
     attention_chunk: int = 0
+    attention_most_keys: int = 0
     importance_kernel: int = 3
     decoder_width: int = 256
     decoder_layers: int = 4
@@ -163,8 +167,17 @@ class DEAR(QueryModel):
         mask: jax.Array,
         valid: jax.Array | None = None,
         level: jax.Array | None = None,
+        key_pool: int | jax.Array | None = None,
     ) -> Features:
-        """See `QueryModel.encode`."""
+        """See `QueryModel.encode`.
+
+        Args:
+          image, mask, valid, level: see there.
+          key_pool: of the attention, see `unmask_attention`; None: by the size of the
+            array (so not by the photo's inside it), or 1 where that is left open.
+        """
+        if key_pool is None:
+            key_pool = self.key_pool(image.shape[1:3])
         inside = jnp.ones_like(mask) if valid is None else valid
         centred, base = self.prepare(image, mask, inside)
         embedding, kernels = self.embed(centred, mask, inside, base, level)
@@ -177,6 +190,7 @@ class DEAR(QueryModel):
                 self.attention_keys,
                 self.attention_pool,
                 self.attention_chunk,
+                key_pool,
             )
         reconstruction = None
         if self.importance:
@@ -186,6 +200,12 @@ class DEAR(QueryModel):
         return Features(
             embedding, attended, importance, reconstruction, projected, base
         )
+
+    def key_pool(self, size: tuple[int, int]) -> int:
+        """How far keys of a photo of a size (H, W) are pooled, see `key_pool_of`."""
+        if not all(isinstance(side, int) for side in size):
+            return 1
+        return key_pool_of(size, self.attention_pool, self.attention_most_keys)
 
     def prepare(
         self, image: jax.Array, mask: jax.Array, inside: jax.Array
@@ -343,8 +363,11 @@ class DEAR(QueryModel):
                 quarter = validity_pyramid(valid, 3)[2]
                 z = self.detail_filters(z, guide, quarter) * quarter
             embedding = self.upsampler(z, skips, valid)
-        kernels = self.kernels(guide)[:, :height, :width] if self.importance else None
-        return embedding[:, :height, :width], kernels
+        kernels = self.kernels(guide) if self.importance else None
+        return tuple(
+            x if x is None else window(x, (0, 0), (height, width))
+            for x in (embedding, kernels)
+        )
 
 
 def centre(image: jax.Array, mask: jax.Array) -> jax.Array:

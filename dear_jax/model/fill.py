@@ -12,6 +12,8 @@ those beyond a single cell change nothing.
 import jax
 import jax.numpy as jnp
 
+from dear_jax.model.window import framed, window
+
 # Levels of the pyramid where sizes are left open: enough for 16,384 pixels a side.
 OPEN_LEVELS = 14
 
@@ -38,64 +40,54 @@ def fill_holes(
       [B, H, W, C], the known pixels as given. Where nothing at all is known, 0.
     """
     valid = jnp.ones_like(mask) if valid is None else valid
-    known = jnp.where(mask > 0, 0.0, 1.0) * valid
+    known = (mask <= 0).astype(image.dtype) * valid
     sides = image.shape[1:3]
     if levels is None:
         fixed = all(isinstance(side, int) for side in sides)
         levels = (max(sides) - 1).bit_length() if fixed else OPEN_LEVELS
-    # Each from the photo's own: sizes left open, halved and halved again, are terms
-    # that grow until nothing can be said of them.
-    sizes = [
-        tuple((side + 2**level - 1) // 2**level for side in sides)
-        for level in range(levels + 1)
-    ]
-    return _fill(jnp.where(known > 0, image, 0), known, valid, sweeps, sizes)
+    return _fill(jnp.where(known > 0, image, 0), known, valid, sweeps, levels)
 
 
 def _fill(
-    image: jax.Array, known: jax.Array, valid: jax.Array, sweeps: int, sizes: list
+    image: jax.Array, known: jax.Array, valid: jax.Array, sweeps: int, levels: int
 ) -> jax.Array:
-    """`fill_holes` of the photo at sizes[0], which is halved to sizes[1] and so on."""
-    if len(sizes) == 1:
+    """`fill_holes` of a photo whose holes are 0, with so many coarser levels."""
+    if not levels:
         return image
-    weight = _halve(known, sizes[1])
-    coarse = _halve(image * known, sizes[1]) / jnp.maximum(weight, 1e-6)
+    sums = _halve(jnp.concatenate([image * known, known, valid], axis=-1))
+    coarse, weight, coarse_valid = sums[..., :-2], sums[..., -2:-1], sums[..., -1:]
+    coarse = coarse / jnp.maximum(weight, 1e-6)
     coarse_known = (weight > 0).astype(image.dtype)
-    coarse_valid = (_halve(valid, sizes[1]) > 0).astype(image.dtype)
-    coarse = _fill(coarse * coarse_known, coarse_known, coarse_valid, sweeps, sizes[1:])
-    share = _resized(_double(coarse_valid), sizes[0])
-    start = _resized(_double(coarse), sizes[0]) / jnp.maximum(share, 1e-6)
+    coarse_valid = (coarse_valid > 0).astype(image.dtype)
+    coarse = _fill(
+        coarse * coarse_known, coarse_known, coarse_valid, sweeps, levels - 1
+    )
+    both = _double(jnp.concatenate([coarse, coarse_valid], axis=-1))
+    both = window(both, (0, 0), image.shape[1:3])
+    start = both[..., :-1] / jnp.maximum(both[..., -1:], 1e-6)
     filled = jnp.where(known > 0, image, start) * valid
     counts = jnp.maximum(_cross(valid), 1)
 
-    def relax(_, filled: jax.Array) -> jax.Array:
-        return jnp.where(known > 0, image, _cross(filled) / counts) * valid
+    def relax(filled: jax.Array, _) -> tuple[jax.Array, None]:
+        return jnp.where(known > 0, image, _cross(filled) / counts) * valid, None
 
     # A loop, not `sweeps` copies: compiling them took longer than the network.
-    return jax.lax.fori_loop(0, sweeps, relax, filled)
+    return jax.lax.scan(relax, filled, None, length=sweeps)[0]
 
 
-def _halve(x: jax.Array, half: tuple) -> jax.Array:
-    """Sums 2 x 2 cells to size `half`; an odd last row or column has its own cells."""
-    rows, columns = half
-    x = _resized(x, (2 * rows, 2 * columns))
-    return x.reshape(x.shape[0], rows, 2, columns, 2, x.shape[3]).sum((2, 4))
-
-
-def _resized(x: jax.Array, size: tuple) -> jax.Array:
-    """x [B, H, W, C] cut, or continued with zeros, at the bottom and right."""
-    pads = [(0, new - old, 0) for new, old in zip(size, x.shape[1:3], strict=True)]
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
+def _halve(x: jax.Array) -> jax.Array:
+    """Sums 2 x 2 cells of x [B, H, W, C]; an odd last row or column has its own."""
+    height, width = x.shape[1:3]
+    x = framed(x, (0, 0), (1, 0))
+    x = sum(window(x, (i, 0), (height, width), (2, 1)) for i in (0, 1))
+    x = framed(x, (0, 0), (0, 1))
+    return sum(window(x, (0, i), (x.shape[1], width), (1, 2)) for i in (0, 1))
 
 
 def _double(x: jax.Array) -> jax.Array:
     """Enlarges by 2, bilinearly, with zeros beyond the border."""
     for axis in (1, 2):
-        before, after = (jnp.roll(_pad(x, axis), s, axis) for s in (1, -1))
-        before, after = (
-            jax.lax.slice_in_dim(v, 1, v.shape[axis] - 1, axis=axis)
-            for v in (before, after)
-        )
+        before, after = _beside(x, axis)
         pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
         shape = list(x.shape)
         shape[axis] *= 2
@@ -105,13 +97,13 @@ def _double(x: jax.Array) -> jax.Array:
 
 def _cross(x: jax.Array) -> jax.Array:
     """Sums the four neighbours, zeros beyond the border."""
-    height, width = x.shape[1:3]
-    p = _pad(_pad(x, 1), 2)
-    vertical = p[:, :height, 1:-1] + p[:, 2:, 1:-1]
-    return vertical + p[:, 1:-1, :width] + p[:, 1:-1, 2:]
+    (above, below), (left, right) = _beside(x, 1), _beside(x, 2)
+    return above + below + left + right
 
 
-def _pad(x: jax.Array, axis: int) -> jax.Array:
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = (1, 1)
-    return jnp.pad(x, pads)
+def _beside(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """The neighbours of all pixels before and after them along axis 1 or 2."""
+    one = (1, 0) if axis == 1 else (0, 1)
+    padded = framed(x, one, one)
+    size = x.shape[1:3]
+    return window(padded, (0, 0), size), window(padded, (2 * one[0], 2 * one[1]), size)

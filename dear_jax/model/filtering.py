@@ -9,6 +9,8 @@ x + j - K // 2).
 import jax
 import jax.numpy as jnp
 
+from dear_jax.model.window import window
+
 
 def shifted_windows(
     x: jax.Array, kernel_size: int, padding: str, dilation: int = 1
@@ -26,7 +28,7 @@ def shifted_windows(
     mode = {"zero": "constant", "edge": "edge"}[padding]
     padded = jnp.pad(x, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode)
     return [
-        padded[:, dy : dy + height, dx : dx + width]
+        window(padded, (dy, dx), (height, width))
         for dy in range(0, kernel_size * dilation, dilation)
         for dx in range(0, kernel_size * dilation, dilation)
     ]
@@ -59,8 +61,8 @@ def filter_pixels(
     x, kernels = x.astype(jnp.float32), kernels.astype(jnp.float32)
     windows = shifted_windows(x, round(taps**0.5), padding, dilation)
     total = jnp.zeros(grouped, jnp.float32)
-    for tap, window in enumerate(windows):
-        total += kernels[..., tap, :, None] * window.reshape(grouped)
+    for tap, shifted in enumerate(windows):
+        total += kernels[..., tap, :, None] * shifted.reshape(grouped)
     return total.reshape(x.shape)
 
 
@@ -72,10 +74,10 @@ def filter_pixels_by_unfold(
     taps, groups = kernels.shape[-2:]
     unfolded = jnp.stack(shifted_windows(x, round(taps**0.5), padding), axis=-2)
 
-    def filter_one(window: jax.Array, kernel: jax.Array) -> jax.Array:
+    def filter_one(taps: jax.Array, kernel: jax.Array) -> jax.Array:
         # [K^2, C] and [K^2, G] -> [C]
         per_channel = jnp.repeat(kernel, channels // groups, axis=-1)
-        return jnp.sum(window * per_channel, axis=0)
+        return jnp.sum(taps * per_channel, axis=0)
 
     over_pixels = jax.vmap(jax.vmap(jax.vmap(filter_one)))
     return over_pixels(unfolded, kernels)

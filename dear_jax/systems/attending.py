@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dear_jax.model.attention import cells
+from dear_jax.model.attention import cells, key_pool_of
 from dear_jax.model.blocks import BLOCK, NEVER, attend_in_blocks, padded_to_block
 from dear_jax.model.near import TILE, attend_near, with_means
 from dear_jax.systems.progress import Advance
@@ -42,7 +42,10 @@ def attend_exactly(
     advance: Advance,
 ) -> jax.Array:
     """What the cells of one photo attend to, [1, h, w, C]."""
-    order, attend, place = _blocks(model)
+    fields = dict(model)
+    most = fields["attention_most_keys"]
+    key_pool = key_pool_of(size, fields["attention_pool"], most)
+    order, attend, place = _blocks(model, key_pool)
     asked = order(embedding, masks, size, np.int32(photo))
     count = max(1, int(asked["queries_asking"]))
     step = min(BLOCK, len(asked["queries"]))
@@ -56,7 +59,7 @@ def attend_exactly(
 
 
 @functools.lru_cache(maxsize=32)
-def _blocks(model: tuple):
+def _blocks(model: tuple, key_pool: int):
     """Sorts a photo's cells, attends from a block of them, puts them back."""
     fields = dict(model)
     keys, pool = fields["attention_keys"], fields["attention_pool"]
@@ -64,12 +67,12 @@ def _blocks(model: tuple):
     def order(embedding, masks, size, photo):
         query, key, usable, asking = (
             x.reshape(-1, x.shape[-1]) if x.ndim == 3 else x.reshape(-1)
-            for x in _cells_of(embedding, masks, size, photo, keys, pool)
+            for x in _cells_of(embedding, masks, size, photo, keys, pool, key_pool)
         )
-        extra = padded_to_block(len(query)) - len(query)
 
         def first(flags, rows):
             places = jnp.argsort(~flags, stable=True)
+            extra = padded_to_block(len(rows)) - len(rows)
             return places, jnp.pad(rows[places], ((0, extra), (0, 0)))
 
         places, queries = first(asking, query)
@@ -154,14 +157,15 @@ def _windows(model: tuple):
     return jax.jit(begin), jax.jit(attend, donate_argnums=0)
 
 
-def _cells_of(embedding, masks, size, photo, keys, pool):
-    """Queries and keys [h, w, C] of one photo, and [h, w] which are usable and ask."""
+def _cells_of(embedding, masks, size, photo, keys, pool, key_pool=1):
+    """Queries [h, w, C] and keys [h', w', C] of one photo, which keys are usable, and
+    which queries ask."""
     embedding, mask = (
         jax.lax.dynamic_slice_in_dim(x, photo, 1) for x in (embedding, masks)
     )
     mask = channel(mask)
     valid = within(mask.shape[1:3], size)
-    query, key, usable = cells(embedding, mask, valid, keys, pool)
+    query, key, usable = cells(embedding, mask, valid, keys, pool, key_pool)
     known = cells(1 - mask, mask, valid, "all", pool)[0][..., 0] > 0
     return query[0], key[0], usable[0], known[0]
 

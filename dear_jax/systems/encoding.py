@@ -15,7 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dear_jax.model.attention import spread_over_pixels, unmask_attention
+from dear_jax.model.attention import (
+    key_pool_of,
+    spread_over_pixels,
+    unmask_attention,
+)
 from dear_jax.model.dear import centre
 from dear_jax.registry import build
 from dear_jax.systems.attending import attend_exactly, attend_windowed, channel, within
@@ -83,13 +87,17 @@ def encode(
         if tiling.count > 1:
             jax.block_until_ready(kept)
         advance(plan.work.embedding / tiling.count)
+    pool, most = (placed.model[f"attention_{k}"] for k in ("pool", "most_keys"))
+    key_pool = key_pool_of(tuple(size), pool, most)
+    exact = plan.attention == "exact"
     if not placed.model["attention"]:
         attended = None
-    elif plan.attention == "exact" and _together(placed.model, images.shape, mesh):
+    elif exact and _together(placed.model, images.shape, mesh):
         advance(plan.work.attention)
-        return _joining(model, mesh, True)(variables, kept, masks, size, None, base)
+        join = _joining(model, mesh, True, key_pool)
+        return join(variables, kept, masks, size, None, base)
     else:
-        how = attend_exactly if plan.attention == "exact" else attend_windowed
+        how = attend_exactly if exact else attend_windowed
         each = functools.partial(how, model, kept[0], masks, size)
         work = plan.work.attention / photos
         found = [each(b, lambda share: advance(share * work)) for b in range(photos)]
@@ -173,7 +181,7 @@ def _together(model: dict[str, Any], shape: tuple, mesh: Mesh | None) -> bool:
 
 
 @functools.lru_cache(maxsize=32)
-def _joining(model: tuple, mesh: Mesh | None, attend: bool):
+def _joining(model: tuple, mesh: Mesh | None, attend: bool, key_pool: int = 1):
     module = build(dict(model))
 
     def join(variables, kept, masks, size, attended, base):
@@ -185,7 +193,7 @@ def _joining(model: tuple, mesh: Mesh | None, attend: bool):
             count = math.prod(shape) // pool**2
             chunk = max(1, TOGETHER // (len(embedding) * count))
             attended = unmask_attention(
-                embedding, channel(masks), valid, keys, pool, chunk
+                embedding, channel(masks), valid, keys, pool, chunk, key_pool
             )
         elif attended is not None:
             attended = spread_over_pixels(attended, shape, pool)

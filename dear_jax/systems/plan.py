@@ -154,13 +154,15 @@ def make_plan(
       source: size (H, W) of the photos.
       target: size (h, w) of the results.
       max_memory: bytes that the process may take, None for most of what is free.
-      attention: "exact" or "windowed".
+      attention: "exact" or "windowed"; with `attention_most_keys` always "exact".
 
     Raises:
       InputError: if no tiles are small enough, or the attention is unknown.
     """
     if attention not in ("exact", "windowed"):
         raise InputError(f"attention={attention!r}: choose 'exact' or 'windowed'")
+    if model["attention_most_keys"]:
+        attention = "exact"  # It is linear already.
     allowed = allowed_memory() if max_memory is None else max_memory
     network = network_of(model)
     work = _work(model, source, target, attention)
@@ -251,6 +253,8 @@ def _work(
     channels, _ = _channels(model)
     cells = pixels / model["attention_pool"] ** 2
     keys = cells if attention == "exact" else min(cells, 2**14 + cells / 64)
+    if model["attention_most_keys"]:
+        keys = min(cells, model["attention_most_keys"])
     width, hidden = model["decoder_width"], model["decoder_layers"] - 1
     # Neighbours blended before the hidden layers share them.
     shared = 4 if model["decoder_blend"] == "hidden" else 1
