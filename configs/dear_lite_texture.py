@@ -22,7 +22,11 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the configuration."""
     config = dear_lite.get_config()
     config.train.start_from = "dear-lite"
-    config.data.side = 32
+    with config.data.ignore_type():
+        config.data.side = 32
+    config.data.side_weights = ()
+    # No photo of 128 x 128 or more is.
+    config.data.enlarge = True
     config.data.scale = (4.0, 4.0)
     config.data.queries = 0
     objective = dataclasses.asdict(TextureObjective(width=32))
