@@ -159,12 +159,16 @@ def for_key_pool(
       key_pool: int32 scalar, one of `KEY_POOLS`.
       function: of a factor; its result has one shape for all of them.
     """
-    index = sum((key_pool >= factor).astype(jnp.int32) for factor in KEY_POOLS[1:])
-    # Computed again in the gradient: kept would be what all the branches need.
-    branches = [
-        jax.checkpoint(functools.partial(function, factor)) for factor in KEY_POOLS
-    ]
-    return jax.lax.switch(index, branches)
+
+    def choose(factor: int, *larger: int) -> jax.Array:
+        # Computed again in the gradient: kept would be what all the branches need.
+        answer = jax.checkpoint(functools.partial(function, factor))
+        if not larger:
+            return answer()
+        # One of two at a time, which exports where a choice of many does not.
+        return jax.lax.cond(key_pool <= factor, answer, lambda: choose(*larger))
+
+    return choose(*KEY_POOLS)
 
 
 def cells(
