@@ -140,7 +140,9 @@ def test_a_system_cannot_spoil_what_is_shown(cases):
 @pytest.mark.parametrize("change", [lambda x: x / 255, lambda x: x[:, 1:]])
 def test_output_of_wrong_type_or_size_is_refused(cases, change, monkeypatch):
     system = Counted()
-    monkeypatch.setattr(system, "batch", lambda *_: change(np.zeros((12, 32, 32, 3))))
+    monkeypatch.setattr(
+        system, "batch", lambda *_, **__: change(np.zeros((12, 32, 32, 3)))
+    )
     with pytest.raises(ValueError, match="'counted' returned .* must return uint8"):
         evaluate(system, cases, perceptual=False)
 
@@ -265,7 +267,7 @@ def test_an_unreadable_photo_is_named_and_what_was_measured_is_kept(
 
 def test_reading_ahead_holds_few_groups_at_once(cases, monkeypatch):
     read, lock = [], threading.Lock()
-    whole = protocol.Cases.of_photo
+    whole = protocol.MaskedCases.of_photo
 
     def of_photo(self, index):
         with lock:
@@ -274,7 +276,7 @@ def test_reading_ahead_holds_few_groups_at_once(cases, monkeypatch):
 
     monkeypatch.setattr(batches, "RESULTS_AT_ONCE", {"cpu": 0})
     ahead = Batches(cases)
-    monkeypatch.setattr(protocol.Cases, "of_photo", of_photo)
+    monkeypatch.setattr(protocol.MaskedCases, "of_photo", of_photo)
     found = ahead.groups(lambda indices: False)
     next(found)
     assert max(read) <= batches.READ_AHEAD

@@ -239,6 +239,7 @@ def test_dear_at_the_papers_widths_is_21_gflop_a_photo_and_62_with_its_gradient(
         "coordinates": shape(1, 2304, 2),
         "cell": shape(1, 2304, 2),
         "colours": shape(1, 2304, 3),
+        "clean": shape(1, 64, 64, 3),
     }
 
     def loss(params, batch):

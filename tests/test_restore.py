@@ -120,7 +120,7 @@ def test_one_compilation_serves_many_sizes(preset, embeddings):
     for tiling in tilings:
         assert encoding._embedding(model, *tiling, None)._cache_size() == 1
     assert encoding._joining(model, None, False)._cache_size() == 1
-    assert all(stage._cache_size() == 1 for stage in attending._blocks(model))
+    assert all(stage._cache_size() == 1 for stage in attending._blocks(model, 1))
     spans, kind = (16, 16), np.dtype(np.uint8)
     assert rendering._decoder(model, spans, kind, None)._cache_size() == 1
 

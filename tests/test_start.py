@@ -99,7 +99,7 @@ def test_provenance_keeps_the_whole_chain(first, tmp_path):
 def test_a_bundled_model_is_a_start():
     config = fine_tune.get_config()
     start = start_of(config)
-    assert start.facts["name"] == "dear-lite" and "research" in start.facts["terms"]
+    assert start.facts["name"] == "dear-lite" and "CelebA" in start.facts["terms"]
     assert not start.lines
     assert equal(start.variables, dear_jax.load("dear-lite").variables)
 

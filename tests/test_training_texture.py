@@ -53,7 +53,7 @@ def config_of(steps: int = 4, **changes):
     config.objective.update(width=4, layers=2, perceptual=0.0)
     config.discriminator = config.optimizer.copy_and_resolve_references()
     config.data.update(side=SIDE, queries=0, scale=(2.0, 2.0))
-    config.train.batch_size = 2
+    config.train.batch_size = 4
     config.checkpoint.every = 2
     config.update_from_flattened_dict(changes)
     return config

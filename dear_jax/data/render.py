@@ -54,6 +54,8 @@ def make_render(
         side: Render(settings.chooser(data, side), mesh, photos)
         for side in settings.sides(data)
     }
+    if len(renders) == 1:
+        return renders.popitem()[1]
     return lambda batch: renders[batch["mask"].shape[1]](batch)
 
 

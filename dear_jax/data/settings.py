@@ -154,7 +154,7 @@ def _check_sides(data: ml_collections.ConfigDict) -> None:
 def _check_condition(data: ml_collections.ConfigDict, name: str) -> None:
     """Checks `config.data.degrade` or `config.data.damage`."""
     fields = data.get(name)
-    if not fields:
+    if not fields or fields.share == 0:
         return
     field = f"config.data.{name}"
     for key in ("share", "grey", "sepia", "faded", "joined"):

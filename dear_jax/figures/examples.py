@@ -22,8 +22,6 @@ from dear_jax.data.photos import open_photos
 from dear_jax.errors import InputError
 from dear_jax.figures.sheet import HOLE_COLOUR, below, beside, resized, words
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration of the run.")
-_COUNT = flags.DEFINE_integer("count", 64, "How many examples.", lower_bound=1)
 _COLUMNS, _CELL, _GAP = 4, 192, 4
 
 
@@ -88,7 +86,7 @@ def main(arguments: list[str]) -> int:
     try:
         if len(arguments) != 2:
             raise InputError("give one file to write, such as examples.png")
-        sheet = examples_sheet(_CONFIG.value, _COUNT.value)
+        sheet = examples_sheet(flags.FLAGS.config, flags.FLAGS.count)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -97,5 +95,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # Here, since other programs define flags of these names.
+    config_flags.DEFINE_config_file("config", None, "Configuration of the run.")
+    flags.DEFINE_integer("count", 64, "How many examples.", lower_bound=1)
     flags.mark_flag_as_required("config")
     app.run(main)

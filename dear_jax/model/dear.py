@@ -107,19 +107,19 @@ class DEAR(QueryModel):
 
     def check(self) -> None:
         """Raises InputError for fields that do not go together."""
-        channels = self.widths[2] if self.network == "lite" else 4 * self.width
-        if self.detail_groups and channels % self.detail_groups:
-            raise InputError(
-                f"model field detail_groups = {self.detail_groups}; must divide the "
-                f"{channels} channels of the embedding"
-            )
-        if self.network == "paper" and self.level_input:
-            raise InputError("model field level_input = True; network 'lite' has it")
         levels = len(self.widths)
         if levels < 3 or len(self.depths) != 2 * (levels - 1):
             raise InputError(
                 f"model field depths = {self.depths}; give {2 * (levels - 1)} for "
                 f"the {levels} widths, of which there must be at least 3"
+            )
+        if self.network == "paper" and self.level_input:
+            raise InputError("model field level_input = True; network 'lite' has it")
+        channels = self.widths[2] if self.network == "lite" else 4 * self.width
+        if self.detail_groups and channels % self.detail_groups:
+            raise InputError(
+                f"model field detail_groups = {self.detail_groups}; must divide the "
+                f"{channels} channels of the embedding"
             )
 
     @property
