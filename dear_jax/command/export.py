@@ -16,10 +16,10 @@ The file holds one function with the parameters inside, all of it float32:
 
 Image and result lie in [0, 1]; mask is 1 where the photo is missing, else 0;
 rows and columns are the places of the target's pixels, from -1 to 1 between the
-edges of the photo: (2 i + 1) / h - 1 for row i of h. A model that was trained to
-remove noise has a fifth argument, denoise: how degraded the photo is, 0 to 1.
-The README has a script of 12 lines that loads the file and restores a photo;
-it needs jax, flatbuffers, numpy and pillow."""
+edges of the photo: (2 i + 1) / h - 1 for row i of h. A model that was trained
+to remove noise has a fifth argument, denoise: how degraded the photo is, 0 to
+1. The README has a script of 12 lines that loads the file and restores a
+photo; it needs jax, flatbuffers, numpy and pillow."""
 EXAMPLES = """\
 examples:
   dear export dear-lite.stablehlo
