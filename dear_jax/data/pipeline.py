@@ -89,10 +89,13 @@ def _examples(data: ml_collections.ConfigDict, photos: Photos, batch_size: int):
     """What examples are made of, and for each side the transform that makes them."""
     from dear_jax.data.examples import CropExample, MakeExample, NumberExample
 
-    sizes = batch_sizes(data, batch_size)
+    # Masks are opened, and remembered, once for all sides.
+    chooser = settings.chooser(data)
     choosers = {
-        side: settings.chooser(data, side, batch_size // size)
-        for side, size in sizes.items()
+        side: dataclasses.replace(
+            chooser, side=side, queries=chooser.queries * (batch_size // size)
+        )
+        for side, size in batch_sizes(data, batch_size).items()
     }
     render = settings.render(data)
     if render == "host":

@@ -6,6 +6,7 @@ values that `MakeExample` gives to the last bit. b is the number of examples on
 a device, T' the largest side that a crop can have; S, T and Q as in `examples`.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -46,12 +47,13 @@ def make_render(
     how = settings.render(data)
     if how == "host":
         return lambda batch: batch
-    photos, largest = None, settings.chooser(data, max(settings.sides(data)))
+    photos, chooser = None, settings.chooser(data)
     if how == "resident":
         found = open_photos(settings.parts(data), data.skip_unreadable)
+        largest = dataclasses.replace(chooser, side=max(settings.sides(data)))
         photos = load_photos(found, largest.sides[-1], mesh)
     renders = {
-        side: Render(settings.chooser(data, side), mesh, photos)
+        side: Render(dataclasses.replace(chooser, side=side), mesh, photos)
         for side in settings.sides(data)
     }
     if len(renders) == 1:

@@ -74,24 +74,17 @@ def _shared(data: ml_collections.ConfigDict, name: str, kind: type):
     )
 
 
-def chooser(
-    data: ml_collections.ConfigDict, side: int | None = None, factor: int = 1
-) -> Chooser:
-    """What draws the examples.
-
-    Args:
-      data: see the head of this file.
-      side: one of `sides`, default the first.
-      factor: how many times as many queries as `data` says.
+def chooser(data: ml_collections.ConfigDict) -> Chooser:
+    """What draws the examples of the first side; those of others differ in `side`.
 
     Raises:
       InputError: if the masks cannot be opened.
     """
     return Chooser(
         open_masks(data.masks),
-        side or sides(data)[0],
+        sides(data)[0],
         tuple(data.scale),
-        data.queries * factor,
+        data.queries,
         clean(data),
         augment(data),
         enlarge(data),

@@ -8,6 +8,7 @@ crop that it was made of; below it side, level and share of the mask. With
 config.data.queries=0 or not, whole crops are shown.
 """
 
+import dataclasses
 import sys
 
 import ml_collections
@@ -39,16 +40,16 @@ def examples_sheet(config: ml_collections.ConfigDict, count: int) -> np.ndarray:
       InputError: if photos or masks cannot be used.
     """
     data = config.data.copy_and_resolve_references()
-    data.queries = (
-        1  # Checked with the scale's range; the crops are whole all the same.
-    )
+    # Some, for which the scale may have a range; the crops are whole all the same.
+    data.queries = 1
     settings.check(data)
+    whole = dataclasses.replace(settings.chooser(data), queries=0)
     photos = open_photos(settings.parts(data), data.skip_unreadable)
     sides = settings.sides(data)
     cells = []
     for number in range(count):
         rng = np.random.default_rng((config.seed, number))
-        chooser = settings.chooser(data, sides[number % len(sides)], factor=0)
+        chooser = dataclasses.replace(whole, side=sides[number % len(sides)])
         make = MakeExample(chooser, settings.degradations(data), settings.damages(data))
         cells.append(
             _cell(make.random_map(photos[int(rng.integers(len(photos)))], rng))
