@@ -240,20 +240,44 @@ class LaMaObjective(AdversarialObjective):
         Returns:
           (loss, (state, parts)).
         """
-        judge, output = self.discriminator, jax.lax.stop_gradient(output)
 
-        def judge_real(photos):
-            logits, _, after = judge_by(judge, params, state, photos)
-            return logits, after
+        def fake(logits):
+            return losses.masked_fake(logits, batch["mask"])
 
-        penalty, (real, after) = losses.r1(judge_real, batch["image"])
-        fake, _, after = judge_by(judge, params, after, output)
-        parts = {
-            "real": losses.binary_cross_entropy(real, 1),
-            "fake": losses.masked_fake(fake, batch["mask"]),
-            "r1": penalty,
-        }
-        return parts["real"] + parts["fake"] + self.r1 * penalty, (after, parts)
+        photos = batch["image"], output
+        return judged_with_r1(self.discriminator, params, state, photos, fake, self.r1)
+
+
+def judged_with_r1(
+    discriminator: nn.Module,
+    params,
+    state,
+    photos: tuple[jax.Array, jax.Array],
+    fake_loss: Callable[[jax.Array], jax.Array],
+    r1: float,
+) -> Judged:
+    """BCE of real photos as real, a loss of fake ones, and R1 (LaMa).
+
+    Args:
+      discriminator, params, state: what judges.
+      photos: real and fake ones, each [B, H, W, 3]; the fake ones are detached.
+      fake_loss: of the fake photos' logits.
+      r1: weight of the gradient penalty on real photos.
+    """
+
+    def judge_real(real):
+        logits, _, after = judge_by(discriminator, params, state, real)
+        return logits, after
+
+    real, fake = photos
+    penalty, (real, after) = losses.r1(judge_real, real)
+    fake, _, after = judge_by(discriminator, params, after, jax.lax.stop_gradient(fake))
+    parts = {
+        "real": losses.binary_cross_entropy(real, 1),
+        "fake": fake_loss(fake),
+        "r1": penalty,
+    }
+    return parts["real"] + parts["fake"] + r1 * penalty, (after, parts)
 
 
 def judge_by(discriminator: nn.Module, params, state, image):

@@ -22,6 +22,7 @@ from dear_jax.training.adversarial import (
     Batch,
     Judged,
     judge_by,
+    judged_with_r1,
 )
 from dear_jax.training.discriminators import PatchGAN
 
@@ -111,17 +112,9 @@ class TextureObjective(AdversarialObjective):
         Returns:
           (loss, (state, parts)).
         """
-        judge, output = self.discriminator, jax.lax.stop_gradient(output)
 
-        def judge_real(photos):
-            logits, _, after = judge_by(judge, params, state, photos)
-            return logits, after
+        def fake(logits):
+            return losses.binary_cross_entropy(logits, 0)
 
-        penalty, (real, after) = losses.r1(judge_real, batch["target"])
-        fake, _, after = judge_by(judge, params, after, output)
-        parts = {
-            "real": losses.binary_cross_entropy(real, 1),
-            "fake": losses.binary_cross_entropy(fake, 0),
-            "r1": penalty,
-        }
-        return parts["real"] + parts["fake"] + self.r1 * penalty, (after, parts)
+        photos = batch["target"], output
+        return judged_with_r1(self.discriminator, params, state, photos, fake, self.r1)
