@@ -57,30 +57,41 @@ def plain(decoder):
     return decoder()
 
 
-def mlp(params, x):
-    """The network on inputs [..., 9 + 2]: one dense layer after the other."""
+def first_layer(params, x):
+    """The first layer and its ReLU on inputs [..., 9 + 2]."""
     first = [params["pixel_part"]["kernel"][0, 0], params["relative_part"]["kernel"]]
-    x = x @ np.concatenate(first) + params["pixel_part"]["bias"]
+    return np.maximum(x @ np.concatenate(first) + params["pixel_part"]["bias"], 0)
+
+
+def later_layers(params, x):
     for name in sorted(k for k in params if k.startswith("hidden")):
-        x = np.maximum(x, 0) @ params[name]["kernel"] + params[name]["bias"]
-    return np.maximum(x, 0) @ params["output"]["kernel"] + params["output"]["bias"]
+        x = np.maximum(x @ params[name]["kernel"] + params[name]["bias"], 0)
+    return x @ params["output"]["kernel"] + params["output"]["bias"]
+
+
+def mlp(params, x):
+    """The network: one dense layer after the other."""
+    return later_layers(params, first_layer(params, x))
+
+
+def neighbours_of(features, query):
+    """Area, and [F, E, W, q - p], of each of the four pixels around a query."""
+    size = np.array([HEIGHT, WIDTH])
+    position = ((query.astype(np.float64) + 1) * size - 1) / 2
+    for step in np.ndindex(2, 2):
+        pixel = np.floor(position) + step
+        area = np.prod(1 - np.abs(position - pixel))
+        row, column = np.clip(pixel, 0, size - 1).astype(int)
+        relative = 2 * (position - (row, column))
+        yield area, np.concatenate([features[0, row, column], relative])
 
 
 def decode_by_loops(params, features, coordinates):
     """Eq. 1 and 2, query by query: areas, and an MLP on [F, E, W, q - p]."""
-    size = np.array([HEIGHT, WIDTH])
-    colours = []
-    for query in coordinates[0].astype(np.float64):
-        position = ((query + 1) * size - 1) / 2
-        colour = np.zeros(3)
-        for step in np.ndindex(2, 2):
-            pixel = np.floor(position) + step
-            area = np.prod(1 - np.abs(position - pixel))
-            row, column = np.clip(pixel, 0, size - 1).astype(int)
-            relative = 2 * (position - (row, column))
-            x = np.concatenate([features[0, row, column], relative])
-            colour += area * mlp(params, x)
-        colours.append(colour)
+    colours = [
+        sum(area * mlp(params, x) for area, x in neighbours_of(features, query))
+        for query in coordinates[0]
+    ]
     return np.array(colours)[None]
 
 
@@ -135,32 +146,14 @@ def test_a_crop_of_the_grid_is_the_crop_of_the_output(queries, plain):
     assert_close(found, whole[4:11, 7:18], LAYERS)
 
 
-def first_layer(params, x):
-    first = [params["pixel_part"]["kernel"][0, 0], params["relative_part"]["kernel"]]
-    return np.maximum(x @ np.concatenate(first) + params["pixel_part"]["bias"], 0)
-
-
-def later_layers(params, x):
-    for name in sorted(k for k in params if k.startswith("hidden")):
-        x = np.maximum(x @ params[name]["kernel"] + params[name]["bias"], 0)
-    return x @ params["output"]["kernel"] + params["output"]["bias"]
-
-
 def test_blended_hidden_layers_are_the_mean_of_what_the_neighbours_first_give(
     features, queries, decoder
 ):
     params, decode = decoder(blend="hidden")
-    size, answers = np.array([HEIGHT, WIDTH]), []
-    for query in queries[0].astype(np.float64):
-        position = ((query + 1) * size - 1) / 2
-        hidden = np.zeros(16)
-        for step in np.ndindex(2, 2):
-            pixel = np.floor(position) + step
-            area = np.prod(1 - np.abs(position - pixel))
-            row, column = np.clip(pixel, 0, size - 1).astype(int)
-            relative = 2 * (position - (row, column))
-            x = np.concatenate([features[0, row, column], relative])
-            hidden += area * first_layer(params, x)
+    answers = []
+    for query in queries[0]:
+        around = neighbours_of(features, query)
+        hidden = sum(area * first_layer(params, x) for area, x in around)
         answers.append(later_layers(params, hidden))
     np.testing.assert_allclose(decode(queries)[0], answers, atol=2e-5)
 
