@@ -5,7 +5,7 @@
 
 in the environment that `dear_jax/onnx.py` describes. Photos of five odd sizes with
 holes of several kinds, each enlarged by three scales in tiles; JAX encodes each photo
-at its own size and answers pixel by pixel (`DEAR.decode`). Prints the largest
+at its own size and makes each picture in one piece (`DEAR.decode_grid`). Prints the largest
 difference of colours in [0, 1] and fails where it exceeds `MOST`.
 """
 
@@ -24,7 +24,6 @@ import numpy as np
 import onnxruntime
 
 from dear_jax.model import fill
-from dear_jax.model.coordinates import pixel_centres
 from dear_jax.model.grid import grid_axis, grid_positions, reach
 from dear_jax.onnx import AXIS, export_functions
 from dear_jax.registry import build, fields_of, init_shapes
@@ -34,8 +33,6 @@ SIZES = ((1, 9), (13, 7), (21, 35), (50, 43), (67, 97))
 SCALES = (1.0, 2.3, 4.0)
 HOLES = ("none", "all", "thin", "large", "speckled")
 TILE = 64
-# Queries that JAX answers at once.
-QUERIES = 2**12
 
 
 def main() -> None:
@@ -56,8 +53,8 @@ def main() -> None:
         say(f"{name}: {len(model.graph.node)} nodes, {len(data):,} bytes")
     say(f"exported and loaded in {time.perf_counter() - start:.0f} s")
     encode = jax.jit(functools.partial(module.apply, variables, method="encode"))
-    decode = jax.jit(functools.partial(module.apply, variables, method="decode"))
-    worst = 0.0
+    decode = jax.jit(functools.partial(module.apply, variables, method="decode_grid"))
+    worst, residual = 0.0, fields["residual"]
     for number, (size, holes) in enumerate(zip(SIZES, HOLES, strict=True)):
         for kind in (holes, HOLES[(number + 2) % len(HOLES)]):
             photo = example(size, kind, number)
@@ -70,8 +67,8 @@ def main() -> None:
             features = encode(image[None], mask[None, ..., None], level=level)
             for scale in SCALES:
                 target = tuple(round(scale * n) for n in size)
-                found = rendered(sessions["decode"], maps, size, target, fields)
-                expected = answered(decode, features, size, target)
+                found = rendered(sessions["decode"], maps, size, target, residual)
+                expected = answered(decode, features, target, residual)
                 worst = max(worst, apart := np.abs(found - expected).max())
                 say(f"{size} x{scale}, holes {kind}: {apart:.1e}")
     say(f"largest difference {worst:.1e}, at most {MOST:.0e} is allowed")
@@ -126,7 +123,7 @@ def rendered(
     maps: list,
     size: tuple[int, int],
     target: tuple[int, int],
-    fields: Mapping[str, Any],
+    residual: str,
 ) -> np.ndarray:
     """The picture [h, w, 3], tile by tile."""
     picture = np.empty((*target, 3), np.float32)
@@ -140,7 +137,7 @@ def rendered(
             positions = grid_positions(0, n, m)[start : start + TILE]
             low, high = reach(positions, n)
             span = (low, high - low + 1)
-            axis = grid_axis(positions, n, span, fields["residual"])
+            axis = grid_axis(positions, n, span, residual)
             given |= {f"{name}_{part}": getattr(axis, part) for part in AXIS}
             cuts.append(slice(low, high + 1))
             place.append(slice(start, start + TILE))
@@ -151,20 +148,17 @@ def rendered(
 
 
 def answered(
-    decode: Any, features: Any, size: tuple[int, int], target: tuple[int, int]
+    decode: Any, features: Any, target: tuple[int, int], residual: str
 ) -> np.ndarray:
-    """The picture [h, w, 3] by JAX, from queries anywhere."""
-    queries = pixel_centres(target).reshape(1, -1, 2)
-    count = queries.shape[1]
-    # Whole pieces, so that one program answers all scales.
-    queries = np.pad(queries, ((0, 0), (0, -count % QUERIES), (0, 0)))
-    cell = np.broadcast_to(np.float32([2 / n for n in target]), queries.shape)
-    pieces = [
-        decode(features, queries[:, i : i + QUERIES], cell[:, i : i + QUERIES])
-        for i in range(0, queries.shape[1], QUERIES)
-    ]
-    colours = np.concatenate(pieces, axis=1)[0, :count].reshape(*target, 3)
-    return np.clip((colours + 1) / 2, 0, 1)
+    """The picture [h, w, 3] by JAX, in one piece, as `DEAR.picture` makes it."""
+    size = features.projection.shape[1:3]
+    rows, columns = (
+        grid_axis(grid_positions(0, old, new), old, residual=residual)
+        for old, new in zip(size, target, strict=True)
+    )
+    cell = np.float32([2 * n / m for n, m in zip(size, target, strict=True)])
+    colours = decode(features.projection, features.base, rows, columns, cell)
+    return np.clip((colours[0] + 1) / 2, 0, 1)
 
 
 if __name__ == "__main__":
