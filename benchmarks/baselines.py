@@ -177,6 +177,8 @@ def run(side: Side, job: dict[str, Any]) -> dict[str, Any]:
         "JAX_ENABLE_COMPILATION_CACHE": "false",
         "OMP_NUM_THREADS": str(job["threads"]),
         "PYTHONDONTWRITEBYTECODE": "1",
+        # The tree that the script is of, whichever is installed.
+        "PYTHONPATH": str(side.script.parents[1]),
     }
     command = [side.python, str(side.script), paths["job"]]
     try:

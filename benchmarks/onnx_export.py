@@ -5,8 +5,8 @@
 
 in the environment that `dear_jax/onnx.py` describes. Photos of five odd sizes with
 holes of several kinds, each enlarged by three scales in tiles; JAX encodes each photo
-at its own size and makes each picture in one piece (`DEAR.decode_grid`). Prints the largest
-difference of colours in [0, 1] and fails where it exceeds `MOST`.
+at its own size and makes each picture in one piece (`DEAR.decode_grid`). Prints the
+largest difference of colours in [0, 1] and fails where it exceeds `MOST`.
 """
 
 import argparse
