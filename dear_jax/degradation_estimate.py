@@ -54,7 +54,7 @@ _BLUR = (-2.45, 0.93, 0.13, -4.27, -1.26, 0.0)
 _BLUR_COMPRESSED = (-3.64, 0.27, 0.15, -5.22, -0.53, -0.04)
 # Probabilities of noise from which on an uncompressed photo is not taken as clean at
 # all, and is taken as noisy without reserve: clean photos must stay what they are.
-_DOUBTFUL, _CERTAIN = 0.4, 0.8
+_DOUBTFUL, _CERTAIN = 0.5, 0.9
 
 
 def estimate_level(
