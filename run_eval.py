@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from dear_jax import errors, files
-from dear_jax.command.start import keep_compiled, nobody_reads
+from dear_jax.cli.start import keep_compiled, nobody_reads
 
 BUNDLED = Path(__file__).parent / "results" / "bundled.toml"
 EXAMPLES = """examples, by scale:
@@ -115,7 +115,7 @@ def print_scales(flags: argparse.Namespace, out: Path) -> None:
 
 def print_table(flags: argparse.Namespace, out: Path) -> None:
     """Measures and prints a table of the paper."""
-    from dear_jax.tables import measure
+    from dear_jax.evaluation import table_measure as measure
 
     if flags.model:
         raise errors.InputError("--model goes with --scale; a --setup fills a table")

@@ -32,12 +32,13 @@ import numpy as np
 from baseline_tables import NAMES, Row, report, time_row
 from measuring import busy_cores, say
 
-from dear_jax import bundled, resize
+from dear_jax import bundled
 from dear_jax.convert.checkpoint import read_checkpoint
 from dear_jax.convert.conversion import MEMBERS
 from dear_jax.convert.state_dicts import state_dict_of
 from dear_jax.errors import InputError
-from dear_jax.photo import read_mask, read_photo
+from dear_jax.images import resize
+from dear_jax.images.photo import read_mask, read_photo
 
 # Sides of the photo and of the target.
 CASES = {

@@ -41,8 +41,9 @@ from configs import quickstart  # noqa: E402
 from data_prep.plan import Options  # noqa: E402
 from data_prep.prepare import prepare  # noqa: E402
 from data_prep.workers import usual_count  # noqa: E402
-from dear_jax import bundled, photo  # noqa: E402
+from dear_jax import bundled  # noqa: E402
 from dear_jax.data.pipeline import training_batches  # noqa: E402
+from dear_jax.images import photo  # noqa: E402
 
 PIECES = 500
 COPIES = 8

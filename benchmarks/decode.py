@@ -28,11 +28,11 @@ from roofline import (
 )
 
 from dear_jax.data.strokes import draw_strokes
-from dear_jax.model.precision import cast
-from dear_jax.registry import build, fields_of, init_variables
-from dear_jax.systems import rendering
-from dear_jax.systems.catalogue import from_weights
-from dear_jax.systems.query import QueryRestorer
+from dear_jax.inference import rendering
+from dear_jax.inference.catalogue import from_weights
+from dear_jax.inference.query import QueryRestorer
+from dear_jax.models.precision import cast
+from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights
 
 MISSING = 0.25

@@ -17,11 +17,12 @@ from PIL import Image
 from tqdm import tqdm
 
 import dear_jax
-from dear_jax import bundled, photo, resize
+from dear_jax import bundled
 from dear_jax.evaluation import protocol
 from dear_jax.evaluation.batches import Batches
 from dear_jax.evaluation.evaluate import Seconds, evaluate
 from dear_jax.evaluation.journal import Journal
+from dear_jax.images import photo, resize
 
 SIDE = 256
 

@@ -18,7 +18,7 @@ import time
 import jax
 import numpy as np
 
-from dear_jax.model.filtering import filter_pixels, filter_pixels_by_unfold
+from dear_jax.models.dear.filtering import filter_pixels, filter_pixels_by_unfold
 
 WAYS = (filter_pixels, filter_pixels_by_unfold)
 CASES = ["4,16,16,256,256", "4,64,64,3,1"]

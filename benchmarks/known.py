@@ -17,11 +17,12 @@ import numpy as np
 from measuring import busy_cores, peak, reset_peak, resident, say
 
 import dear_jax
-from dear_jax import bundled, metrics, resize
+from dear_jax import bundled, metrics
 from dear_jax.errors import InputError
 from dear_jax.files import write_text
-from dear_jax.known import consistency, keep_known
-from dear_jax.photo import list_photos, read_mask, read_photo
+from dear_jax.images import resize
+from dear_jax.images.photo import list_photos, read_mask, read_photo
+from dear_jax.inference.known import consistency, keep_known
 
 SIDE = 128  # Of squares taken as they are.
 HEAD = """\

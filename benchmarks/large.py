@@ -30,7 +30,7 @@ from roofline import table
 from seams import COMPARED, SEAMS, measure_seams
 
 from dear_jax.errors import InputError
-from dear_jax.photo import read_photo, write_photo
+from dear_jax.images.photo import read_photo, write_photo
 
 CASES = ("dear-lite:1024:4096", "dear:512:3072")
 # Seconds between looks at the mark.

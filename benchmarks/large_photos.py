@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dear_jax import bundled, resize
+from dear_jax import bundled
 from dear_jax.data.strokes import draw_strokes
-from dear_jax.photo import read_photo
-from dear_jax.registry import build, fields_of, init_variables
+from dear_jax.images import resize
+from dear_jax.images.photo import read_photo
+from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights
 
 MISSING = 0.25

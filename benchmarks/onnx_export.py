@@ -3,10 +3,10 @@
     PYTHONPATH=. onnx-environment/bin/python benchmarks/onnx_export.py \\
         --fields '{"decoder_blend": "hidden", "level_input": true}'
 
-in the environment that `dear_jax/onnx.py` describes. Photos of five odd sizes with
-holes of several kinds, each enlarged by three scales in tiles; JAX encodes each photo
-at its own size and makes each picture in one piece (`DEAR.decode_grid`). Prints the
-largest difference of colours in [0, 1] and fails where it exceeds `MOST`.
+in the environment that `dear_jax/inference/onnx.py` describes. Photos of five odd sizes
+with holes of several kinds, each enlarged by three scales in tiles; JAX encodes each
+photo at its own size and makes each picture in one piece (`DEAR.decode_grid`). Prints
+the largest difference of colours in [0, 1] and fails where it exceeds `MOST`.
 """
 
 import argparse
@@ -23,10 +23,10 @@ import jax
 import numpy as np
 import onnxruntime
 
-from dear_jax.model import fill
-from dear_jax.model.grid import grid_axis, grid_positions, reach
-from dear_jax.onnx import AXIS, export_functions
-from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.inference.onnx import AXIS, export_functions
+from dear_jax.models.dear import fill
+from dear_jax.models.dear.grid import grid_axis, grid_positions, reach
+from dear_jax.models.registry import build, fields_of, init_shapes
 
 MOST = 1e-5
 SIZES = ((1, 9), (13, 7), (21, 35), (50, 43), (67, 97))

@@ -20,9 +20,9 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from roofline import measure_limits  # noqa: E402
 
-from dear_jax import registry  # noqa: E402
 from dear_jax.convert.conversion import convert_state, family  # noqa: E402
-from dear_jax.systems.catalogue import from_weights  # noqa: E402
+from dear_jax.inference.catalogue import from_weights  # noqa: E402
+from dear_jax.models import registry  # noqa: E402
 from dear_jax.weights import Weights, read_weights  # noqa: E402
 
 

@@ -20,9 +20,10 @@ import numpy as np
 from measuring import say
 from roofline import table
 
-from dear_jax import load, resize
+from dear_jax import load
 from dear_jax.data.damage_shapes import blob, line
-from dear_jax.photo import list_photos, read_photo
+from dear_jax.images import resize
+from dear_jax.images.photo import list_photos, read_photo
 
 WIDTHS = (2, 4, 8, 16, 32, 64, 128, 200, 300)
 # Wider ones are spots only.

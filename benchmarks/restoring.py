@@ -24,11 +24,12 @@ from measuring import busy_cores, say
 from query_flops import attention_flops, decoding_flops, encoding_flops
 from restoring_tables import Flops, Row, report, time_row
 
-from dear_jax import bundled, resize
+from dear_jax import bundled
 from dear_jax.data.strokes import draw_strokes
 from dear_jax.errors import InputError
-from dear_jax.photo import read_photo
-from dear_jax.registry import build, fields_of, init_variables
+from dear_jax.images import resize
+from dear_jax.images.photo import read_photo
+from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights
 
 MODEL = "dear"

@@ -10,10 +10,10 @@ import numpy as np
 from large_photos import Case, Failed, inputs, weights_of
 
 from dear_jax import load
-from dear_jax.photo import write_photo
-from dear_jax.systems.plan import Plan, network_of
-from dear_jax.systems.restorer import Restorer
-from dear_jax.systems.tiles import Tiling, side_in
+from dear_jax.images.photo import write_photo
+from dear_jax.inference.plan import Plan, network_of
+from dear_jax.inference.restorer import Restorer
+from dear_jax.inference.tiles import Tiling, side_in
 
 COMPARED = (
     "tiles",

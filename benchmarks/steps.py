@@ -16,8 +16,8 @@ import numpy as np
 from roofline import Costs, costs
 
 from configs import celebahq, quickstart
-from dear_jax.model.coordinates import to_coordinates
-from dear_jax.registry import build
+from dear_jax.models.dear.coordinates import to_coordinates
+from dear_jax.models.registry import build
 from dear_jax.training import step as training_step
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
@@ -27,7 +27,7 @@ class Case(NamedTuple):
     """What a row of the table measures; None leaves the recipe's value.
 
     Attributes:
-      model: a name in `dear_jax.registry`.
+      model: a name in `dear_jax.models.registry`.
       dtype: "float32" or "bfloat16".
       batch: photos a step, over all devices.
       side, scale, queries: of the examples; targets are scale x side.

@@ -22,9 +22,10 @@ import numpy as np
 from baselines import Failed, Side, cores, run
 from measuring import busy_cores, say
 
-from dear_jax import bundled, resize
+from dear_jax import bundled
 from dear_jax.data.strokes import draw_strokes
-from dear_jax.photo import read_photo
+from dear_jax.images import resize
+from dear_jax.images.photo import read_photo
 
 # Enlarged, then at scale 1, the last of them 12 megapixels.
 SIZES = (
@@ -35,7 +36,7 @@ TREES = ("before", "now")
 # What makes a weights file in a tree; either has its own fields and parameters.
 WEIGHTS = """
 import sys
-from dear_jax.registry import build, fields_of, init_variables
+from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights
 name, path = sys.argv[1:]
 fields = fields_of(name)

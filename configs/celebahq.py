@@ -21,7 +21,7 @@ The paper's numbers at x4 (Table 1): PSNR 29.84, SSIM 0.968, L1 0.022, LPIPS 0.0
 import ml_collections
 
 from configs import quickstart, systems
-from dear_jax.registry import fields_of
+from dear_jax.models.registry import fields_of
 
 PHOTOS = 28_000
 BATCH = 16

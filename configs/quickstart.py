@@ -16,7 +16,7 @@ import ml_collections
 
 from configs import systems
 from dear_jax.data.damage import KINDS
-from dear_jax.registry import fields_of
+from dear_jax.models.registry import fields_of
 
 # Widths and depths of the other systems for two cores, and how fast they learn.
 SMALL = {

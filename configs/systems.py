@@ -6,7 +6,7 @@
     configs/celebahq.py:elan,scale=6      an upscaler for one scale (default 4)
     configs/celebahq.py:misf,side=64      an inpainter for small photos (default: large)
 
-The name is a variant of `dear_jax.registry`; `edsr`, `elan` and `lama` mean
+The name is a variant of `dear_jax.models.registry`; `edsr`, `elan` and `lama` mean
 edsr-baseline, elan-light and lama-fourier. Loss, optimizer and schedule are those
 of each model's authors; the data are the configuration's, so LIIF and LTE train at
 its one scale (their authors': side 48, scales 1 to 4).
@@ -17,7 +17,7 @@ import dataclasses
 import ml_collections
 
 from dear_jax.errors import InputError
-from dear_jax.registry import fields_of, role_of
+from dear_jax.models.registry import fields_of, role_of
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
 
 OPTIONS = {

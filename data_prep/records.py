@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dear_jax import decoding
 from dear_jax.errors import Unreadable
+from dear_jax.images import decoding
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def _make_mask(data: bytes, place: str, recipe: Recipe) -> Made:
 def _centre_square(pixels: np.ndarray, side: int | None, place: str) -> np.ndarray:
     """Cuts out the centre square and reduces it to `side`; None changes nothing.
 
-    Photos uint8 [H, W, 3] are reduced by Pillow's bicubic (as dear_jax.resize does,
-    which would load JAX in every process), masks bool [H, W] by its nearest.
-    A square of that side stays as it is; a smaller image is Unreadable.
+    Photos uint8 [H, W, 3] are reduced by Pillow's bicubic (as dear_jax.images.resize
+    does, which would load JAX in every process), masks bool [H, W] by its nearest. A
+    square of that side stays as it is; a smaller image is Unreadable.
     """
     if side is None:
         return pixels

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dear_jax import photo
 from dear_jax.errors import InputError, Unreadable
+from dear_jax.images import photo
 
 
 @dataclass(frozen=True, slots=True)

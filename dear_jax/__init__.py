@@ -15,13 +15,13 @@ from dear_jax.errors import InputError
 
 if TYPE_CHECKING:
     from dear_jax import metrics
-    from dear_jax.pretrained import load
-    from dear_jax.systems.restorer import Restorer
+    from dear_jax.inference.loading import load
+    from dear_jax.inference.restorer import Restorer
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Restorer", "__version__", "load", "metrics"]
 
-_HOMES = {"load": "pretrained", "Restorer": "systems.restorer"}
+_HOMES = {"load": "inference.loading", "Restorer": "inference.restorer"}
 
 
 def __getattr__(name: str):

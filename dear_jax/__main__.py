@@ -2,7 +2,7 @@
 
 import sys
 
-from dear_jax.command.main import main
+from dear_jax.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
-from dear_jax.registry import build, init_shapes
+from dear_jax.models.registry import build, init_shapes
 
 FORMAT = "dear_jax/1"
 
@@ -30,7 +30,7 @@ class Weights(NamedTuple):
     Attributes:
       variables: {"params": nested dict of arrays}, and "batch_stats" likewise where
         there is batch normalisation.
-      model: the model's fields, see `dear_jax.registry`.
+      model: the model's fields, see `dear_jax.models.registry`.
       provenance: how the weights were made.
     """
 

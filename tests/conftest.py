@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny import draw_like
 
-from dear_jax import photo
+from dear_jax.images import photo
 
 # Tests compare to 1e-6, which accelerators do not promise; JAX_PLATFORMS overrides.
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS") or "cpu")

@@ -6,7 +6,8 @@ import numpy as np
 from tiny import draw_like
 
 import run_eval
-from dear_jax import photo, registry, resize
+from dear_jax.images import photo, resize
+from dear_jax.models import registry
 from dear_jax.weights import Weights, write_weights
 
 BINS = ("01-10", "20-30")

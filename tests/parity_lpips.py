@@ -10,9 +10,9 @@ from parity_outcome import Arrays, Comparison, Outcome, largest, nhwc
 from dear_jax import metrics
 from dear_jax.convert import rules
 from dear_jax.errors import InputError
-from dear_jax.perceptual import alexnet, vgg16
-from dear_jax.perceptual.lpips import LPIPS
-from dear_jax.photo import read_photo
+from dear_jax.images.photo import read_photo
+from dear_jax.models import alexnet, vgg16
+from dear_jax.models.lpips import LPIPS
 
 # Distance of ex_*.png to ex_ref.png by AlexNet, as the authors' code gives it.
 EXAMPLES = {"ex_p0.png": 0.7219, "ex_p1.png": 0.1376}

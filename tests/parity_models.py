@@ -21,16 +21,16 @@ from parity_outcome import (
     parameters,
 )
 
-from dear_jax import registry
-from dear_jax.baselines.edsr import EDSRTrunk
 from dear_jax.convert import rules
 from dear_jax.convert.conversion import convert_checkpoint, convert_state
 from dear_jax.convert.conversion import family as rules_of
 from dear_jax.convert.edsr import trunk_fields_from, trunk_mapping, trunk_unused
 from dear_jax.convert.specs import edsr_fields, part, spec_fields
 from dear_jax.errors import InputError
-from dear_jax.model.coordinates import pixel_centres
-from dear_jax.systems.catalogue import from_weights
+from dear_jax.inference.catalogue import from_weights
+from dear_jax.models import registry
+from dear_jax.models.dear.coordinates import pixel_centres
+from dear_jax.models.edsr import EDSRTrunk
 from dear_jax.weights import read_weights
 
 

@@ -19,12 +19,13 @@ from parity_outcome import (
     parameters,
 )
 
-from dear_jax import metrics, resize
-from dear_jax.baselines.fourier import FourierUnit, SpectralTransform
+from dear_jax import metrics
 from dear_jax.convert import lama, rules
 from dear_jax.errors import InputError
-from dear_jax.model.coordinates import pixel_centres
-from dear_jax.model.filtering import filter_pixels
+from dear_jax.images import resize
+from dear_jax.models.dear.coordinates import pixel_centres
+from dear_jax.models.dear.filtering import filter_pixels
+from dear_jax.models.fourier import FourierUnit, SpectralTransform
 
 
 def operator_file(meta: dict, arrays: Arrays, _) -> Outcome:

@@ -6,9 +6,9 @@ import struct
 import numpy as np
 from PIL import Image, ImageCms
 
-from dear_jax.pictures import directories, profiles
-from dear_jax.pictures.directories import long, short
-from dear_jax.pictures.reading import decode_picture
+from dear_jax.images import directories, profiles
+from dear_jax.images.directories import long, short
+from dear_jax.images.reading import decode_picture
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), np.uint8)

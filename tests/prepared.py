@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import photo
 from dear_jax.data.manifest import Manifest, Record, Shard, write_manifest
+from dear_jax.images import photo
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> Path:

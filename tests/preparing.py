@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep import __main__ as command
 from data_prep.sources import File
-from dear_jax import photo
+from dear_jax.images import photo
 
 
 def write_photos(folder: Path) -> Path:

@@ -8,13 +8,13 @@ from rounding import assert_close
 from tiny import tiny_restorer
 
 from dear_jax.errors import InputError
-from dear_jax.model import blocks, near
-from dear_jax.model.coordinates import pixel_centres
-from dear_jax.model.decoder import ImplicitDecoder
-from dear_jax.model.grid import grid_axis, grid_positions
-from dear_jax.registry import build, fields_of
-from dear_jax.systems import attending, plan, tiles
-from dear_jax.systems.plan import Plan, make_plan
+from dear_jax.inference import attending, plan, tiles
+from dear_jax.inference.plan import Plan, make_plan
+from dear_jax.models.dear import blocks, near
+from dear_jax.models.dear.coordinates import pixel_centres
+from dear_jax.models.dear.decoder import ImplicitDecoder
+from dear_jax.models.dear.grid import grid_axis, grid_positions
+from dear_jax.models.registry import build, fields_of
 
 PRESETS = ("dear", "dear-lite")
 EVERYTHING = {"cell_decode": True, "feature_unfold": True, "residual": "bilinear"}

@@ -7,8 +7,8 @@ import pytest
 from jax import export
 from rounding import assert_close
 
-from dear_jax.model import attention as attention_module
-from dear_jax.model.attention import (
+from dear_jax.models.dear import attention as attention_module
+from dear_jax.models.dear.attention import (
     attend,
     fused_attention_does,
     key_pool_of,

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from rounding import allowance, assert_close
 
-from dear_jax.model.base import sample_bicubic, sample_bilinear
-from dear_jax.model.coordinates import pixel_centres
-from dear_jax.model.fill import fill_holes
+from dear_jax.models.dear.base import sample_bicubic, sample_bilinear
+from dear_jax.models.dear.coordinates import pixel_centres
+from dear_jax.models.dear.fill import fill_holes
 
 # Compiled once per size; few sizes keep the tests quick.
 fill = jax.jit(fill_holes)

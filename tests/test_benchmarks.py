@@ -23,9 +23,9 @@ import steps  # noqa: E402
 import train_step  # noqa: E402
 
 from dear_jax.data.pipeline import training_batches  # noqa: E402
-from dear_jax.monitoring.flops import count_flops  # noqa: E402
-from dear_jax.monitoring.peaks import Peak  # noqa: E402
-from dear_jax.registry import build, fields_of, init_shapes  # noqa: E402
+from dear_jax.models.registry import build, fields_of, init_shapes  # noqa: E402
+from dear_jax.training.flops import count_flops  # noqa: E402
+from dear_jax.training.peaks import Peak  # noqa: E402
 
 LIMITS = roofline.Limits({"float32": 2e12, "bfloat16": 8e12}, 1e11, None)
 
@@ -247,7 +247,7 @@ def test_a_plan_in_tiles_has_them_where_they_are_smaller_than_the_photo():
 
 
 def test_the_plan_is_found_in_what_the_command_says(monkeypatch):
-    monkeypatch.setattr("dear_jax.systems.plan.resident_memory", lambda: 0)
+    monkeypatch.setattr("dear_jax.inference.plan.resident_memory", lambda: 0)
     lines = tiny_restorer("dear").plan((20, 20), (40, 40), 2**32).lines()
     told = f"a remark\nphoto.png: {' '.join(lines)}\nout.png: 40 x 40 pixels, 1 s\n"
     plan, memory = large.plan_in(told)

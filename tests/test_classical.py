@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dear_jax import resize
-from dear_jax.systems.catalogue import open_system
+from dear_jax.images import resize
+from dear_jax.inference.catalogue import open_system
 
 classical = open_system("classical")
 

@@ -12,8 +12,8 @@ from eval_folders import write_random_weights
 from tiny import SMALLEST, tiny_fields
 
 import dear_jax
-from dear_jax.command import quantities, start
-from dear_jax.command.main import COMMANDS, main
+from dear_jax.cli import quantities, start
+from dear_jax.cli.main import COMMANDS, main
 from dear_jax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ def test_help_fits_a_terminal_and_shows_examples(said, command, monkeypatch):
 
 def test_help_and_version_do_without_jax():
     code = (
-        "import sys; from dear_jax.command.main import main\n"
+        "import sys; from dear_jax.cli.main import main\n"
         "for argv in (['--version'], ['--help'], ['restore', '--help'], "
         "['models', '--help'], ['export', '--help'], ['restore', 'x', '--foo']):\n"
         "    try: main(argv)\n"
@@ -108,7 +108,7 @@ def test_mistakes_are_told_in_one_line(said, arguments, told, tmp_path, monkeypa
 
 
 def test_ctrl_c_is_one_line(said, monkeypatch):
-    from dear_jax.command import models
+    from dear_jax.cli import models
 
     def interrupt(flags):
         raise KeyboardInterrupt
@@ -129,7 +129,7 @@ def test_ctrl_c_while_libraries_load_ends_the_command_at_once(tmp_path):
         "        except KeyboardInterrupt: pass\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.meta_path.insert(0, Loses())\n"
-        "from dear_jax.command.main import main\n"
+        "from dear_jax.cli.main import main\n"
         f"sys.exit(main(['restore', {str(tmp_path / 'x.png')!r}, '--scale', '2']))\n"
     )
     command = [sys.executable, "-c", code]

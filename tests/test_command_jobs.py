@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dear_jax.command.jobs import find_jobs
+from dear_jax.cli.jobs import find_jobs
 from dear_jax.errors import InputError
 
 

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from dear_jax.command import progress as module
-from dear_jax.command.progress import Progress, duration
+from dear_jax.cli import progress as module
+from dear_jax.cli.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

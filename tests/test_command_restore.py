@@ -13,13 +13,13 @@ from PIL import Image
 from tiny import tiny_fields
 
 import dear_jax
-from dear_jax import photo, resize
-from dear_jax.command import all_photos, one_photo
-from dear_jax.command.main import main
-from dear_jax.degradation_estimate import estimate_level
-from dear_jax.pictures.reading import read_picture
-from dear_jax.systems.classical import Telea
-from dear_jax.systems.two_stage import TwoStage
+from dear_jax.cli import all_photos, one_photo
+from dear_jax.cli.main import main
+from dear_jax.images import photo, resize
+from dear_jax.images.reading import read_picture
+from dear_jax.inference.classical import Telea
+from dear_jax.inference.degradation_estimate import estimate_level
+from dear_jax.inference.two_stage import TwoStage
 
 ROOT = Path(__file__).parents[1]
 CLASSICAL = ("--model", "telea+bicubic")

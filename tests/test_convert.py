@@ -24,7 +24,7 @@ from dear_jax.convert.conversion import (
 from dear_jax.convert.specs import spec_fields
 from dear_jax.convert.state_dicts import state_dict_of
 from dear_jax.errors import InputError
-from dear_jax.registry import VARIANTS, build, fields_of, init_shapes
+from dear_jax.models.registry import VARIANTS, build, fields_of, init_shapes
 from dear_jax.weights import read_weights
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rounding import assert_close
 
-from dear_jax.model.coordinates import (
+from dear_jax.models.dear.coordinates import (
     gather_pixels,
     neighbours,
     pixel_centres,

@@ -10,12 +10,12 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.collections import PolyCollection
 
+from dear_jax.evaluation import curves
 from dear_jax.evaluation.estimates import Estimate
+from dear_jax.evaluation.looks import looks
 from dear_jax.evaluation.scores import Score
-from dear_jax.figures import curves
-from dear_jax.figures.looks import looks
-from dear_jax.tables.filled import Filled
-from dear_jax.tables.paper import Row, paper_tables
+from dear_jax.evaluation.table_filled import Filled
+from dear_jax.evaluation.table_paper import Row, paper_tables
 
 BINS = ("01-10", "10-20", "20-30")
 

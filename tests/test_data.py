@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from prepared import assert_equal_batches, first, write_set
 
-from dear_jax import photo
 from dear_jax.data import pipeline
 from dear_jax.errors import InputError
+from dear_jax.images import photo
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from preparing import listed, run, write_mask, write_masks, write_photos
 
 from data_prep import records, splits
 from data_prep.kinds import members
-from dear_jax import decoding, photo, resize
 from dear_jax.data import strokes
 from dear_jax.data.manifest import read_manifest, shard_of
 from dear_jax.data.masks import open_masks
 from dear_jax.data.masks_by_bin import nearest_bin, open_test_masks
 from dear_jax.data.photos import open_photos
 from dear_jax.errors import InputError
+from dear_jax.images import decoding, photo, resize
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from data_prep import writing
 from data_prep.plan import Options
 from data_prep.prepare import prepare
 from data_prep.workspace import workspace
-from dear_jax import decoding, photo
 from dear_jax.data.manifest import Manifest, read_manifest, shard_of, write_manifest
 from dear_jax.data.masks import open_masks
 from dear_jax.data.masks_by_bin import open_test_masks
 from dear_jax.data.photos import open_photos
 from dear_jax.errors import InputError
+from dear_jax.images import decoding, photo
 
 ROOT = Path(__file__).parents[1]
 

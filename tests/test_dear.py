@@ -10,7 +10,7 @@ from rounding import assert_close
 from tiny import example as one_example
 
 from dear_jax.errors import InputError
-from dear_jax.registry import build, fields_of
+from dear_jax.models.registry import build, fields_of
 
 TINY = {"width": 8, "blocks": 1, "decoder_width": 16}
 SIZE = (13, 14)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rounding import assert_close
 
-from dear_jax.model.coordinates import pixel_centres
-from dear_jax.model.decoder import ImplicitDecoder
+from dear_jax.models.dear.coordinates import pixel_centres
+from dear_jax.models.dear.decoder import ImplicitDecoder
 
 HEIGHT, WIDTH, CHANNELS = 5, 6, 9
 GRID = (14, 18)

@@ -10,13 +10,14 @@ from prepared import assert_equal_batches, first
 from tiny import tiny_config
 
 from configs import quickstart
-from dear_jax import bundled, photo, resize
+from dear_jax import bundled
 from dear_jax.data import pipeline, settings
 from dear_jax.data.choices import Chooser
 from dear_jax.data.degradations import degraded, toned
 from dear_jax.data.examples import MakeExample
 from dear_jax.data.masks import open_masks
 from dear_jax.errors import InputError
+from dear_jax.images import photo, resize
 
 
 def ranges(**changes):

@@ -8,13 +8,14 @@ from PIL import Image
 from tiny import tiny_restorer
 
 import dear_jax
-from dear_jax import bundled, photo, resize
-from dear_jax.degradation_estimate import estimate_level
-from dear_jax.degradation_level import degradation_level
-from dear_jax.denoise import default_denoise, parse_denoise, settled_level
+from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.jpeg_quality import quality_of_pixels, quality_of_tables
-from dear_jax.pictures.reading import read_picture
+from dear_jax.images import photo, resize
+from dear_jax.images.jpeg_quality import quality_of_pixels, quality_of_tables
+from dear_jax.images.reading import read_picture
+from dear_jax.inference.degradation_estimate import estimate_level
+from dear_jax.inference.degradation_level import degradation_level
+from dear_jax.inference.denoise import default_denoise, parse_denoise, settled_level
 
 
 def clean_photos(size: int = 96) -> list[np.ndarray]:

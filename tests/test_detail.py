@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dear_jax.model.detail import DetailFilters, high_pass_kernels
+from dear_jax.models.dear.detail import DetailFilters, high_pass_kernels
 
 HEIGHT, WIDTH, CHANNELS = 4, 5, 4
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rounding import assert_close
 
-from dear_jax.training.discriminators import PatchGAN, SpectralPatchGAN
+from dear_jax.models.discriminators import PatchGAN, SpectralPatchGAN
 
 
 def images(size=(32, 40), batch=2, seed=0):

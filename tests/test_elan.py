@@ -10,8 +10,11 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like
 
-from dear_jax.baselines.edsr import MEAN
-from dear_jax.baselines.elan import (
+from dear_jax.convert import elan, rules
+from dear_jax.convert.conversion import convert_state
+from dear_jax.errors import InputError
+from dear_jax.models.edsr import MEAN
+from dear_jax.models.elan import (
     ELAN,
     LocalFeatures,
     WindowAttention,
@@ -21,10 +24,7 @@ from dear_jax.baselines.elan import (
     shift,
     to_windows,
 )
-from dear_jax.convert import elan, rules
-from dear_jax.convert.conversion import convert_state
-from dear_jax.errors import InputError
-from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.models.registry import build, fields_of, init_shapes
 
 TINY = {"channels": 6, "blocks": 4, "windows": (2, 4, 8), "scale": 2}
 # Head, in each block two of local features and four of attention, tail.

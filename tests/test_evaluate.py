@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from dear_jax import metrics, photo, resize
+from dear_jax import metrics
 from dear_jax.errors import InputError
 from dear_jax.evaluation import batches, gallery, protocol
 from dear_jax.evaluation.batches import Batches
@@ -15,8 +15,9 @@ from dear_jax.evaluation.evaluate import Seconds, _measures, evaluate
 from dear_jax.evaluation.journal import Journal, Place
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.scores import METRICS, Score
-from dear_jax.systems.devices import mesh_for, spread
-from dear_jax.systems.restorer import Restorer
+from dear_jax.images import photo, resize
+from dear_jax.inference.devices import mesh_for, spread
+from dear_jax.inference.restorer import Restorer
 
 # Results of a device in a batch, on a CPU.
 AT_ONCE = "dear_jax.evaluation.batches.RESULTS_AT_ONCE"

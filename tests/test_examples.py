@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dear_jax import resize
 from dear_jax.data import choices, examples
 from dear_jax.data.choices import Choices, Chooser
 from dear_jax.data.examples import CropExample, MakeExample, NumberExample
 from dear_jax.data.masks import open_masks
+from dear_jax.images import resize
 
 
 def chooser_of(**changes):

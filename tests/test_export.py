@@ -15,15 +15,15 @@ from PIL import Image
 from rounding import assert_close
 from tiny import SMALLEST, draw_like, tiny_restorer
 
-from dear_jax import stablehlo
-from dear_jax.command.main import main
+from dear_jax.cli.main import main
 from dear_jax.errors import InputError
-from dear_jax.model import fill
-from dear_jax.model.coordinates import to_coordinates
-from dear_jax.registry import build, fields_of, init_shapes
-from dear_jax.systems.classical import Interpolation
-from dear_jax.systems.pointwise import PointwiseRestorer
-from dear_jax.systems.query import QueryRestorer
+from dear_jax.inference import stablehlo
+from dear_jax.inference.classical import Interpolation
+from dear_jax.inference.pointwise import PointwiseRestorer
+from dear_jax.inference.query import QueryRestorer
+from dear_jax.models.dear import fill
+from dear_jax.models.dear.coordinates import to_coordinates
+from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import Weights, write_weights
 
 README = Path(__file__).parents[1] / "README.md"

@@ -19,7 +19,7 @@ import pytest
 
 from dear_jax import bundled
 from dear_jax.checkpointing.checkpoints import Checkpoints
-from dear_jax.registry import build
+from dear_jax.models.registry import build
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 from tests.starting import ROOT, environment

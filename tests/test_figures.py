@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
-from dear_jax import resize
+from dear_jax.evaluation import comparison, sheet, stages
+from dear_jax.evaluation.comparison import Example
+from dear_jax.evaluation.examples import examples_sheet, outlined
 from dear_jax.evaluation.protocol import Case
 from dear_jax.evaluation.scores import Score
-from dear_jax.figures import comparison, sheet, stages
-from dear_jax.figures.comparison import Example
-from dear_jax.figures.examples import examples_sheet, outlined
-from dear_jax.figures.sheet import HOLE_COLOUR
-from dear_jax.figures.stages import Stages
-from dear_jax.figures.zoom import COLOURS, Box, enlarged, with_boxes, zoom_boxes
+from dear_jax.evaluation.sheet import HOLE_COLOUR
+from dear_jax.evaluation.stages import Stages
+from dear_jax.evaluation.zoom import COLOURS, Box, enlarged, with_boxes, zoom_boxes
+from dear_jax.images import resize
 
 CELL = 64
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dear_jax.model.filtering import (
+from dear_jax.models.dear.filtering import (
     filter_pixels,
     filter_pixels_by_unfold,
     shifted_windows,

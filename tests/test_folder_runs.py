@@ -13,7 +13,7 @@ from eval_folders import write_random_weights
 from PIL import Image
 from tiny import tiny_fields
 
-from dear_jax import photo, resize
+from dear_jax.images import photo, resize
 from tests.starting import finish, free_port, start
 
 pytestmark = pytest.mark.long

@@ -21,8 +21,8 @@ from test_pictures_damaged import FILES, damaged
 from tiny import tiny_fields
 
 from dear_jax import weights
-from dear_jax.command.main import main
-from dear_jax.pictures.reading import read_picture
+from dear_jax.cli.main import main
+from dear_jax.images.reading import read_picture
 
 COUNT, OF_WEIGHTS = 200, 40
 CLASSICAL = ("--model", "telea+bicubic")

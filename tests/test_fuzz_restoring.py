@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tiny import tiny_restorer
 
 from dear_jax.errors import InputError
-from dear_jax.systems import plan as plans
+from dear_jax.inference import plan as plans
 
 SIDE, SCALE = 300, 9
 # Of steps, buckets, windows and tiles.

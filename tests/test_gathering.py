@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dear_jax.model.gathering import BLOCK, gather_rows, sum_rows, sum_sorted_rows
+from dear_jax.models.dear.gathering import BLOCK, gather_rows, sum_rows, sum_sorted_rows
 
 sums = jax.jit(sum_sorted_rows, static_argnums=2)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import parity
 import pytest
 
-from dear_jax.registry import ARCHITECTURES
+from dear_jax.models.registry import ARCHITECTURES
 
 SMALL = sorted((Path(__file__).parent / "goldens").glob("*.npz"))
 LARGE = sorted((Path(__file__).parents[2] / "shared" / "golden").glob("*.npz"))

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dear_jax import bundled, photo
+from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.holes import dilated, hole_mask, parse_box, parse_colour, remarks
-from dear_jax.pictures.picture import Kept, Picture
-from dear_jax.pictures.reading import read_picture
+from dear_jax.images import photo
+from dear_jax.images.masks import dilated, hole_mask, parse_box, parse_colour, remarks
+from dear_jax.images.picture import Kept, Picture
+from dear_jax.images.reading import read_picture
 
 MASKS = Path(__file__).parents[2] / "shared" / "data" / "masks" / "test"
 MAGENTA = (255, 0, 255)

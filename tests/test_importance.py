@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dear_jax.model.importance import Importance, reconstruct
+from dear_jax.models.dear.importance import Importance, reconstruct
 
 SHAPE = (2, 5, 6)
 

@@ -8,11 +8,11 @@ import pytest
 from jax import export
 from tiny import tiny_fields, tiny_restorer
 
-from dear_jax import stablehlo
-from dear_jax.model import fill
-from dear_jax.model.coordinates import pixel_centres, to_coordinates
-from dear_jax.registry import build
-from dear_jax.systems.plan import make_plan
+from dear_jax.inference import stablehlo
+from dear_jax.inference.plan import make_plan
+from dear_jax.models.dear import fill
+from dear_jax.models.dear.coordinates import pixel_centres, to_coordinates
+from dear_jax.models.registry import build
 
 # Cells of 4 pixels: 9 x 6 for this photo, 5 x 3 keys of 2 x 2 cells each.
 SIZE, MOST = (33, 22), 16

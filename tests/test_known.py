@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from dear_jax import agreement, bundled, photo, resize
-from dear_jax.agreement import Reduction
+from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.known import Consistency, consistency, keep_known
+from dear_jax.images import photo, resize
+from dear_jax.inference import back_projection as agreement
+from dear_jax.inference.back_projection import Reduction
+from dear_jax.inference.known import Consistency, consistency, keep_known
 
 SIZES = [
     ((24, 24), (48, 48)),

@@ -9,12 +9,12 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like, example
 
-from dear_jax.baselines.fourier import SpectralTransform
-from dear_jax.baselines.lama import FourierConv, LaMa, Upward
 from dear_jax.convert import lama, rules
 from dear_jax.errors import InputError
-from dear_jax.model.layers import reflect_pad
-from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.models.fourier import SpectralTransform
+from dear_jax.models.lama import FourierConv, LaMa, Upward
+from dear_jax.models.layers import reflect_pad
+from dear_jax.models.registry import build, fields_of, init_shapes
 
 TINY = {"architecture": "lama", "width": 4, "blocks": 1}
 

@@ -7,12 +7,12 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like, example, query_methods
 
-from dear_jax.baselines.edsr import EDSR
 from dear_jax.convert import liif
 from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
-from dear_jax.model.coordinates import pixel_centres
-from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.models.dear.coordinates import pixel_centres
+from dear_jax.models.edsr import EDSR
+from dear_jax.models.registry import build, fields_of, init_shapes
 
 TINY = {"width": 4, "blocks": 1, "decoder_width": 8, "decoder_layers": 2}
 SIZE = (5, 6)

@@ -10,9 +10,9 @@ import pytest
 from rounding import assert_close
 from tiny import example
 
-from dear_jax.model.base import sample_bicubic
-from dear_jax.model.lite import fold, unfold, validity_pyramid
-from dear_jax.registry import build, fields_of
+from dear_jax.models.dear.base import sample_bicubic
+from dear_jax.models.dear.lite import fold, unfold, validity_pyramid
+from dear_jax.models.registry import build, fields_of
 
 TINY = {
     "widths": (8, 8, 16, 16),

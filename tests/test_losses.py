@@ -8,7 +8,7 @@ import pytest
 from rounding import assert_close
 
 from dear_jax.errors import InputError
-from dear_jax.perceptual import vgg16
+from dear_jax.models import vgg16
 from dear_jax.training import losses
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
 

@@ -10,9 +10,9 @@ import pytest
 
 from dear_jax import bundled, metrics
 from dear_jax.errors import InputError
-from dear_jax.perceptual.lpips import LPIPS, SMALLEST, _unit
-from dear_jax.perceptual.pretrained import read_lpips
-from dear_jax.photo import read_photo
+from dear_jax.images.photo import read_photo
+from dear_jax.models.lpips import LPIPS, SMALLEST, _unit
+from dear_jax.models.lpips_weights import read_lpips
 
 EXAMPLES = Path(__file__).parents[2] / "shared" / "golden" / "lpips"
 RNG = np.random.default_rng(0)

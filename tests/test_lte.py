@@ -9,13 +9,13 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like, example, query_methods
 
-from dear_jax.baselines.lte import LTE, cos_sin
 from dear_jax.convert import lte
 from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
-from dear_jax.model.base import sample_bilinear
-from dear_jax.model.coordinates import neighbours
-from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.models.dear.base import sample_bilinear
+from dear_jax.models.dear.coordinates import neighbours
+from dear_jax.models.lte import LTE, cos_sin
+from dear_jax.models.registry import build, fields_of, init_shapes
 
 TINY = {"width": 4, "blocks": 1, "hidden": 8, "layers": 2}
 SIZE = (5, 6)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from prepared import write_set
 
-from dear_jax import bundled, photo, resize
+from dear_jax import bundled
 from dear_jax.data import lama_masks
 from dear_jax.data.digests import digest
 from dear_jax.data.masks import open_masks
 from dear_jax.data.masks_by_bin import nearest_bin, open_test_masks
 from dear_jax.errors import InputError
+from dear_jax.images import photo, resize
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dear_jax.systems.memory import allowed_memory, free_memory, resident_memory
+from dear_jax.inference.memory import allowed_memory, free_memory, resident_memory
 
 MIB = 2**20
 TWO = ("", "memory.max", "memory.current", "inactive_file")

@@ -9,13 +9,13 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like, example
 
-from dear_jax.baselines.inpainting import ColourHead
-from dear_jax.baselines.misf import MISF, FilterPredictor, double, halve, stretch
 from dear_jax.convert import misf, rules
 from dear_jax.errors import InputError
-from dear_jax.model.filtering import filter_pixels, shifted_windows
-from dear_jax.model.layers import Upsample, reflect_pad
-from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.models.dear.filtering import filter_pixels, shifted_windows
+from dear_jax.models.inpainting import ColourHead
+from dear_jax.models.layers import Upsample, reflect_pad
+from dear_jax.models.misf import MISF, FilterPredictor, double, halve, stretch
+from dear_jax.models.registry import build, fields_of, init_shapes
 
 TINY = {"architecture": "misf", "width": 4, "blocks": 1}
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dear_jax.pictures.reading import read_picture
+from dear_jax.images.reading import read_picture
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "notebooks" / "restore.ipynb"

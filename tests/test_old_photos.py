@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dear_jax import bundled, photo
+from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.evaluation import film_damage, old_photos
+from dear_jax.images import photo
 
 FROZEN = Path(__file__).parent / "goldens" / "old_photos.txt"
 NAMES = sorted(path.name for path in bundled.PHOTOS.glob("*.png"))[:6]

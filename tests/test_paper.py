@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dear_jax import registry
-from dear_jax.systems import catalogue
-from dear_jax.tables.paper import paper_tables
+from dear_jax.evaluation.table_paper import paper_tables
+from dear_jax.inference import catalogue
+from dear_jax.models import registry
 
 TEXT = Path(__file__).parents[2] / "shared" / "paper" / "superinpaint.txt"
 CELEBA, PLACES, FFHQ = "CelebAHQ", "Places365", "FFHQ"

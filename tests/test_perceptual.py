@@ -7,12 +7,12 @@ import pytest
 from rounding import assert_close
 
 from dear_jax.errors import InputError
-from dear_jax.perceptual import alexnet, vgg16
-from dear_jax.perceptual.alexnet import AlexNet
-from dear_jax.perceptual.imagenet import imagenet_normalised
-from dear_jax.perceptual.pretrained import read_vgg16
-from dear_jax.perceptual.vgg16 import VGG16
-from dear_jax.registry import fields_of
+from dear_jax.models import alexnet, vgg16
+from dear_jax.models.alexnet import AlexNet
+from dear_jax.models.imagenet import imagenet_normalised
+from dear_jax.models.lpips_weights import read_vgg16
+from dear_jax.models.registry import fields_of
+from dear_jax.models.vgg16 import VGG16
 from dear_jax.weights import Weights, write_weights
 
 IMAGE = jnp.asarray(np.random.default_rng(0).random((1, 19, 33, 3)), jnp.float32)

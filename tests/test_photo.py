@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dear_jax import decoding, photo
 from dear_jax.errors import InputError, Unreadable
+from dear_jax.images import decoding, photo
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (5, 7, 3), np.uint8)

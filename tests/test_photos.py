@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from prepared import write_records, write_set
 
-from dear_jax import bundled, photo
+from dear_jax import bundled
 from dear_jax.data import shards
 from dear_jax.data.images import open_images
 from dear_jax.data.photos import open_photos
 from dear_jax.errors import InputError
+from dear_jax.images import photo
 
 
 @pytest.fixture(scope="module")

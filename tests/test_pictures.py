@@ -21,11 +21,10 @@ from picture_files import (
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from dear_jax import decoding
 from dear_jax.errors import Unreadable
-from dear_jax.pictures import png
-from dear_jax.pictures.picture import Kept, Picture
-from dear_jax.pictures.reading import read_picture
+from dear_jax.images import decoding, png
+from dear_jax.images.picture import Kept, Picture
+from dear_jax.images.reading import read_picture
 
 GREY = PIXELS[..., 0]
 

@@ -10,9 +10,9 @@ from picture_files import DEEP, PIXELS, RNG, SRGB, encoded, exif_block, read, ti
 from PIL import Image
 
 from dear_jax.errors import InputError, Unreadable
-from dear_jax.pictures import directories, exif, png, tiff
-from dear_jax.pictures.picture import Kept
-from dear_jax.pictures.reading import read_picture
+from dear_jax.images import directories, exif, png, tiff
+from dear_jax.images.picture import Kept
+from dear_jax.images.reading import read_picture
 
 NOISE = RNG.integers(0, 256, (20, 30, 3), np.uint8)
 FLOATS = RNG.random((20, 30, 3), np.float32)

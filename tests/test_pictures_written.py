@@ -8,12 +8,11 @@ import pytest
 from picture_files import DEEP, PIXELS, RNG, SRGB, encoded, exif_block, read
 from PIL import Image, ImageCms, JpegImagePlugin
 
-from dear_jax import photo
 from dear_jax.errors import InputError
-from dear_jax.pictures import directories, exif, png
-from dear_jax.pictures.picture import JpegQuality, Kept, Picture
-from dear_jax.pictures.reading import read_picture
-from dear_jax.pictures.writing import FORMATS, check_output, write_picture
+from dear_jax.images import directories, exif, photo, png
+from dear_jax.images.picture import JpegQuality, Kept, Picture
+from dear_jax.images.reading import read_picture
+from dear_jax.images.writing import FORMATS, check_output, write_picture
 
 ALPHA = RNG.integers(0, 256, (5, 7), np.uint8)
 EXIF = exif.cleaned(exif_block(6))

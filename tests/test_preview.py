@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dear_jax import photo
 from dear_jax.errors import InputError
-from dear_jax.figures import sheet
-from dear_jax.figures.preview import draw_preview, preview_sheet
+from dear_jax.evaluation import sheet
+from dear_jax.evaluation.preview import draw_preview, preview_sheet
+from dear_jax.images import photo
 
 GREEN, BLUE = (0, 200, 0), (0, 0, 200)
 

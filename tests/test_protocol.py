@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from prepared import write_set
 
-from dear_jax import decoding, photo, resize
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol
+from dear_jax.images import decoding, photo, resize
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from eval_folders import write_photos
 from skimage.metrics import structural_similarity
 
 import run_eval
-from dear_jax import photo, resize
 from dear_jax.errors import InputError
 from dear_jax.evaluation import (
     by_scale,
@@ -21,8 +20,9 @@ from dear_jax.evaluation import (
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.scores import METRICS, PARTS
-from dear_jax.systems.catalogue import open_system
-from dear_jax.systems.restorer import Restorer
+from dear_jax.images import photo, resize
+from dear_jax.inference.catalogue import open_system
+from dear_jax.inference.restorer import Restorer
 
 NAMES = [f"p{i}" for i in range(6)]
 

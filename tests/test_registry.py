@@ -6,7 +6,7 @@ import re
 import pytest
 
 from dear_jax.errors import InputError
-from dear_jax.registry import (
+from dear_jax.models.registry import (
     ARCHITECTURES,
     VARIANTS,
     build,

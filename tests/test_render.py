@@ -8,11 +8,12 @@ import math
 
 import pytest
 
+from dear_jax.evaluation import table_files as export
+from dear_jax.evaluation import table_render as render
 from dear_jax.evaluation.estimates import Estimate
 from dear_jax.evaluation.scores import Score
-from dear_jax.tables import export, render
-from dear_jax.tables.filled import Comparison, Filled
-from dear_jax.tables.paper import Row, Table, paper_tables
+from dear_jax.evaluation.table_filled import Comparison, Filled
+from dear_jax.evaluation.table_paper import Row, Table, paper_tables
 
 HEAD = (
     "protocol v1 "

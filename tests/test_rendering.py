@@ -7,11 +7,12 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from prepared import assert_equal_batches, first
 
-from dear_jax import bundled, photo, resize
+from dear_jax import bundled
 from dear_jax.data import resident
 from dear_jax.data.pipeline import training_batches
 from dear_jax.data.render import make_render
 from dear_jax.errors import InputError
+from dear_jax.images import photo, resize
 
 SIDE = 12
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dear_jax.resize import bicubic, bicubic_on_device, bicubic_taps, nearest
+from dear_jax.images.resize import bicubic, bicubic_on_device, bicubic_taps, nearest
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 

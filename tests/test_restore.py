@@ -10,7 +10,7 @@ from tiny import tiny_restorer
 
 import dear_jax
 from dear_jax.errors import InputError
-from dear_jax.systems import attending, encoding, rendering
+from dear_jax.inference import attending, encoding, rendering
 from dear_jax.weights import freeze
 
 PRESETS = ("dear", "dear-lite")
@@ -89,8 +89,8 @@ def test_padding_to_a_shared_size_changes_nothing(restorer):
     """The model applied without any padding of ours is the measure."""
     import jax
 
-    from dear_jax.model.coordinates import pixel_centres
-    from dear_jax.registry import build
+    from dear_jax.models.dear.coordinates import pixel_centres
+    from dear_jax.models.registry import build
 
     photo, mask = photo_of(13, 11) / np.float32(255), mask_of(13, 11)
     queries = pixel_centres((26, 22)).reshape(1, -1, 2)

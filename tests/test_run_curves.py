@@ -10,9 +10,9 @@ pytest.importorskip("matplotlib")
 from PIL import Image
 
 from dear_jax.errors import InputError
-from dear_jax.figures import curves
-from dear_jax.figures.run import draw_reports, draw_run
-from dear_jax.figures.series import facts, running_mean
+from dear_jax.evaluation import curves
+from dear_jax.evaluation.run import draw_reports, draw_run
+from dear_jax.evaluation.series import facts, running_mean
 
 
 def report(step, **values):

@@ -10,12 +10,12 @@ import pytest
 from eval_folders import command_on, write_masks, write_photos, write_random_weights
 from tiny import SMALLEST, TINY
 
-from dear_jax import registry
 from dear_jax.evaluation import by_scale, protocol, report
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.scores import Score
-from dear_jax.registry import VARIANTS
-from dear_jax.systems.catalogue import open_system
+from dear_jax.inference.catalogue import open_system
+from dear_jax.models import registry
+from dear_jax.models.registry import VARIANTS
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dear_jax.errors import InputError
-from dear_jax.tables.paper import paper_tables
-from dear_jax.tables.setup import read_setup
+from dear_jax.evaluation.table_paper import paper_tables
+from dear_jax.evaluation.table_setup import read_setup
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = "[data.FFHQ]\nphotos = 'p'\n"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dear_jax.figures import sheet
+from dear_jax.evaluation import sheet
 
 
 def test_sheet_grows_by_one_cell_and_gap_per_picture():

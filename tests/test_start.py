@@ -12,7 +12,7 @@ from tiny import draw_like, example, tiny_config, tiny_fields
 import dear_jax
 from configs import fine_tune
 from dear_jax.errors import InputError
-from dear_jax.registry import build, init_shapes, init_variables
+from dear_jax.models.registry import build, init_shapes, init_variables
 from dear_jax.training.export import export
 from dear_jax.training.loop import train
 from dear_jax.training.optimizer import make_optimizer

@@ -9,7 +9,7 @@ from tiny import tiny_config
 from configs import celebahq
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
-from dear_jax.registry import build
+from dear_jax.models.registry import build
 from dear_jax.training.objectives import QueryObjective
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state

@@ -8,10 +8,10 @@ from tiny import SMALLEST, draw_like
 
 import dear_jax
 from configs import celebahq
-from dear_jax import resize
 from dear_jax.errors import InputError, NoWeights
-from dear_jax.registry import build, fields_of, init_shapes
-from dear_jax.systems.catalogue import BASELINES, is_system, open_system
+from dear_jax.images import resize
+from dear_jax.inference.catalogue import BASELINES, is_system, open_system
+from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import FORMAT, Weights, write_weights
 
 
@@ -169,7 +169,7 @@ def test_lte_is_told_no_scale_beyond_its_largest(folder):
     system = open_system("telea+lte", folder).second
     photo = photo_of(6, 6) / np.float32(255)
     module = build(system.model)
-    from dear_jax.model.coordinates import pixel_centres
+    from dear_jax.models.dear.coordinates import pixel_centres
 
     queries = pixel_centres((48, 48)).reshape(1, -1, 2)
     cell = np.full_like(queries, 2 / 24)

@@ -13,11 +13,11 @@ from tiny import SMALLEST
 import run_eval
 from dear_jax import bundled
 from dear_jax.errors import InputError
+from dear_jax.evaluation import comparison, curves, stages
+from dear_jax.evaluation import table_rows as rows
 from dear_jax.evaluation.scores import METRICS, PASTED
-from dear_jax.figures import comparison, curves, stages
-from dear_jax.systems.catalogue import open_system
-from dear_jax.tables import rows
-from dear_jax.tables.paper import paper_tables
+from dear_jax.evaluation.table_paper import paper_tables
+from dear_jax.inference.catalogue import open_system
 
 SETUP = (
     '[systems]\nDEAR = "classical"\n"+PIM" = "classical"\n[extra]\nmine = "bicubic"\n'

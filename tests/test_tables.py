@@ -9,8 +9,8 @@ import pytest
 
 from dear_jax.evaluation import statistics
 from dear_jax.evaluation.scores import Score
-from dear_jax.tables.filled import fill_table
-from dear_jax.tables.paper import Row, Table, paper_tables
+from dear_jax.evaluation.table_filled import fill_table
+from dear_jax.evaluation.table_paper import Row, Table, paper_tables
 
 METRICS = ("psnr", "ssim", "l1", "lpips")
 BINS = ("10-20", "20-30")

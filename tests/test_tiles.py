@@ -6,8 +6,8 @@ import pytest
 from rounding import assert_close
 from tiny import TINY, tiny_fields, tiny_restorer
 
-from dear_jax.registry import build
-from dear_jax.systems.plan import network_of
+from dear_jax.inference.plan import network_of
+from dear_jax.models.registry import build
 
 # Layers of the deepest below.
 LAYERS = 28

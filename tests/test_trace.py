@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dear_jax.monitoring import trace
-from dear_jax.monitoring.trace import Trace
+from dear_jax.training import trace
+from dear_jax.training.trace import Trace
 
 
 def run(workdir, steps, start=0):

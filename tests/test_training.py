@@ -16,9 +16,9 @@ import dear_jax
 from dear_jax.checkpointing.checkpoints import saved_steps
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
-from dear_jax.figures import sheet
-from dear_jax.monitoring import log as log_module
-from dear_jax.registry import build, init_shapes
+from dear_jax.evaluation import sheet
+from dear_jax.models.registry import build, init_shapes
+from dear_jax.training import log as log_module
 from dear_jax.training import loop, validation
 from dear_jax.training.loop import train
 from dear_jax.training.optimizer import learning_rate, make_optimizer

@@ -12,7 +12,7 @@ import dear_jax
 from configs import celebahq, comparison, ffhq, places365, quickstart
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
-from dear_jax.registry import VARIANTS, build
+from dear_jax.models.registry import VARIANTS, build
 from dear_jax.training.loop import train
 from dear_jax.training.objectives import check_fit, make_objective
 from dear_jax.training.optimizer import make_optimizer

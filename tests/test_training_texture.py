@@ -12,9 +12,9 @@ from tiny import SMALLEST, draw_like, example, tiny_config, tiny_fields
 import dear_jax
 from configs import dear_lite_texture
 from dear_jax.errors import InputError
-from dear_jax.model.coordinates import pixel_centres
-from dear_jax.perceptual.lpips import LPIPS
-from dear_jax.registry import build, fields_of, init_shapes
+from dear_jax.models.dear.coordinates import pixel_centres
+from dear_jax.models.lpips import LPIPS
+from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.training.loop import train
 from dear_jax.training.objectives import check_fit
 from dear_jax.training.texture import TextureObjective

@@ -8,7 +8,7 @@ from tiny import tiny_restorer
 
 import dear_jax
 from dear_jax.errors import InputError
-from dear_jax.registry import build
+from dear_jax.models.registry import build
 from dear_jax.weights import Weights, read_weights, write_weights
 
 

@@ -7,8 +7,8 @@ import ml_collections
 import numpy as np
 
 from configs import quickstart
-from dear_jax.registry import build, fields_of, init_shapes
-from dear_jax.systems.dear import DearRestorer
+from dear_jax.inference.dear import DearRestorer
+from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import Weights
 
 TINY = {

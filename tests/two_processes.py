@@ -18,7 +18,7 @@ from dear_jax.data.pipeline import training_batches
 from dear_jax.distributed import processes
 from dear_jax.distributed.alarm import Alarm
 from dear_jax.errors import InputError
-from dear_jax.registry import build
+from dear_jax.models.registry import build
 from dear_jax.training.objectives import QueryObjective
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.signals import StopSignals

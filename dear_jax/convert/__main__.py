@@ -29,7 +29,7 @@ import jax
 
 from dear_jax.convert.conversion import by_reason, convert_checkpoint
 from dear_jax.errors import InputError
-from dear_jax.registry import VARIANTS
+from dear_jax.models.registry import VARIANTS
 from dear_jax.weights import Weights, write_weights
 
 # More names than these are only counted.

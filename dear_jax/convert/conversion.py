@@ -7,11 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dear_jax import registry
 from dear_jax.convert import rules
 from dear_jax.convert.checkpoint import read_checkpoint
 from dear_jax.convert.state_dicts import state_dict_of
 from dear_jax.errors import InputError
+from dear_jax.models import registry
 from dear_jax.weights import Weights
 
 # Variant -> its checkpoint that a Python package carries, by the end of its name.

@@ -6,9 +6,9 @@ their frozen mean shift holds tells them apart.
 
 import numpy as np
 
-from dear_jax.baselines.edsr import MEAN, mean_colour, upscaling_steps
 from dear_jax.convert.rules import State, Target, conv, layer
 from dear_jax.errors import InputError
+from dear_jax.models.edsr import MEAN, mean_colour, upscaling_steps
 
 
 def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from dear_jax.baselines.elan import OFFSETS
 from dear_jax.convert.edsr import shift_constants, shuffle_factor
 from dear_jax.convert.rules import (
     State,
@@ -13,6 +12,7 @@ from dear_jax.convert.rules import (
     pointwise,
 )
 from dear_jax.errors import InputError
+from dear_jax.models.elan import OFFSETS
 
 
 def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:

@@ -1,4 +1,4 @@
-"""The authors' LaMa generator -> `dear_jax.baselines.lama.LaMa`.
+"""The authors' LaMa generator -> `dear_jax.models.lama.LaMa`.
 
 Keys are those of the generator alone, without the "generator." that Lightning
 checkpoints begin them with. The layers are numbered in one sequence: 0 is a padding,

@@ -11,8 +11,8 @@ import numpy as np
 
 from dear_jax.convert.rules import State, Target, same
 from dear_jax.errors import InputError
-from dear_jax.perceptual import alexnet, vgg16
-from dear_jax.perceptual.lpips import LAYERS
+from dear_jax.models import alexnet, vgg16
+from dear_jax.models.lpips import LAYERS
 
 # Our network -> their name of it, its convolutions in order.
 _NETWORKS = {

@@ -1,4 +1,4 @@
-"""The authors' MISF generator -> `dear_jax.baselines.misf.MISF`.
+"""The authors' MISF generator -> `dear_jax.models.misf.MISF`.
 
 The state_dict is what their file holds under "generator".
 """

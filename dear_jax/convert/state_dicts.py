@@ -8,7 +8,7 @@ import numpy as np
 from dear_jax.convert.specs import spec_fields
 from dear_jax.convert.unpickle import short
 from dear_jax.errors import InputError
-from dear_jax.registry import VARIANTS
+from dear_jax.models.registry import VARIANTS
 
 # Where it lies: LIIF and LTE; ELAN; LaMa (Lightning); MISF. EDSR's is the file itself.
 _PLACES = (("model", "sd"), ("model_state_dict",), ("state_dict",), ("generator",))

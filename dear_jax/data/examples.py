@@ -15,7 +15,6 @@ import grain
 import numpy as np
 from PIL import Image
 
-from dear_jax import resize
 from dear_jax.data.choices import (
     LEFT_RIGHT,
     TRANSPOSED,
@@ -25,7 +24,8 @@ from dear_jax.data.choices import (
 )
 from dear_jax.data.damage import Damages, draw_damage, draw_mask
 from dear_jax.data.degradations import Degradations, degraded, to_bytes, toned
-from dear_jax.model.coordinates import to_coordinates
+from dear_jax.images import resize
+from dear_jax.models.dear.coordinates import to_coordinates
 
 # Pixels of an enlarged photo above which only the crop is made. It may differ by
 # rounding from the crop of the whole.

@@ -1,7 +1,8 @@
 """Collections of image files, wherever they lie: in folders or in ArrayRecord files.
 
-A collection is a sequence of encoded images, which `dear_jax.decoding` decodes. The
-order is that of the parts as given and of the sorted names in a part, on every machine.
+A collection is a sequence of encoded images, which `dear_jax.images.decoding` decodes.
+The order is that of the parts as given and of the sorted names in a part, on every
+machine.
 """
 
 import functools
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import photo
 from dear_jax.data.digests import digest_of
 from dear_jax.data.shards import SUFFIX, RecordFile, check_complete
 from dear_jax.errors import InputError
+from dear_jax.images import photo
 
 
 class Images:

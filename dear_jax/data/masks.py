@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import bundled, decoding, resize
+from dear_jax import bundled
 from dear_jax.data import lama_masks, strokes
 from dear_jax.data.images import open_images
 from dear_jax.errors import InputError
+from dear_jax.images import decoding, resize
 
 _REMEMBERED_BYTES = 1 << 29
 

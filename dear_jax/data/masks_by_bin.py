@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import bundled, decoding, photo
+from dear_jax import bundled
 from dear_jax.data import shards, strokes
 from dear_jax.data.digests import digest
 from dear_jax.data.images import Images, open_images
 from dear_jax.errors import InputError
+from dear_jax.images import decoding, photo
 
 GENERATED_SIZE = (512, 512)
 GENERATED_PER_BIN = 50

@@ -6,9 +6,10 @@ from concurrent import futures
 import numpy as np
 from absl import logging
 
-from dear_jax import bundled, decoding
+from dear_jax import bundled
 from dear_jax.data.images import Images, open_images
 from dear_jax.errors import InputError, Unreadable
+from dear_jax.images import decoding
 
 
 class Photos:

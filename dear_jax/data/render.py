@@ -17,13 +17,13 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from dear_jax import resize
 from dear_jax.data import settings
 from dear_jax.data.choices import LEFT_RIGHT, TRANSPOSED, UPSIDE_DOWN, Chooser
 from dear_jax.data.photos import open_photos
 from dear_jax.data.resident import load_photos
-from dear_jax.model.coordinates import to_coordinates
-from dear_jax.systems.levels import to_floats
+from dear_jax.images import resize
+from dear_jax.inference.levels import to_floats
+from dear_jax.models.dear.coordinates import to_coordinates
 
 Batch = dict[str, jax.Array]
 

@@ -9,8 +9,12 @@ from dear_jax.data.choices import Chooser
 from dear_jax.data.damage import KINDS, Damages
 from dear_jax.data.degradations import Degradations
 from dear_jax.data.masks import open_masks
-from dear_jax.degradation_level import HARDEST_BLUR, HARDEST_NOISE, HARDEST_QUALITY
 from dear_jax.errors import InputError
+from dear_jax.inference.degradation_level import (
+    HARDEST_BLUR,
+    HARDEST_NOISE,
+    HARDEST_QUALITY,
+)
 
 AUGMENTATIONS = ("flip", "dihedral")
 RENDERS = ("host", "device", "resident")

@@ -4,5 +4,5 @@
 `evaluate` restores and scores them, `journal` and `gallery` keep scores and pictures,
 `measuring` does that for one system after the other. `per_photo`, `statistics` and
 `estimates` say how sure a mean is. `by_scale` and `report` are run_eval.py --scale;
---table is `dear_jax.tables`.
+`table_*` are --table, the others are pictures.
 """

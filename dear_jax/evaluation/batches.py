@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from dear_jax.evaluation.protocol import Case, Cases
-from dear_jax.systems.devices import device_count
+from dear_jax.inference.devices import device_count
 
 READ_AHEAD = 2
 # Results of a device in a batch, and pixels of their truths: a CPU gains nothing from

@@ -7,18 +7,25 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from dear_jax import files, photo
+from dear_jax import files
 from dear_jax.errors import InputError, NoWeights
-from dear_jax.evaluation import gallery, protocol, protocol_sr, protocol_v2, report
+from dear_jax.evaluation import (
+    comparison,
+    gallery,
+    protocol,
+    protocol_sr,
+    protocol_v2,
+    report,
+)
 from dear_jax.evaluation.journal import LONGEST_TITLE
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.protocol import Cases
 from dear_jax.evaluation.scores import Score
-from dear_jax.figures import comparison
-from dear_jax.pretrained import DEFAULT, load
-from dear_jax.systems.catalogue import BASELINES, is_system, open_system
-from dear_jax.systems.restorer import Restorer
+from dear_jax.images import photo
+from dear_jax.inference.catalogue import BASELINES, is_system, open_system
+from dear_jax.inference.loading import DEFAULT, load
+from dear_jax.inference.restorer import Restorer
 
 PROTOCOLS = ("v1", "v2", "sr")
 # What the label of a system ends with that is given the level of each photo.

@@ -13,16 +13,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dear_jax import metrics, resize
+from dear_jax import metrics
 from dear_jax.errors import InputError
 from dear_jax.evaluation.batches import Batch, Batches
 from dear_jax.evaluation.journal import Journal
 from dear_jax.evaluation.protocol import Case, Cases, Place, Protocol
 from dear_jax.evaluation.scores import METRICS, PARTS, PASTED, Score
-from dear_jax.systems.compiling import compiled
-from dear_jax.systems.devices import mesh_for, per_device, spread
-from dear_jax.systems.levels import to_floats
-from dear_jax.systems.restorer import Restorer
+from dear_jax.images import resize
+from dear_jax.inference.compiling import compiled
+from dear_jax.inference.devices import mesh_for, per_device, spread
+from dear_jax.inference.levels import to_floats
+from dear_jax.inference.restorer import Restorer
 
 
 @dataclass

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dear_jax import photo
 from dear_jax.errors import InputError
 from dear_jax.evaluation.protocol import Case, Cases
 from dear_jax.evaluation.scores import Score
-from dear_jax.systems.restorer import Restorer
+from dear_jax.images import photo
+from dear_jax.inference.restorer import Restorer
 
 ROWS = 8
 

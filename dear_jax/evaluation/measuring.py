@@ -18,7 +18,7 @@ from dear_jax.evaluation.gallery import Gallery
 from dear_jax.evaluation.journal import Journal
 from dear_jax.evaluation.protocol import Case, Cases
 from dear_jax.evaluation.scores import Score
-from dear_jax.systems.restorer import Restorer
+from dear_jax.inference.restorer import Restorer
 
 
 class Bar(Protocol):

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dear_jax.degradation_level import degradation_level
 from dear_jax.evaluation.film_damage import Damaged, Piece, add_damage, snap, uniform
 from dear_jax.evaluation.protocol import input_size
+from dear_jax.inference.degradation_level import degradation_level
 
 # Shares of the tones; the rest keeps its colours. Half of all are faded: black rises
 # and white falls to levels between these.

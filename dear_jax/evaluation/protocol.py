@@ -16,14 +16,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from dear_jax import bundled, resize
+from dear_jax import bundled
 from dear_jax.data.images import open_images
 from dear_jax.data.masks_by_bin import TestMask, open_test_masks
 from dear_jax.data.photos import Photos
 from dear_jax.errors import InputError
 from dear_jax.evaluation.scores import METRICS
+from dear_jax.images import resize
 from dear_jax.metrics import SSIM_WINDOW
-from dear_jax.perceptual import alexnet
+from dear_jax.models import alexnet
 
 # Smallest side of a truth that all metrics can measure.
 SMALLEST = max(SSIM_WINDOW, alexnet.SMALLEST)

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from dear_jax import resize
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol
 from dear_jax.evaluation.protocol import SMALLEST, Case, Cases, Place, Protocol
+from dear_jax.images import resize
 from dear_jax.metrics import SSIM_WINDOW
 
 # The only group of cases, named as v1 names photos without masks.

@@ -24,11 +24,11 @@ def lpips(
     """Learned perceptual distance, version 0.1 (Zhang et al. 2018); lower is better.
 
     As a loss it makes the weights a constant of the compiled program; to pass them
-    as an argument, use `dear_jax.perceptual.lpips.LPIPS`.
+    as an argument, use `dear_jax.models.lpips.LPIPS`.
 
     Args:
       prediction: [B, H, W, 3] in [0, data_range]. Without the border H and W are at
-        least 31 for AlexNet, 16 for VGG16, see `dear_jax.perceptual.lpips.SMALLEST`.
+        least 31 for AlexNet, 16 for VGG16, see `dear_jax.models.lpips.SMALLEST`.
       target: [B, H, W, 3].
       data_range, border, rounded: see `dear_jax.metrics`.
       network: whose features, "alexnet" or "vgg16".
@@ -42,8 +42,8 @@ def lpips(
       InputError: for images or options that `compared` refuses, if an image is too
         small for the network, or for lack of weights, saying how to make them.
     """
-    from dear_jax.perceptual.lpips import check_size
-    from dear_jax.perceptual.pretrained import weights_path
+    from dear_jax.models.lpips import check_size
+    from dear_jax.models.lpips_weights import weights_path
 
     path = weights_path(network, weights)
     prediction, target = compared(
@@ -57,7 +57,7 @@ def lpips(
 @functools.lru_cache(maxsize=4)
 def _parameters(network: str, path: Path, changed: int) -> dict[str, Any]:
     """The parameters on the device; `changed` lets a new file be noticed."""
-    from dear_jax.perceptual.pretrained import read_lpips
+    from dear_jax.models.lpips_weights import read_lpips
 
     parameters = read_lpips(network, path)
     # Arrays rather than parts of a program, should the caller be compiling one.
@@ -69,6 +69,6 @@ def _parameters(network: str, path: Path, changed: int) -> dict[str, Any]:
 def _distance(
     parameters: dict[str, Any], prediction: jax.Array, target: jax.Array, network: str
 ) -> jax.Array:
-    from dear_jax.perceptual.lpips import LPIPS
+    from dear_jax.models.lpips import LPIPS
 
     return LPIPS(network).apply({"params": parameters}, prediction, target)

@@ -29,11 +29,11 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.errors import InputError
-from dear_jax.perceptual.imagenet import imagenet_normalised
-from dear_jax.perceptual.pretrained import read_vgg16
-from dear_jax.perceptual.vgg16 import SMALLEST, VGG16
+from dear_jax.models.discriminators import PatchGAN, SpectralPatchGAN
+from dear_jax.models.imagenet import imagenet_normalised
+from dear_jax.models.lpips_weights import read_vgg16
+from dear_jax.models.vgg16 import SMALLEST, VGG16
 from dear_jax.training import losses
-from dear_jax.training.discriminators import PatchGAN, SpectralPatchGAN
 
 Batch = Mapping[str, jax.Array]
 Judged = tuple[jax.Array, tuple[dict[str, Any], dict[str, jax.Array]]]

@@ -25,17 +25,16 @@ from dear_jax.distributed.processes import (
     on_first,
 )
 from dear_jax.errors import InputError
-from dear_jax.figures.run import draw_run
-from dear_jax.monitoring.log import Log
-from dear_jax.monitoring.metrics_file import read_metrics
-from dear_jax.monitoring.peaks import peak_flops
-from dear_jax.monitoring.reports import Reports
-from dear_jax.monitoring.trace import Trace
-from dear_jax.photo import write_photo
-from dear_jax.registry import build, init_shapes
+from dear_jax.evaluation.metrics_file import read_metrics
+from dear_jax.evaluation.run import draw_run
+from dear_jax.images.photo import write_photo
+from dear_jax.models.registry import build, init_shapes
 from dear_jax.training.check import check_config
+from dear_jax.training.log import Log
 from dear_jax.training.objectives import check_fit
 from dear_jax.training.optimizer import make_optimizer
+from dear_jax.training.peaks import peak_flops
+from dear_jax.training.reports import Reports
 from dear_jax.training.signals import StopSignals
 from dear_jax.training.start import Start, read_start
 from dear_jax.training.state import TrainState, create_state
@@ -47,6 +46,7 @@ from dear_jax.training.step import (
     shardings,
     step_flops,
 )
+from dear_jax.training.trace import Trace
 from dear_jax.training.validation import Validation
 from dear_jax.training.workdir import BEST, claim_workdir, provenance, started_from
 from dear_jax.weights import Weights, read_weights, write_weights

@@ -18,7 +18,7 @@ import ml_collections
 
 from dear_jax.data.settings import sides
 from dear_jax.errors import InputError
-from dear_jax.registry import role_of
+from dear_jax.models.registry import role_of
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
 from dear_jax.training.texture import TextureObjective
 

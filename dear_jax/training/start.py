@@ -14,8 +14,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dear_jax.errors import InputError
-from dear_jax.pretrained import find
-from dear_jax.registry import init_variables
+from dear_jax.inference.loading import find
+from dear_jax.models.registry import init_variables
 from dear_jax.weights import digest_of
 
 # Kernels that see the photo, and into how many groups its channels are folded there.

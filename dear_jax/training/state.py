@@ -10,7 +10,7 @@ import ml_collections
 import optax
 
 from dear_jax.data.settings import sides
-from dear_jax.registry import init_variables
+from dear_jax.models.registry import init_variables
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import make_optimizer
 

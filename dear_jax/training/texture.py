@@ -3,7 +3,7 @@
 L1 alone hedges: where the photo says little, its best answer is a blur. Here LPIPS by
 VGG16 and a discriminator that sees the whole picture look at the result too. Training
 begins from the fidelity weights (`config.train.start_from`); the two sets of weights
-are then interpolated, see `dear_jax.texture`.
+are then interpolated, see `dear_jax.inference.texture`.
 
 LPIPS by AlexNet only measures: what a model has been trained for measures nothing.
 """
@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 
-from dear_jax.perceptual.lpips import LPIPS
-from dear_jax.perceptual.pretrained import read_lpips
+from dear_jax.models.discriminators import PatchGAN
+from dear_jax.models.lpips import LPIPS
+from dear_jax.models.lpips_weights import read_lpips
 from dear_jax.training import losses
 from dear_jax.training.adversarial import (
     AdversarialObjective,
@@ -24,7 +25,6 @@ from dear_jax.training.adversarial import (
     judge_by,
     judged_with_r1,
 )
-from dear_jax.training.discriminators import PatchGAN
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,12 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
-from dear_jax.evaluation import protocol
+from dear_jax.evaluation import protocol, sheet
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.gallery import shown_cases
 from dear_jax.evaluation.protocol import Case
 from dear_jax.evaluation.scores import mean
-from dear_jax.figures import sheet
-from dear_jax.systems.catalogue import from_weights
+from dear_jax.inference.catalogue import from_weights
 from dear_jax.weights import Weights
 
 ROWS = 6

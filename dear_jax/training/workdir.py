@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict
 from dear_jax.checkpointing.checkpoints import DAMAGED, read_ema, saved_steps
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, write_text
-from dear_jax.registry import build, init_shapes
+from dear_jax.models.registry import build, init_shapes
 from dear_jax.weights import Weights, read_weights
 
 BEST = "best.safetensors"

@@ -6,8 +6,9 @@ python results/dear-lite/examples.py
 from pathlib import Path
 
 import dear_jax
-from dear_jax import bundled, photo, resize
-from dear_jax.figures import sheet
+from dear_jax import bundled
+from dear_jax.evaluation import sheet
+from dear_jax.images import photo, resize
 
 # Photo, mask, scale.
 SHOWN = (

@@ -1,1 +1,0 @@
-"""The systems that DEAR is compared with, exact to their authors' code."""

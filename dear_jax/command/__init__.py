@@ -1,1 +1,0 @@
-"""The command `dear`: a module for each subcommand, and what they share."""

@@ -1,1 +1,0 @@
-"""Pictures of results: `comparison` and `stages` of photos, `curves`, plain `sheet`."""

@@ -1,0 +1,1 @@
+"""Image files, their metadata, masks and sizes."""

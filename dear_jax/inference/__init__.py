@@ -1,0 +1,1 @@
+"""From weights and a photo to a restored picture."""

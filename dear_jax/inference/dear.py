@@ -1,0 +1,55 @@
+"""DEAR as a system: photos and pictures of any size, in the memory there is."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from dear_jax.inference import encoding, rendering
+from dear_jax.inference.plan import Plan, fits, make_plan
+from dear_jax.inference.progress import Advance
+from dear_jax.inference.query import QueryRestorer
+from dear_jax.inference.rendering import View
+
+
+class DearRestorer(QueryRestorer):
+    """Completes and enlarges photos with DEAR; see `QueryRestorer`."""
+
+    @property
+    def takes_denoise(self) -> bool:
+        """See `Restorer.takes_denoise`."""
+        return self.model["level_input"]
+
+    def plan(
+        self,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        max_memory: float | None = None,
+        attention: str = "exact",
+    ) -> Plan:
+        """See `Restorer.plan`."""
+        return make_plan(self.model, source, target, max_memory, attention)
+
+    def _fits(self, plan: Plan) -> bool:
+        """See `QueryRestorer._fits`."""
+        return fits(plan, self.model)
+
+    def _encode(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        levels: np.ndarray,
+        plan: Plan,
+        advance: Advance,
+    ) -> tuple[Any, jax.Array | None]:
+        return encoding.encode(self._placed, images, masks, levels, plan, advance)
+
+    def _render(
+        self,
+        maps: Any,
+        source: tuple[int, int],
+        view: View,
+        kind: np.dtype,
+        advance: Advance,
+    ) -> np.ndarray:
+        return rendering.render(self._placed, maps, source, view, kind, advance)

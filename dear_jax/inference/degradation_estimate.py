@@ -1,0 +1,186 @@
+"""How degraded a photo is, estimated from its pixels: what `denoise="auto"` means.
+
+Three parts make a level, see `dear_jax.inference.degradation_level`. JPEG quality comes
+from the file or shows in the pixels. Noise shows where the photo is smoothest, for
+there texture adds least to it (as in Liu, Tanaka and Okutomi, "Single-image noise level
+estimation for blind denoising", 2013), and it is about as strong in most places, which
+the diagonal Haar coefficients measure (Donoho and Johnstone's median absolute
+deviation); texture is not. Blur shows at the sharpest edges, by the share of a step
+over three pixels that lies between the middle two.
+
+A photo that is neither noisy nor compressed counts as clean, however soft it is: a
+soft subject and a blurred photo look alike.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dear_jax.images.jpeg_quality import LUMA_WEIGHTS, quality_of_pixels
+from dear_jax.inference.degradation_level import (
+    HARDEST_BLUR,
+    HARDEST_NOISE,
+    HARDEST_QUALITY,
+    degradation_level,
+    quantiser_scale,
+)
+
+# Large photos are sampled by so many tiles, whose sides are whole JPEG blocks.
+_TILE, _MOST_TILES = 128, 64
+# Smoothness is this quantile of what planes leave in windows of such sides; edges are
+# the steps from that quantile on.
+_SMALL, _LARGE, _SMOOTHEST, _SHARPEST = 3, 7, 0.05, 0.95
+_SHARPEST_SHARE = 0.5  # Beyond it a step is noise.
+_FEWEST = 24  # Places of which quantiles mean something.
+# Median absolute deviation of a normal distribution, in standard deviations.
+_MAD = 0.6745
+# Added before logarithms: levels lost in rounding, and a share.
+_ROUNDING, _LEAST_SHARE = 0.3, 0.02
+# Qualities from which on compression is no sign of an old photo.
+_FINE = 98
+
+# Fits to training photos of 64 to 128 pixels, degraded by rule or clean, for photos
+# without compression and with it. Terms: 1, the logarithms of the smoothness in small
+# and large windows, of sharpness and of the diagonal deviation, severity of JPEG.
+# The log-odds that there is noise, by logistic regression:
+_NOISY = (-4.36, 13.73, -2.54, -10.73, -8.36, 0.0)
+_NOISY_COMPRESSED = (-0.42, 3.97, -0.78, -2.38, -0.71, 1.69)
+# log(1 + noise) of noisy photos, by least squares:
+_NOISE = (0.68, 1.28, 0.65, -0.45, -1.00, 0.0)
+_NOISE_COMPRESSED = (1.02, 0.85, 0.23, -0.24, -0.37, 1.02)
+# Blur in pixels, likewise:
+_BLUR = (-2.45, 0.93, 0.13, -4.27, -1.26, 0.0)
+_BLUR_COMPRESSED = (-3.64, 0.27, 0.15, -5.22, -0.53, -0.04)
+# Probabilities of noise from which on an uncompressed photo is not taken as clean at
+# all, and is taken as noisy without reserve: clean photos must stay what they are.
+_DOUBTFUL, _CERTAIN = 0.5, 0.9
+
+
+def estimate_level(
+    image: np.ndarray, mask: np.ndarray, quality: float | None = None
+) -> float:
+    """The level of a photo, in [0, 1]; what is missing of it has no effect.
+
+    Args:
+      image: [H, W, 3], uint8 or float in [0, 1].
+      mask: bool [H, W], True = missing.
+      quality: JPEG quality of its file, 1 to 100; None: as the pixels show it.
+
+    Returns:
+      See `degradation_level`; 0 for photos without contrast, and where next to nothing
+      is known.
+    """
+    if quality is None:
+        quality = quality_of_pixels(image, ~mask)
+    compressed = quality < _FINE
+    traits = _traits(_tiles(image, mask))
+    if traits is None:
+        return 0.0
+    severity = quantiser_scale(quality) / quantiser_scale(HARDEST_QUALITY)
+    terms = 1.0, *traits, min(severity, 1.0)
+    noisy = 1 / (1 + math.exp(-_dot(compressed, terms, _NOISY, _NOISY_COMPRESSED)))
+    noise = math.expm1(_dot(compressed, terms, _NOISE, _NOISE_COMPRESSED))
+    noise = min(max(noise, 0.0), HARDEST_NOISE)
+    blur = _dot(compressed, terms, _BLUR, _BLUR_COMPRESSED)
+    blur = min(max(blur, 0.0), HARDEST_BLUR)
+    if compressed:
+        return degradation_level(blur, noisy * noise, quality)
+    share = min(max((noisy - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL), 0.0), 1.0)
+    return degradation_level(share * blur, share * noise, quality)
+
+
+def _dot(
+    compressed: bool,
+    terms: Sequence[float],
+    plain_fit: Sequence[float],
+    compressed_fit: Sequence[float],
+) -> float:
+    fit = compressed_fit if compressed else plain_fit
+    return sum(a * b for a, b in zip(fit, terms, strict=True))
+
+
+def _tiles(image: np.ndarray, mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Luma in [0, 255], float32, and what is known, bool, of tiles of a photo."""
+    from scipy import ndimage  # It takes its time.
+
+    # Beside a hole there may be what is left of the damage.
+    known = ~ndimage.binary_dilation(mask, np.ones((3, 3)))
+    rows, columns = (range(0, side, _TILE) for side in mask.shape)
+    places = [(i, j) for i in rows for j in columns]
+    if len(places) > _MOST_TILES:
+        chosen = np.linspace(0, len(places) - 1, _MOST_TILES).astype(int)
+        places = [places[k] for k in chosen]
+    top = 1 if image.dtype == np.uint8 else 255
+    tiles = []
+    for i, j in places:
+        here = slice(i, i + _TILE), slice(j, j + _TILE)
+        luma = image[here].astype(np.float32) @ (top * LUMA_WEIGHTS).astype(np.float32)
+        tiles.append((np.where(mask[here], np.float32(0), luma), known[here]))
+    return tiles
+
+
+def _traits(tiles: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, ...] | None:
+    """Logarithms of smoothness (twice), sharpness and diagonal deviation.
+
+    None if there are too few places to measure them, or no contrast.
+    """
+    smooth = []
+    for side in (_SMALL, _LARGE):
+        left = np.concatenate([_left_by_planes(*tile, side) for tile in tiles])
+        if len(left) < _FEWEST and side == _SMALL:
+            return None
+        # Of small photos, or between many holes, there may be no large window.
+        smooth.append(np.quantile(left, _SMOOTHEST) if len(left) else smooth[0])
+    near, far = np.concatenate([_steps(*tile) for tile in tiles], axis=1)
+    if not far.any():
+        return None
+    edges = far >= np.quantile(far, _SHARPEST)
+    share = min(near[edges].sum() / far[edges].sum(), _SHARPEST_SHARE)
+    diagonal = np.concatenate([_diagonal(*tile) for tile in tiles])
+    deviation = np.median(diagonal) / _MAD
+    return (
+        *(math.log(s + _ROUNDING) for s in smooth),
+        math.log(share + _LEAST_SHARE),
+        math.log(deviation + _ROUNDING),
+    )
+
+
+def _left_by_planes(luma: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
+    """Standard deviations [N] from planes fitted to known windows of side x side."""
+    from scipy import ndimage
+
+    if min(luma.shape) < side:
+        return np.zeros(0)
+    half, luma = side // 2, luma - luma.mean()  # Squares keep more digits so.
+    ramp = np.arange(-half, half + 1.0)
+    mean = ndimage.uniform_filter(luma, side)
+    square = ndimage.uniform_filter(luma * luma, side)
+    rest = (square - mean * mean) * side**2
+    for axis in (0, 1):
+        slope = ndimage.correlate1d(luma, ramp, axis=axis)
+        slope = ndimage.uniform_filter1d(slope, side, axis=1 - axis) * side
+        rest -= slope * slope / (side * (ramp * ramp).sum())
+    inner = slice(half, -half)
+    whole = ndimage.minimum_filter(known, side)[inner, inner]
+    return np.sqrt(np.maximum(rest[inner, inner][whole], 0) / (side**2 - 3))
+
+
+def _diagonal(luma: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Sizes [N] of the finest diagonal Haar coefficients, at all places."""
+
+    def corners(a: np.ndarray) -> tuple[np.ndarray, ...]:
+        return a[1:, 1:], a[1:, :-1], a[:-1, 1:], a[:-1, :-1]
+
+    a, b, c, d = corners(luma)
+    return (np.abs(a - b - c + d) / 2)[np.logical_and.reduce(corners(known))]
+
+
+def _steps(luma: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Steps [2, N] between the middle two and the outer two of four pixels in line."""
+    near, far = [], []
+    for a, k in ((luma, known), (luma.T, known.T)):
+        whole = k[:, 3:] & k[:, 2:-1] & k[:, 1:-2] & k[:, :-3]
+        near.append(np.abs(a[:, 2:-1] - a[:, 1:-2])[whole])
+        far.append(np.abs(a[:, 3:] - a[:, :-3])[whole])
+    return np.stack([np.concatenate(near), np.concatenate(far)])

@@ -1,0 +1,155 @@
+"""Where systems work: a batch that can be dealt out evenly is, to all local devices.
+
+One that cannot stays on the default device. Weights lie on every device from the
+start, so that no call moves them, and devices exchange nothing.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dear_jax.models.registry import completed
+from dear_jax.weights import Weights, digest_of
+
+# Pixels of damaged photos that a CPU takes at once, two of 64 x 64: some networks get
+# slower with more, see benchmarks/results/baselines.md. Accelerators take all.
+PIXELS = {"cpu": 2**13}
+
+_SPLIT = PartitionSpec("batch")
+
+
+class Placed:
+    """A model with its variables on every device of this process.
+
+    Attributes:
+      model: its fields, see `dear_jax.models.registry`.
+      provenance: how its weights were made.
+      variables: on the default device.
+    """
+
+    def __init__(self, weights: Weights):
+        # Older weights lack fields that came later.
+        self.model, self.provenance = completed(weights.model), weights.provenance
+        self._everywhere = on_devices(weights).variables
+        self.variables = jax.tree.map(
+            lambda leaf: leaf.addressable_data(0), self._everywhere
+        )
+
+    def variables_for(self, photos: int) -> Any:
+        """The variables where `spread` puts a batch of so many photos."""
+        return self._everywhere if mesh_for(photos) else self.variables
+
+    def replaced(self, variables: Any) -> "Placed":
+        """The same model with other variables."""
+        return Placed(Weights(variables, self.model, self.provenance))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """See `digest_of`."""
+        return digest_of(self.model, self.variables)
+
+
+def on_devices(weights: Weights) -> Weights:
+    """Weights with a copy on every device; what is there already stays."""
+    replicated = NamedSharding(_mesh(_devices()), PartitionSpec())
+    return weights._replace(variables=jax.device_put(weights.variables, replicated))
+
+
+def spread(batch: np.ndarray | jax.Array) -> jax.Array | np.ndarray:
+    """Deals the photos of a batch [B, ...] out to the devices, if that goes evenly."""
+    mesh = mesh_for(len(batch))
+    if mesh is None:
+        return batch
+    return jax.device_put(batch, NamedSharding(mesh, _SPLIT))
+
+
+def mesh_for(photos: int) -> Mesh | None:
+    """The devices that a batch of so many photos is dealt out to; None if it is not."""
+    devices = _devices()
+    if len(devices) == 1 or photos % len(devices):
+        return None
+    return _mesh(devices)
+
+
+def device_count() -> int:
+    """How many devices a batch may be dealt out to."""
+    return len(_devices())
+
+
+def share_of(photos: int) -> int:
+    """How many photos of a batch one device takes."""
+    mesh = mesh_for(photos)
+    return photos // mesh.size if mesh else photos
+
+
+def per_device(function: Callable, mesh: Mesh | None, batches: str) -> Callable:
+    """A function, to be compiled, of which each device does the part of its photos.
+
+    Compilers can do without being told, but not for Fourier transforms.
+
+    Args:
+      function: its results have photos along the first axis.
+      mesh: see `mesh_for`; None leaves the function as it is.
+      batches: a letter for each argument, "b" for those with photos along the first
+        axis, "-" for those that every device needs whole.
+    """
+    if mesh is None:
+        return function
+    specs = tuple(_SPLIT if kind == "b" else PartitionSpec() for kind in batches)
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=specs, out_specs=_SPLIT, check_vma=False
+    )
+
+
+def in_portions(
+    restore: Callable[..., np.ndarray],
+    images: np.ndarray,
+    masks: np.ndarray,
+    *others: np.ndarray,
+) -> np.ndarray:
+    """Restores a batch as many photos at once as the kind of device likes.
+
+    Args:
+      restore: a function (images, masks, *others) -> results, photos along the first
+        axis of each.
+      images: [B, H, W, 3].
+      masks: [B, H, W].
+      others: [B, ...].
+
+    Returns:
+      The results of all photos.
+    """
+    parts = (images, masks, *others)
+    results = [restore(*(x[p] for x in parts)) for p in _portions(*masks.shape)]
+    return results[0] if len(results) == 1 else np.concatenate(results)
+
+
+def _portions(photos: int, height: int, width: int) -> Iterator[slice]:
+    """Equal ones, so that one size is compiled; dealt out evenly as the whole is."""
+    share = share_of(photos)
+    most = PIXELS.get(jax.default_backend(), photos * height * width)
+    most = max(1, most // (height * width))
+    size = max(n for n in range(1, share + 1) if share % n == 0 and n <= most)
+    size *= photos // share
+    return (slice(start, start + size) for start in range(0, photos, size))
+
+
+def _devices() -> tuple[jax.Device, ...]:
+    """The default device, and the others unless the user chose that one."""
+    chosen = jax.config.jax_default_device
+    if chosen is None:
+        return tuple(jax.local_devices())
+    if isinstance(chosen, str):
+        return tuple(jax.local_devices(backend=chosen)[:1])
+    return (chosen,)
+
+
+@functools.lru_cache(maxsize=8)
+def _mesh(devices: tuple) -> Mesh:
+    return jax.make_mesh(
+        (len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices
+    )

@@ -1,0 +1,189 @@
+"""Pictures of any window of an encoded photo, at any size, tile by tile.
+
+A tile of the picture needs a small window of the photo's maps, so what is at work stays
+in the processor's cache and memory does not grow with the picture.
+"""
+
+import functools
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from dear_jax.inference.compiling import compiled
+from dear_jax.inference.devices import Placed, mesh_for, per_device, share_of
+from dear_jax.inference.encoding import Maps
+from dear_jax.inference.levels import to_kind
+from dear_jax.inference.progress import Advance
+from dear_jax.models.dear.grid import Axis, grid_axis, grid_positions, reach
+from dear_jax.models.registry import build
+from dear_jax.weights import freeze
+
+# Pixels decoded at once by a CPU (where more is slower: they leave the cache) and by an
+# accelerator, and how many of each photo at least.
+CHUNK = {"cpu": 2**11}
+CHUNK_ELSEWHERE = 2**15
+LEAST_CHUNK = 2**9
+# Under way at once, so that none waits for another's end.
+AT_ONCE = 4
+# Windows of the photo are of few sizes: multiples of this.
+STEP = 8
+
+
+class View(NamedTuple):
+    """What is to be seen of a photo, and how large.
+
+    Attributes:
+      window: (top, left, bottom, right) in pixels from the photo's upper left edge.
+      size: of the picture, (h, w).
+    """
+
+    window: tuple[float, float, float, float]
+    size: tuple[int, int]
+
+
+class Part(NamedTuple):
+    """A run of the picture's rows, or columns.
+
+    Attributes:
+      start: its first.
+      low: first pixel of the photo's window.
+      axis: how they read it.
+    """
+
+    start: int
+    low: np.ndarray
+    axis: Axis
+
+
+def render(
+    placed: Placed,
+    maps: Maps,
+    source: tuple[int, int],
+    view: View,
+    kind: np.dtype,
+    advance: Advance,
+) -> np.ndarray:
+    """Renders photos of one size.
+
+    Args:
+      placed: the model.
+      maps: of the photos, see `dear_jax.inference.encoding`.
+      source: their size (H, W).
+      view: what of them.
+      kind: uint8 or float32.
+      advance: is told of every part done, of the whole picture.
+
+    Returns:
+      [B, h, w, 3], uint8 or float32 in [0, 1].
+    """
+    photos, limits = len(maps.seen), maps.seen.shape[1:3]
+    tile = tile_of(share_of(photos), view.size)
+    residual = placed.model["residual"]
+    parts, spans = [], []
+    for axis in (0, 1):
+        start, stop = view.window[axis], view.window[axis + 2]
+        positions = grid_positions(start, stop, view.size[axis])
+        found, span = _parts(
+            positions, tile[axis], source[axis], limits[axis], residual
+        )
+        parts.append(found)
+        spans.append(span)
+    cell = [2 * (view.window[i + 2] - view.window[i]) / view.size[i] for i in (0, 1)]
+    decode = _decoder(freeze(placed.model), tuple(spans), kind, mesh_for(photos))
+    decode = functools.partial(decode, placed.variables_for(photos), maps)
+    result = np.empty((photos, *view.size, 3), kind)
+
+    def answers() -> Iterator[tuple[tuple[int, int], jax.Array]]:
+        for rows, columns in itertools.product(*parts):
+            low = np.array([rows.low, columns.low], np.int32)
+            answer = decode(rows.axis, columns.axis, low, np.float32(cell))
+            yield (rows.start, columns.start), answer
+
+    for (row, column), answer in few_at_once(answers()):
+        place = result[:, row : row + tile[0], column : column + tile[1]]
+        place[:] = answer[:, : place.shape[1], : place.shape[2]]
+        advance(math.prod(place.shape[1:3]) / math.prod(view.size))
+    return result
+
+
+def few_at_once(
+    answers: Iterable[tuple[Any, jax.Array]],
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Brings answers to the host, each with its place; a few are always under way."""
+    under_way: deque = deque()
+    for started in answers:
+        under_way.append(started)
+        if len(under_way) == AT_ONCE:
+            place, answer = under_way.popleft()
+            yield place, np.asarray(answer)
+    for place, answer in under_way:
+        yield place, np.asarray(answer)
+
+
+def chunk_of(photos: int, pixels: int) -> int:
+    """How many pixels of each of the photos on a device are decoded at once."""
+    most = CHUNK.get(jax.default_backend(), CHUNK_ELSEWHERE)
+    most = max(LEAST_CHUNK, most // _power_above(photos))
+    return min(most, _power_above(pixels))
+
+
+def tile_of(photos: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the tiles that pictures of a size (h, w) are made of.
+
+    As square as powers of two can be, unless the picture is narrow.
+    """
+    most = chunk_of(photos, 2**62)
+    columns = min(2 ** (most.bit_length() // 2), _power_above(size[1]))
+    rows = min(most // columns, _power_above(size[0]))
+    return rows, min(most // rows, _power_above(size[1]))
+
+
+def _power_above(count: int) -> int:
+    return 2 ** math.ceil(math.log2(count))
+
+
+def _parts(
+    positions: np.ndarray, length: int, size: int, limit: int, residual: str
+) -> tuple[list[Part], int]:
+    """An axis in runs of `length`, and how many pixels of the photo each reads."""
+    # The last run goes over the end; what is too much repeats the last position.
+    runs = -(-len(positions) // length)
+    spare = runs * length - len(positions)
+    runs = np.pad(positions, (0, spare), "edge").reshape(runs, length)
+    reached = [reach(run, size) for run in runs]
+    span = max(high - low for low, high in reached) + 1
+    span = min(span + -span % STEP, limit)
+    parts = []
+    for i, (run, (low, _)) in enumerate(zip(runs, reached, strict=True)):
+        low = min(low, limit - span)
+        axis = jax.device_put(grid_axis(run, size, (low, span), residual))
+        parts.append(Part(i * length, low, axis))
+    return parts, span
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | None):
+    module = build(dict(model))
+
+    def decode(variables, maps, rows, columns, low, cell):
+        def window(array):
+            start = (0, low[0], low[1], 0)
+            return jax.lax.dynamic_slice(
+                array, start, (len(array), *spans, array.shape[3])
+            )
+
+        seen, base = jax.tree.map(window, (maps.seen, maps.base))
+        if not module.feature_unfold:
+            seen = module.apply(variables, seen, method="project")
+        colours = module.apply(
+            variables, seen, base, rows, columns, cell, method="decode_grid"
+        )
+        return to_kind((colours + 1) / 2, kind)
+
+    return compiled(per_device(decode, mesh, "-b----"))

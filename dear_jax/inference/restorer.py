@@ -1,0 +1,387 @@
+"""What every system is: a function from a damaged photo to a complete one.
+
+Photos come as uint8 or as floats in [0, 1] and go out as the same; a system does
+its work in floats.
+"""
+
+import hashlib
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dear_jax.errors import InputError
+from dear_jax.inference.denoise import Denoise, settled_level
+from dear_jax.inference.plan import Plan
+from dear_jax.inference.progress import Progress
+from dear_jax.inference.texture import check_texture
+
+# What no picture has: libraries could not count its rows or its bytes.
+TOO_LONG, TOO_MANY = 2**31, 2**40
+
+
+class Restorer:
+    """Completes and enlarges photos; the base of all systems.
+
+    Attributes:
+      name: what to call it in tables.
+      provenance: how its weights were made, from what and under which terms.
+      trained: False if its weights, or some of them, are random.
+      files: names of the weights files that were found for it by name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        provenance: dict[str, Any] | None = None,
+        trained: bool = True,
+    ):
+        self.name = name
+        self.provenance = provenance or {}
+        self.trained = trained
+        self.files: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None = None,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        plan: Plan | None = None,
+        progress: Progress | None = None,
+        denoise: Denoise = None,
+        quality: float | None = None,
+    ) -> np.ndarray:
+        """Restores one photo.
+
+        Args:
+          image: [H, W, 3], uint8 or float in [0, 1].
+          mask: [H, W], non-zero = missing, or None for a photo without holes.
+          scale: target size is round(H scale) x round(W scale); default 1.
+          size: the target size (h, w) itself, in place of `scale`.
+          plan: how, see `plan`; None: as the machine's memory allows.
+          progress: called as progress(done, total) from time to time.
+          denoise: how degraded the photo is, in [0, 1], see
+            `dear_jax.inference.degradation_level`; 0: clean, known pixels are as good
+            as true. "auto": as `dear_jax.inference.degradation_estimate` finds, 0 for
+            models without this input. None: "auto" where the photo is enlarged, since
+            its noise would be enlarged too, else 0, for then known pixels stay what
+            they are.
+          quality: JPEG quality of the photo's file, which "auto" takes into account,
+            see `Picture.quality`; None: as the pixels show it.
+
+        Returns:
+          [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.
+
+        Raises:
+          InputError: for a photo, mask, scale or size that cannot be used, or one
+            that needs more memory than there is.
+        """
+        image = check_image(image)
+        mask = check_mask(mask, image)
+        target = target_size(image.shape[:2], scale, size)
+        self.check(mask.shape, target)
+        photo, enlarged = (image[None], mask[None]), target != mask.shape
+        levels = self.settled_levels(denoise, *photo, enlarged, quality)
+        if image.dtype != np.uint8:
+            image = image.astype(np.float32)
+        return self.restore_one(image, mask, target, plan, progress, levels)
+
+    def batch(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray | None = None,
+        size: tuple[int, int] | None = None,
+        denoise: Denoise | Sequence[Denoise] = None,
+    ) -> np.ndarray:
+        """Restores photos of one size together, each as if it were alone.
+
+        On an accelerator all at once; where their number is a multiple of that of
+        the devices, each device takes as many.
+
+        Args:
+          images: [B, H, W, 3], uint8 or float in [0, 1], at least one.
+          masks: [B, H, W], non-zero = missing, or None for photos without holes.
+          size: the target size (h, w), None for that of the photos.
+          denoise: as for `__call__`, one for all or one for each photo.
+
+        Returns:
+          [B, h, w, 3], uint8 for uint8, float32 in [0, 1] for float; equal to those
+          of `__call__` but for the rounding of floats.
+
+        Raises:
+          InputError: as `__call__`.
+        """
+        images, masks = check_batch(images, masks)
+        target = target_size(masks.shape[1:], size=size)
+        if images.dtype != np.uint8:
+            images = images.astype(np.float32)
+        self.check(masks.shape[1:], target)
+        enlarged = target != masks.shape[1:]
+        levels = self.settled_levels(denoise, images, masks, enlarged)
+        return self.restore(images, masks, target, levels)
+
+    def with_texture(self, texture: float) -> "Restorer":
+        """The same system at another place between fidelity and texture.
+
+        Args:
+          texture: in [0, 1]; 0: the fidelity weights, 1: the texture weights, between
+            them interpolated, see `dear_jax.inference.texture`.
+
+        Raises:
+          InputError: for another number, or more than 0 without texture weights.
+        """
+        if check_texture(texture):
+            raise InputError(
+                f"texture={texture:g}: {self.name} has no texture weights, only one "
+                "model at any scale can have them; take 0"
+            )
+        return self
+
+    @property
+    def takes_denoise(self) -> bool:
+        """Whether `denoise` may be more than 0: whether the model has that input."""
+        return False
+
+    def settled_levels(
+        self,
+        denoise: Denoise | Sequence[Denoise],
+        images: np.ndarray,
+        masks: np.ndarray,
+        enlarged: bool,
+        quality: float | None = None,
+    ) -> np.ndarray:
+        """Levels of degradation, float32 [B], of what `denoise` may be.
+
+        Args:
+          denoise: see `__call__`; one for all or one for each photo.
+          images: [B, H, W, 3], uint8 or float in [0, 1].
+          masks: bool [B, H, W].
+          enlarged: whether the results have more pixels than the photos.
+          quality: JPEG quality of the photos' files, None if it is not known.
+
+        Raises:
+          InputError: as `levels`.
+        """
+        each = [denoise] * len(images)
+        if np.ndim(denoise) and not isinstance(denoise, str):
+            each = list(denoise)
+        if len(each) != len(images):
+            return self.levels(denoise, len(images))  # Which says what is wrong.
+        settled = [
+            settled_level(d, image, mask, enlarged, self.takes_denoise, quality)
+            for d, image, mask in zip(each, images, masks, strict=True)
+        ]
+        return self.levels(settled, len(images))
+
+    def levels(self, denoise: float | Sequence[float], photos: int) -> np.ndarray:
+        """Levels of degradation, float32 [photos], of one or so many numbers.
+
+        Raises:
+          InputError: for anything but numbers in [0, 1], and for more than 0 where the
+            model has no such input.
+        """
+        try:
+            levels = np.broadcast_to(np.float32(denoise), (photos,))
+        except (TypeError, ValueError):
+            levels = None
+        if levels is None or not ((levels >= 0) & (levels <= 1)).all():
+            raise InputError(
+                f"denoise={denoise!r}: give a number from 0 (clean) to 1, or one for "
+                f"each of the {photos} photos"
+            )
+        if levels.any() and not self.takes_denoise:
+            raise InputError(
+                f"denoise={denoise!r}: {self.name} was not trained to remove noise; "
+                "leave it 0"
+            )
+        return levels
+
+    def plan(
+        self,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        max_memory: float | None = None,
+        attention: str = "exact",
+    ) -> Plan:
+        """Settles how a photo will be restored, before any work.
+
+        Args:
+          source: size (H, W) of the photo.
+          target: size (h, w) of the result.
+          max_memory: bytes that the process may take at most, where this system can
+            choose; None: most of what is free.
+          attention: "exact", or "windowed" where DEAR's attention over the whole photo
+            would take too long: an approximation, see `dear_jax.models.dear.near`.
+
+        Raises:
+          InputError: if it cannot be done in that memory, or by this system.
+        """
+        del max_memory
+        self.check(source, target)
+        if attention != "exact":
+            raise InputError(
+                f"{self.name} has no attention over the photo that could be "
+                f"{attention}; leave it 'exact'"
+            )
+        return Plan(source, target)
+
+    def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+        """Raises InputError if it cannot bring a photo of size `source` to `target`."""
+
+    def remark(self, source: tuple[int, int], target: tuple[int, int]) -> str:
+        """What a reader of its results should know of such sizes; may be empty."""
+        return ""
+
+    def restore(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        target: tuple[int, int],
+        levels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Restores photos that have been checked; see `batch`.
+
+        Args:
+          images: [B, H, W, 3], uint8 or float32.
+          masks: bool [B, H, W].
+          target: (h, w).
+          levels: float32 [B], see `levels`; None: all 0.
+
+        Returns:
+          [B, h, w, 3], a new array of the same kind.
+        """
+        raise NotImplementedError
+
+    def restore_one(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        target: tuple[int, int],
+        plan: Plan | None,
+        progress: Progress | None,
+        levels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Restores one photo that has been checked; see `__call__`.
+
+        Systems without choices restore a batch of one.
+        """
+        del plan
+        result = self.restore(image[None], mask[None], target, levels)[0]
+        if progress:
+            progress(1, 1)
+        return result
+
+    def fingerprint(self) -> str:
+        """A short hash of all that decides its results: weights, models, filters.
+
+        Names of systems and files do not matter, nor what else is known of weights.
+        """
+        return hashlib.sha256(repr(self.facts()).encode()).hexdigest()[:16]
+
+    def facts(self) -> list:
+        """What `fingerprint` is the hash of; systems add what is theirs."""
+        return [type(self).__name__]
+
+    def importance(
+        self, image: np.ndarray, mask: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """Importance map [H, W] in [0, 1] of a photo; None unless DEAR has it."""
+        return None
+
+
+def target_size(
+    source: tuple[int, int],
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[int, int]:
+    """Settles the target size (h, w) for a photo of size `source` (H, W).
+
+    Raises:
+      InputError: if both or nonsense are given, or the target is smaller.
+    """
+    if scale is not None and size is not None:
+        raise InputError(f"scale={scale} and size={size}: give one of them")
+    if size is None:
+        scale = 1 if scale is None else scale
+        if not isinstance(scale, numbers.Real) or not 1 <= scale < math.inf:
+            raise InputError(f"scale={scale!r}: give a number of at least 1")
+        if max(source) * scale >= TOO_LONG:
+            raise InputError(
+                f"scale={scale}: sides of {source[0]} x {source[1]} pixels become "
+                f"longer than {TOO_LONG}; give a smaller one"
+            )
+        size = (round(source[0] * scale), round(source[1] * scale))
+    sides = tuple(size) if np.iterable(size) else (size,)
+    if len(sides) != 2 or not all(isinstance(s, numbers.Integral) for s in sides):
+        raise InputError(f"size={size!r}: give two whole numbers, (height, width)")
+    height, width = map(int, sides)
+    if max(height, width) >= TOO_LONG or height * width >= TOO_MANY:
+        raise InputError(
+            f"target {height} x {width} has more pixels than any picture; give a "
+            "smaller size"
+        )
+    if height < source[0] or width < source[1]:
+        raise InputError(
+            f"target {height} x {width} is smaller than the photo's {source[0]} x "
+            f"{source[1]} (height x width); this model only keeps or enlarges, reduce "
+            "the photo first"
+        )
+    return height, width
+
+
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Returns the photo as an array; InputError unless [H, W, 3] uint8 or [0, 1]."""
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise InputError(f"image has shape {image.shape}; give [H, W, 3], not empty")
+    if image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating):
+        return image
+    raise InputError(f"image is {image.dtype}; give uint8, or float in [0, 1]")
+
+
+def check_mask(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray:
+    """Returns the mask as bool [H, W]; InputError if it does not fit the photo."""
+    if mask is None:
+        mask = np.zeros(image.shape[:2], bool)
+    mask = np.asarray(mask)
+    if mask.shape != image.shape[:2]:
+        raise InputError(
+            f"mask has shape {mask.shape}, the image {image.shape}; give a mask [H, W] "
+            "of the image's size, non-zero where it is missing"
+        )
+    mask = mask != 0
+    if np.issubdtype(image.dtype, np.floating) and not mask.all():
+        known = image[~mask]
+        low, high = known.min(), known.max()
+        if not (-1e-6 <= low and high <= 1 + 1e-6):
+            raise InputError(
+                f"image has values from {low:.8g} to {high:.8g}; float images must lie "
+                "in [0, 1], divide by 255 or clip"
+            )
+    return mask
+
+
+def check_batch(
+    images: np.ndarray, masks: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photos [B, H, W, 3] and masks, bool [B, H, W]; InputError as for one photo."""
+    try:
+        images = np.asarray(images)
+        masks = np.zeros(images.shape[:3], bool) if masks is None else np.asarray(masks)
+    except ValueError:
+        raise InputError("images or masks of several sizes; batch each size") from None
+    if images.ndim != 4 or not len(images):
+        raise InputError(
+            f"images have shape {images.shape}; give [B, H, W, 3], not empty"
+        )
+    if masks.shape[:1] != images.shape[:1]:
+        raise InputError(
+            f"images have shape {images.shape}, masks {masks.shape}; give a mask "
+            "[H, W] for each"
+        )
+    for image, mask in zip(images, masks, strict=True):
+        check_mask(mask, check_image(image))
+    return images, masks != 0

@@ -1,0 +1,253 @@
+"""A model as one file that runs without this project: StableHLO, made by `jax.export`.
+
+The file holds one function with the parameters inside, for CPUs, NVIDIA's GPUs and
+TPUs, and all its sizes are left open:
+
+    (image [H, W, 3], mask [H, W], rows [h], columns [w]) -> [h, w, 3]
+
+all float32; models with a `level_input` have a fifth argument, denoise [], how degraded
+the photo is, from 0 to 1, see `dear_jax.inference.degradation_level`. image and result
+are in [0, 1], mask is 1 where the photo is missing; what image holds there has no
+effect, be it NaN. rows and columns say where the centres of the target's pixels lie in
+the photo, which reaches from -1 to 1: for the whole of it (2 * arange(h) + 1) / h - 1,
+evenly spaced in any case. Part of the rows and columns gives that part of the picture,
+but of each at least two, or else it is taken as the one row or column of a target that
+has no more.
+
+Memory: the picture is decoded `CHUNK` pixels at a time and attention asks for `QUERIES`
+pixels (or cells) at a time, so it grows with photo and picture, not with their product
+or square. A program is compiled for every combination of sizes.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from dear_jax.errors import InputError
+from dear_jax.files import replacing
+from dear_jax.inference.levels import to_kind
+from dear_jax.inference.query import QueryRestorer
+from dear_jax.inference.restorer import Restorer
+from dear_jax.models.dear.attention import (
+    KEY_POOLS,
+    attend,
+    cells,
+    for_key_pool,
+    spread_over_pixels,
+)
+from dear_jax.models.dear.dear import DEAR, Features
+from dear_jax.models.registry import build
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+# Target pixels decoded at once, by a CPU and by others.
+CHUNK = {"cpu": 2**11}
+CHUNK_ELSEWHERE = 2**14
+# Queries of attention at once, each with a weight for every pixel (or cell).
+QUERIES = 2**8
+
+
+def export_to(
+    path: str | Path, restorer: Restorer, dtype: str = "float32"
+) -> export.Exported:
+    """Writes a model as such a file; one of that name is replaced whole.
+
+    Args:
+      path: file to write, by custom *.stablehlo.
+      restorer: DEAR, LIIF or LTE.
+      dtype: see `export_model`.
+
+    Returns:
+      What is in the file.
+
+    Raises:
+      InputError: as `export_model`, without the package flatbuffers, or if the file
+        cannot be written.
+    """
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "exporting needs the package flatbuffers, which is not installed; "
+            "pip install 'dear_jax[export]'"
+        ) from None
+    if Path(path).is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write in it")
+    # Whether anything can be written here shows before the work.
+    with replacing(path) as partial:
+        exported = export_model(restorer, dtype)
+        partial.write_bytes(exported.serialize())
+    return exported
+
+
+def export_model(restorer: Restorer, dtype: str = "float32") -> export.Exported:
+    """Exports a model as the function above.
+
+    Args:
+      restorer: DEAR, LIIF or LTE.
+      dtype: in which the file holds the parameters. "bfloat16" makes it half as large
+        and rounds them; those that it does not round are held so anyway. The model
+        computes in float32.
+
+    Raises:
+      InputError: for any other system.
+    """
+    if not isinstance(restorer, QueryRestorer):
+        raise InputError(
+            f"{restorer.name}: cannot be exported; only one model that answers at any "
+            "scale can, such as dear-lite, dear, liif or lte"
+        )
+    module = build(restorer.model)
+    held = _held(jax.device_get(restorer.variables), dtype)
+
+    def restore(image, mask, rows, columns, denoise=None):
+        bound = module.bind(jax.tree.map(_as_float32, held))
+        missing = (mask > 0).astype(jnp.float32)[None, :, :, None]
+        level = None if denoise is None else denoise[None]
+        maps = _encode(bound, image[None], missing, level)
+        size = jnp.array(image.shape[:2], jnp.int32)
+        return _decode(bound, maps, size, rows, columns)
+
+    height, width, rows, columns = export.symbolic_shape("H, W, h, w")
+    shapes = [(height, width, 3), (height, width), (rows,), (columns,)]
+    if restorer.takes_denoise:
+        shapes.append(())
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return export.export(jax.jit(restore), platforms=PLATFORMS)(*arguments)
+
+
+def _held(variables: Any, dtype: str) -> Any:
+    """Variables as the file is to hold them; where nothing is lost, in bfloat16."""
+
+    def leaf(value: np.ndarray) -> np.ndarray:
+        half = value.astype(jnp.bfloat16)
+        lossless = np.array_equal(half.astype(np.float32), value)
+        return half if lossless or dtype == "bfloat16" else value
+
+    return jax.tree.map(leaf, variables)
+
+
+def _as_float32(value: np.ndarray) -> jax.Array:
+    # Behind the barrier compilers convert when the program runs, not constants now.
+    return jax.lax.optimization_barrier(jnp.asarray(value)).astype(jnp.float32)
+
+
+def _encode(
+    module: nn.Module, image: jax.Array, mask: jax.Array, level: jax.Array | None
+) -> Any:
+    """`encode` of one photo, in memory that grows as the photo does."""
+    if not isinstance(module, DEAR):
+        return module.encode(image, mask)
+    sides = image.shape[1:3]
+    # Multiples known to be such: of other sizes left open little can be said.
+    step, least = module.step, 3 if module.network == "paper" else 1
+    blocks = [jax.core.max_dim((n + step - 1) // step, least) for n in sides]
+    pads = [(0, step * count - n) for count, n in zip(blocks, sides, strict=True)]
+    pads = ((0, 0), *pads, (0, 0))
+    inside = jnp.pad(jnp.ones_like(mask), pads)
+    image, mask = jnp.pad(image, pads), jnp.pad(mask, pads, constant_values=1)
+    centred, base = module.prepare(image, mask, inside)
+    embedding, kernels = module.embed(centred, mask, inside, base, level)
+    attended = None
+    if module.attention:
+        attended = _attend(module, embedding, mask, inside, sides)
+    seen, _ = module.join(embedding, attended, kernels, inside)
+    return Features(None, None, None, None, module.project(seen), base)
+
+
+def _attend(
+    module: DEAR,
+    embedding: jax.Array,
+    mask: jax.Array,
+    inside: jax.Array,
+    size: tuple,
+) -> jax.Array:
+    """`unmask_attention` of a photo of `size`, a fixed number of queries at a time."""
+    keys, pool = module.attention_keys, module.attention_pool
+
+    def answer(key_pool: int) -> jax.Array:
+        asked, key, usable = cells(embedding, mask, inside, keys, pool, key_pool)
+        channels = asked.shape[-1]
+        key = key.reshape(1, -1, channels)
+        usable = usable.reshape(1, -1)
+        answer = _in_pieces(
+            lambda queries: attend(queries[None], key, usable)[0],
+            asked.reshape(-1, channels),
+            QUERIES,
+        )
+        return answer.reshape(asked.shape)
+
+    most = module.attention_most_keys
+    if most:
+        answered = for_key_pool(_key_pool(size, pool, most), answer)
+    else:
+        answered = answer(1)
+    return spread_over_pixels(answered, embedding.shape[1:3], pool)
+
+
+def _key_pool(size: tuple, pool: int, most: int) -> jax.Array:
+    """`key_pool_of` a size left open, int32."""
+    rows, columns = (
+        jnp.array([(side + pool - 1) // pool], jnp.int32)[0] for side in size
+    )
+    needed = jnp.int32(1)
+    for factor in KEY_POOLS[:-1]:
+        count = ((rows + factor - 1) // factor) * ((columns + factor - 1) // factor)
+        needed = jnp.where(count > most, jnp.int32(2 * factor), needed)
+    return needed
+
+
+def _decode(
+    module: nn.Module,
+    maps: Any,
+    size: jax.Array,
+    rows: jax.Array,
+    columns: jax.Array,
+) -> jax.Array:
+    """Colours [h, w, 3] of the pixels at rows [h] and columns [w]."""
+    height, width = rows.shape[0], columns.shape[0]
+    cell = jnp.stack([_spacing(rows), _spacing(columns)])[None, None]
+    if hasattr(module, "clip_cell"):
+        cell = module.clip_cell(cell, size)
+
+    def decode(index: jax.Array) -> jax.Array:
+        places = jnp.stack([rows[index // width], columns[index % width]], axis=-1)
+        each = jnp.broadcast_to(cell, (1, *places.shape))
+        colours = module.decode(maps, places[None], each, size)[0]
+        return to_kind((colours + 1) / 2, np.dtype(np.float32))
+
+    in_pieces = functools.partial(_in_pieces, decode)
+    colours = jax.lax.platform_dependent(
+        jnp.arange(height * width, dtype=jnp.int32),
+        cpu=functools.partial(in_pieces, length=CHUNK["cpu"]),
+        default=functools.partial(in_pieces, length=CHUNK_ELSEWHERE),
+    )
+    return colours.reshape(height, width, 3)
+
+
+def _spacing(centres: jax.Array) -> jax.Array:
+    """The size of a target's pixels, whose centres [n] these are; 2 if n is 1."""
+    count = jnp.array(centres.shape, jnp.int32)[0]
+    gaps = jnp.maximum(count - 1, 1).astype(jnp.float32)
+    return jnp.where(count == 1, 2.0, (centres[-1] - centres[0]) / gaps)
+
+
+def _in_pieces(
+    function: Callable[[jax.Array], jax.Array], rows: jax.Array, length: int
+) -> jax.Array:
+    """function [length, ...] -> [length, ...], of rows [N, ...]: `length` at a time."""
+    count = rows.shape[0]
+    pieces = (count + length - 1) // length
+    pads = ((0, pieces * length - count), *((0, 0),) * (rows.ndim - 1))
+    rows = jnp.pad(rows, pads).reshape(pieces, length, *rows.shape[1:])
+    answers = jax.lax.map(function, rows)
+    answers = answers.reshape(pieces * length, *answers.shape[2:])
+    # Cut by padding, which allows for sizes that are left open.
+    cut = ((0, count - pieces * length, 0), *((0, 0, 0),) * (answers.ndim - 1))
+    return jax.lax.pad(answers, jnp.zeros((), answers.dtype), cut)

@@ -1,0 +1,1 @@
+"""The networks: DEAR and those that it is compared with."""

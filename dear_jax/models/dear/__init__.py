@@ -1,0 +1,1 @@
+"""DEAR, a file for each equation of the paper, and its small variant."""

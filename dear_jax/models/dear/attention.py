@@ -1,0 +1,256 @@
+"""Unmask attention: known pixels look at the whole photo (Eq. 6, 7).
+
+    F_m = (1 - M) F,   E = softmax(F_m F^T / sqrt(C)) F
+
+Choice: both equations are taken literally. A masked pixel's query is zero, so
+it attends uniformly and its E is the mean embedding; masked pixels are keys
+and values like any other unless `keys` is "known".
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from dear_jax.models.dear.window import framed, window
+from dear_jax.models.precision import product
+
+# How many cells by as many one key may be the mean of: for photos of 16,384 pixels a
+# side 64 leave 4,096 keys of cells of 4 pixels.
+KEY_POOLS = (1, 2, 4, 8, 16, 32, 64)
+# Weights held at once, batch x queries x keys, where nobody says how many queries.
+WEIGHTS = 2**25
+
+
+def attend(
+    queries: jax.Array, keys: jax.Array, usable: jax.Array | None = None, chunk: int = 0
+) -> jax.Array:
+    """softmax(Q K^T / sqrt(C)) K over the usable keys.
+
+    NVIDIA's GPUs do it in one kernel that never holds the weights, where
+    `fused_attention_does` says so.
+
+    Args:
+      queries: [B, N, C].
+      keys: [B, M, C], which are the values too, of the same dtype.
+      usable: [B, M] bool, None: all; at least one key of each photo must be usable
+        for the result to mean anything (it is the mean of all keys otherwise).
+      chunk: queries per step; the weights then take chunk x M values instead of
+        N x M, in the gradient too. 0 chooses: all if that makes no more than
+        `WEIGHTS` weights in the batch, or where sizes are left open (`jax.export`).
+
+    Returns:
+      [B, N, C] in the dtype of the keys.
+    """
+    batch, count, channels = queries.shape
+    device = _device()
+    capability = getattr(device, "compute_capability", None)
+    masked = usable is not None
+    if fused_attention_does(device.platform, capability, keys.dtype, channels, masked):
+        heads = (x[:, :, None] for x in (queries, keys, keys))
+        return jax.nn.dot_product_attention(*heads, implementation="cudnn")[:, :, 0]
+    if not chunk:
+        known = all(isinstance(size, int) for size in (batch, count, keys.shape[1]))
+        chunk = max(1, WEIGHTS // (batch * keys.shape[1])) if known else count
+    if chunk >= count:
+        return _attend_whole(queries, keys, usable)
+    pieces = -(-count // chunk)
+    chunk = -(-count // pieces)
+    padded = jnp.pad(queries, ((0, 0), (0, pieces * chunk - count), (0, 0)))
+    padded = padded.reshape(batch, pieces, chunk, channels).swapaxes(0, 1)
+    # The weights are computed again in the gradient rather than kept.
+    step = jax.checkpoint(lambda piece: _attend_whole(piece, keys, usable))
+    attended = jax.lax.map(step, padded).swapaxes(0, 1)
+    return attended.reshape(batch, pieces * chunk, channels)[:, :count]
+
+
+def fused_attention_does(
+    platform: str, capability: str | None, dtype: jnp.dtype, channels: int, masked: bool
+) -> bool:
+    """Whether cuDNN's attention can be used, and is the better way.
+
+    Args:
+      platform: "cpu", "gpu", ..., as devices name theirs.
+      capability: of an NVIDIA GPU, such as "9.0"; None for other devices.
+      dtype: of queries and keys.
+      channels: of queries and keys.
+      masked: whether some keys are unusable: then not, since cuDNN would read a bias
+        for every weight.
+    """
+    if platform not in ("gpu", "cuda") or masked:
+        return False
+    try:
+        generation = int(str(capability).split(".")[0])
+    except ValueError:  # Another maker's GPU.
+        return False
+    half = dtype in (jnp.bfloat16, jnp.float16)
+    return generation >= 8 and half and channels % 8 == 0 and channels <= 128
+
+
+def unmask_attention(
+    embedding: jax.Array,
+    mask: jax.Array,
+    valid: jax.Array | None = None,
+    keys: str = "all",
+    pool: int = 1,
+    chunk: int = 0,
+    key_pool: int | jax.Array = 1,
+) -> jax.Array:
+    """Attends from the known pixels to the photo's pixels (Eq. 6, 7).
+
+    Args:
+      embedding: F [B, H, W, C].
+      mask: M [B, H, W, 1], 1 = missing.
+      valid: [B, H, W, 1], 1 inside the photo; what lies outside is never a key.
+        None: all inside.
+      keys: which pixels are keys and values: "all" (the paper) or "known".
+      pool: queries and keys are means over cells of pool x pixels by pool; E is
+        then constant in a cell. 1 is the paper; `dear-lite` pools to be cheap.
+      chunk: queries per step, see `attend`.
+      key_pool: keys are means over key_pool x key_pool cells, see `key_pool_of`. An
+        int, or an int32 scalar array, one of `KEY_POOLS`: then one program has all.
+
+    Returns:
+      E [B, H, W, C], of the dtype of F.
+    """
+    batch, height, width, channels = embedding.shape
+
+    def attended(factor: int) -> jax.Array:
+        query, key, usable = cells(embedding, mask, valid, keys, pool, factor)
+        return attend(
+            query.reshape(batch, -1, channels),
+            key.reshape(batch, -1, channels),
+            None if usable is None else usable.reshape(batch, -1),
+            chunk,
+        ).reshape(query.shape)
+
+    if isinstance(key_pool, int):
+        answer = attended(key_pool)
+    else:
+        answer = for_key_pool(key_pool, attended)
+    return spread_over_pixels(answer, (height, width), pool)
+
+
+def key_pool_of(size: tuple[int, int], pool: int, most: int) -> int:
+    """The least power of two that leaves no more than `most` keys.
+
+    Keys are means over as many cells by as many; cost is then linear in the photo's
+    pixels. By the photo's own size, so that a larger array around it changes nothing.
+
+    Args:
+      size: (H, W) of the photo, without padding.
+      pool: pixels of a cell's side.
+      most: keys at most; 0: no limit.
+    """
+    rows, columns = (-(-int(side) // pool) for side in size)
+    factor = 1
+    while most and -(-rows // factor) * -(-columns // factor) > most:
+        factor *= 2
+    return factor
+
+
+def for_key_pool(
+    key_pool: jax.Array, function: Callable[[int], jax.Array]
+) -> jax.Array:
+    """function(key_pool) for a factor known only when the program runs.
+
+    Args:
+      key_pool: int32 scalar, one of `KEY_POOLS`.
+      function: of a factor; its result has one shape for all of them.
+    """
+
+    def choose(factor: int, *larger: int) -> jax.Array:
+        # Computed again in the gradient: kept would be what all the branches need.
+        answer = jax.checkpoint(functools.partial(function, factor))
+        if not larger:
+            return answer()
+        # One of two at a time, which exports where a choice of many does not.
+        return jax.lax.cond(key_pool <= factor, answer, lambda: choose(*larger))
+
+    return choose(*KEY_POOLS)
+
+
+def cells(
+    embedding: jax.Array,
+    mask: jax.Array,
+    valid: jax.Array | None = None,
+    keys: str = "all",
+    pool: int = 1,
+    key_pool: int = 1,
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Queries and keys, by cells of pool x pool pixels; see `unmask_attention`.
+
+    Returns:
+      Queries [B, h, w, C] (zero where nothing is known), keys [B, h', w', C] of
+      key_pool x key_pool cells each, and which keys may be used, [B, h', w'] bool;
+      None: all.
+    """
+    everywhere = valid is None and keys == "all"
+    mask = mask.astype(embedding.dtype)
+    valid = jnp.ones_like(mask) if valid is None else valid.astype(mask.dtype)
+    known = (1 - mask) * valid
+    # Eq. 6 is the numerator of `query`: masked pixels count as zero vectors.
+    query = _cell_mean(embedding * known, valid, pool)
+    if everywhere and pool == key_pool == 1:
+        return query, embedding, None
+    keyed = known if keys == "known" else valid
+    total, count = (
+        _cell_sum(_cell_sum(x, pool), key_pool) for x in (embedding * keyed, keyed)
+    )
+    key = total / jnp.maximum(count, 1)
+    usable = count[..., 0] > 0
+    return query, key, None if everywhere else usable
+
+
+def spread_over_pixels(
+    attended: jax.Array, size: tuple[int, int], pool: int
+) -> jax.Array:
+    """What cells [B, h, w, C] attend to, as E [B, H, W, C] of all their pixels."""
+    if pool > 1:
+        for axis in (1, 2):
+            shape = list(attended.shape)
+            shape[axis] *= pool
+            attended = jnp.stack([attended] * pool, axis=axis + 1).reshape(shape)
+    return window(attended, (0, 0), size)
+
+
+def _device() -> jax.Device:
+    """What JAX computes on where arrays do not lie elsewhere."""
+    chosen = jax.config.jax_default_device
+    if isinstance(chosen, str):
+        return jax.local_devices(backend=chosen)[0]
+    return chosen or jax.devices()[0]
+
+
+def _attend_whole(
+    queries: jax.Array, keys: jax.Array, usable: jax.Array | None
+) -> jax.Array:
+    """`attend` with all weights at once; sums and softmax are float32."""
+    photo = ((0,), (0,))
+    scores = product(queries, keys, (((2,), (2,)), photo)) / keys.shape[-1] ** 0.5
+    if usable is not None:
+        # Added, not selected: what is so small is lost in the sum.
+        bias = jnp.where(usable, jnp.float32(0), jnp.float32(-1e30))
+        scores += jnp.broadcast_to(bias[:, None, :], scores.shape)
+    weights = jax.nn.softmax(scores, axis=-1).astype(keys.dtype)
+    return product(weights, keys, (((2,), (1,)), photo)).astype(keys.dtype)
+
+
+def _cell_mean(x: jax.Array, weight: jax.Array, pool: int) -> jax.Array:
+    """Means of cells: the sum of x over that of weight, or over 1 if that is less."""
+    return _cell_sum(x, pool) / jnp.maximum(_cell_sum(weight, pool), 1)
+
+
+def _cell_sum(x: jax.Array, pool: int) -> jax.Array:
+    """Sums x [B, H, W, C] over pool x pool cells, the last ones possibly cut."""
+    if pool == 1:
+        return x
+    batch, height, width, channels = x.shape
+    rows, columns = (height + pool - 1) // pool, (width + pool - 1) // pool
+    if (pool * rows, pool * columns) != (height, width):
+        # By a fixed amount, then cut: where sizes are left open nothing else exports.
+        x = framed(x, (0, 0), (pool - 1, pool - 1))
+        x = window(x, (0, 0), (pool * rows, pool * columns))
+    cells = x.reshape(batch, rows, pool, columns, pool, channels)
+    return cells.sum(axis=(2, 4))

@@ -1,0 +1,388 @@
+"""DEAR: photo + mask -> embedding -> detail -> attention -> importance -> colours.
+
+The assembly of Fig. 2. `encode` does all that depends on the photo alone;
+`decode` then answers any number of queries at any scale.
+
+Images go in as [0, 1]; inside and at the decoder's end colours are in [-1, 1].
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dear_jax.errors import InputError
+from dear_jax.models.dear.attention import key_pool_of, unmask_attention
+from dear_jax.models.dear.base import sample_bicubic, sample_bilinear
+from dear_jax.models.dear.decoder import ImplicitDecoder
+from dear_jax.models.dear.detail import DetailFilters
+from dear_jax.models.dear.encoder import Encoder, Upsampler
+from dear_jax.models.dear.fill import fill_holes
+from dear_jax.models.dear.grid import Axis, grid_axis, grid_positions
+from dear_jax.models.dear.importance import Importance, reconstruct
+from dear_jax.models.dear.lite import (
+    LiteEncoder,
+    LiteKernels,
+    LitePredictor,
+    LiteUpsampler,
+    validity_pyramid,
+)
+from dear_jax.models.dear.window import window
+from dear_jax.models.precision import compute_dtype
+from dear_jax.models.query import QueryModel
+
+
+@flax.struct.dataclass
+class Features:
+    """What `encode` knows of a photo, all at its size.
+
+    Attributes:
+      embedding: F, [B, H, W, C] (Eq. 5), in the dtype of the parameters.
+      attended: E, likewise (Eq. 7), or None with attention off.
+      importance: W, [B, H, W, 1] in (0, 1) (Eq. 9), or None with importance off.
+      reconstruction: I^, [B, H, W, 3] in [0, 1] units (Eq. 8), or None likewise.
+      projection: the decoder's first layer, [B, H, W, width], in that dtype too.
+      base: what colours are added to, [B, H, W, 3] in [-1, 1], or None.
+    """
+
+    embedding: jax.Array
+    attended: jax.Array | None
+    importance: jax.Array | None
+    reconstruction: jax.Array | None
+    projection: jax.Array
+    base: jax.Array | None
+
+
+class DEAR(QueryModel):
+    """Detail-enhanced attentional implicit representation.
+
+    The defaults are the paper's widths (the variant `dear`); `dear_jax.models.registry`
+    holds `dear-lite`. The parts can be switched off as in the paper's Table 5:
+    what is off is left out of the decoder's input.
+
+    Attributes:
+      network: "paper" (two dilated towers) or "lite" (see `dear_jax.models.dear.lite`).
+      width: channels after the stem; "lite": see `widths`.
+      blocks: residual blocks of each tower.
+      norm: "none" or "instance", in the towers ("paper" only).
+      widths, depths, guide_width: see `LiteEncoder`, `LitePredictor`; the last two
+        depths are those at full and at half size on the way up.
+      level_input: whether the network sees how degraded the photo is ("lite" only).
+      detail, attention, importance: the paper's three parts.
+      detail_kernel, detail_groups, high_pass: see `DetailFilters`.
+      attention_keys, attention_pool, attention_chunk: see `unmask_attention`.
+      attention_most_keys: of each photo; keys of larger ones are pooled further, see
+        `key_pool_of`. 0: no limit.
+      importance_kernel: K of Eq. 8.
+      decoder_width, decoder_layers, decoder_blend, cell_decode, feature_unfold: see
+        `ImplicitDecoder`.
+      residual: base of the colours: "none", "bilinear" or "fill".
+    """
+
+    network: str = "paper"
+    width: int = 64
+    blocks: int = 8
+    norm: str = "none"
+    widths: tuple[int, ...] = (48, 80, 144, 144)
+    depths: tuple[int, ...] = (1, 1, 2, 1, 1, 1)
+    guide_width: int = 64
+    level_input: bool = False
+    detail: bool = True
+    attention: bool = True
+    importance: bool = True
+    detail_kernel: int = 3
+    detail_groups: int = 0
+    high_pass: str = "impulse"
+    attention_keys: str = "all"
+    attention_pool: int = 1
+    attention_chunk: int = 0
+    attention_most_keys: int = 0
+    importance_kernel: int = 3
+    decoder_width: int = 256
+    decoder_layers: int = 4
+    decoder_blend: str = "colours"
+    cell_decode: bool = False
+    feature_unfold: bool = False
+    residual: str = "none"
+
+    def check(self) -> None:
+        """Raises InputError for fields that do not go together."""
+        levels = len(self.widths)
+        if levels < 3 or len(self.depths) != 2 * (levels - 1):
+            raise InputError(
+                f"model field depths = {self.depths}; give {2 * (levels - 1)} for "
+                f"the {levels} widths, of which there must be at least 3"
+            )
+        if self.network == "paper" and self.level_input:
+            raise InputError("model field level_input = True; network 'lite' has it")
+        channels = self.widths[2] if self.network == "lite" else 4 * self.width
+        if self.detail_groups and channels % self.detail_groups:
+            raise InputError(
+                f"model field detail_groups = {self.detail_groups}; must divide the "
+                f"{channels} channels of the embedding"
+            )
+
+    @property
+    def step(self) -> int:
+        """Sizes at which photos are embedded are multiples of it, pixels."""
+        return 4 if self.network == "paper" else 2 ** (len(self.widths) - 1)
+
+    def setup(self) -> None:
+        taps = self.importance_kernel**2
+        if self.network == "paper":
+            self.encoder = Encoder(self.width, self.blocks, self.norm)
+            self.upsampler = Upsampler(2 * self.width, self.width)
+        else:
+            self.encoder = LiteEncoder(self.widths, self.depths[:-2])
+            self.upsampler = LiteUpsampler(self.depths[-2:])
+        if self.detail or self.importance:
+            self.predictor = (
+                Encoder(self.width, self.blocks, self.norm)
+                if self.network == "paper"
+                else LitePredictor(self.guide_width)
+            )
+        if self.detail:
+            self.detail_filters = DetailFilters(
+                self.detail_kernel, self.detail_groups, self.high_pass
+            )
+        if self.importance:
+            self.kernels = (
+                Upsampler(2 * self.width, taps)
+                if self.network == "paper"
+                else LiteKernels(taps)
+            )
+            self.importance_map = Importance()
+        self.decoder = ImplicitDecoder(
+            self.decoder_width,
+            self.decoder_layers,
+            self.cell_decode,
+            self.feature_unfold,
+            self.decoder_blend,
+            zero_output=self.residual != "none",
+        )
+
+    def encode(
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        valid: jax.Array | None = None,
+        level: jax.Array | None = None,
+        key_pool: int | jax.Array | None = None,
+    ) -> Features:
+        """See `QueryModel.encode`.
+
+        Args:
+          image, mask, valid, level: see there.
+          key_pool: of the attention, see `unmask_attention`; None: by the size of the
+            array (so not by the photo's inside it), or 1 where that is left open.
+        """
+        if key_pool is None:
+            key_pool = self.key_pool(image.shape[1:3])
+        inside = jnp.ones_like(mask) if valid is None else valid
+        centred, base = self.prepare(image, mask, inside)
+        embedding, kernels = self.embed(centred, mask, inside, base, level)
+        attended = None
+        if self.attention:
+            attended = unmask_attention(
+                embedding,
+                mask,
+                valid,
+                self.attention_keys,
+                self.attention_pool,
+                self.attention_chunk,
+                key_pool,
+            )
+        reconstruction = None
+        if self.importance:
+            reconstruction = reconstruct(image, mask, kernels)
+        seen, importance = self.join(embedding, attended, kernels, inside)
+        projected = self.decoder.project(seen)
+        return Features(
+            embedding, attended, importance, reconstruction, projected, base
+        )
+
+    def key_pool(self, size: tuple[int, int]) -> int:
+        """How far keys of a photo of a size (H, W) are pooled, see `key_pool_of`."""
+        if not all(isinstance(side, int) for side in size):
+            return 1
+        return key_pool_of(size, self.attention_pool, self.attention_most_keys)
+
+    def prepare(
+        self, image: jax.Array, mask: jax.Array, inside: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The photo and what colours are added to, both [B, H, W, 3] in [-1, 1].
+
+        Args:
+          image: [B, H, W, 3] in [0, 1].
+          mask: [B, H, W, 1].
+          inside: [B, H, W, 1], 1 inside the photo.
+        """
+        centred = centre(image, mask)
+        if self.residual == "fill":
+            return centred, fill_holes(centred, mask, inside)
+        return centred, None if self.residual == "none" else centred
+
+    def join(
+        self,
+        embedding: jax.Array,
+        attended: jax.Array | None,
+        kernels: jax.Array | None,
+        inside: jax.Array,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """All that the decoder sees of each pixel, [B, H, W, 2 C + 1], and W (Eq. 9).
+
+        Args:
+          embedding: F [B, H, W, C].
+          attended: E, likewise; None with attention off.
+          kernels: K_p [B, H, W, K^2]; None with importance off.
+          inside: [B, H, W, 1], 1 inside the photo.
+        """
+        parts = [embedding] if attended is None else [embedding, attended]
+        importance = None
+        if self.importance:
+            importance = self.importance_map(kernels * inside.astype(kernels.dtype))
+            parts.append(importance.astype(kernels.dtype))
+        # Outside the photo there is nothing a window could reach into.
+        seen = jnp.concatenate(parts, axis=-1) * inside.astype(embedding.dtype)
+        return seen, importance
+
+    def decode(
+        self,
+        features: Features,
+        coordinates: jax.Array,
+        cell: jax.Array | None = None,
+        size: jax.Array | None = None,
+    ) -> jax.Array:
+        """See `QueryModel.decode`; the cell is needed with `cell_decode` only."""
+        colours = self.decoder(features.projection, coordinates, cell, size)
+        if self.residual == "fill":
+            colours += sample_bicubic(features.base, coordinates, size)
+        elif self.residual == "bilinear":
+            colours += sample_bilinear(features.base, coordinates, size)
+        return colours
+
+    def project(self, seen: jax.Array) -> jax.Array:
+        """The decoder's first layer, [B, H, W, width], of what `join` returns."""
+        return self.decoder.project(seen)
+
+    def decode_grid(
+        self,
+        projection: jax.Array,
+        base: jax.Array | None,
+        rows: Axis,
+        columns: Axis,
+        cell: jax.Array | None = None,
+    ) -> jax.Array:
+        """`decode` for the pixels of a picture, from a window of the photo.
+
+        Args:
+          projection: [B, m, k, width] of the window, see `project`.
+          base: [B, m, k, 3] likewise, see `prepare`; None without residual.
+          rows: n of them, with weights for the residual; see
+          `dear_jax.models.dear.grid`. columns: l of them, likewise. cell: see
+          `ImplicitDecoder.on_grid`.
+
+        Returns:
+          Colours [B, n, l, 3], nominally in [-1, 1], not clipped.
+        """
+        colours = self.decoder.on_grid(projection, rows, columns, cell)
+        if base is not None:
+            mixed = jnp.einsum("nm,bmkc->bnkc", rows.base, base, precision="highest")
+            colours += jnp.einsum(
+                "lk,bnkc->bnlc", columns.base, mixed, precision="highest"
+            )
+        return colours
+
+    def picture(
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        size: tuple[int, int],
+        level: jax.Array | None = None,
+    ) -> jax.Array:
+        """See `QueryModel.picture`; by `decode_grid`, which gathers no pixels."""
+        features, source = self.encode(image, mask, level=level), image.shape[1:3]
+        rows, columns = (
+            grid_axis(grid_positions(0, old, new), old, residual=self.residual)
+            for old, new in zip(source, size, strict=True)
+        )
+        cell = np.float32(2 * np.array(source) / size)
+        return self.decode_grid(features.projection, features.base, rows, columns, cell)
+
+    def embed(
+        self,
+        centred: jax.Array,
+        mask: jax.Array,
+        inside: jax.Array,
+        base: jax.Array | None,
+        level: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Runs encoder, predictor, detail filters and upsamplers.
+
+        Local, without norm: F and K_p of a pixel depend on the photo within 112 pixels
+        of it (`dear`) or 72 (`dear-lite`), see `dear_jax.inference.plan.network_of`. So
+        tiles with that halo, whose origins are multiples of `step`, give what the
+        whole photo gives.
+
+        Args:
+          centred: the photo [B, H, W, 3] in [-1, 1], 0 under the mask.
+          mask: [B, H, W, 1].
+          inside: [B, H, W, 1], 1 inside the photo.
+          base: the filled photo [B, H, W, 3] in [-1, 1] if `residual` is "fill".
+          level: [B] in [0, 1], with `level_input`; None: 0.
+
+        Returns:
+          F [B, H, W, C] and K_p [B, H, W, K^2] (None without importance), in the
+          dtype of the parameters.
+        """
+        height, width = centred.shape[1:3]
+        dtype = compute_dtype(self)
+        if self.network == "paper":
+            # At least 12: reflect padding by 2 needs 3 pixels at a quarter size.
+            x = jnp.concatenate([centred, mask], axis=-1)
+            x = _pad_to_multiple(x, 4, 12, jnp.array([0, 0, 0, 1.0])).astype(dtype)
+            z = self.encoder(x)
+            guide = self.predictor(x) if self.detail or self.importance else None
+            if self.detail:
+                z = self.detail_filters(z, guide)
+            embedding = self.upsampler(z)
+        else:
+            shown = centred if base is None else base
+            parts = [shown, mask, jnp.ones_like(mask)]
+            if self.level_input:
+                level = jnp.zeros(len(mask)) if level is None else level
+                level = level.astype(mask.dtype).reshape(-1, 1, 1, 1)
+                parts.append(jnp.broadcast_to(level, mask.shape))
+            x = jnp.concatenate(parts, axis=-1) * inside
+            x = _pad_to_multiple(x, self.step, self.step, jnp.zeros(x.shape[-1]))
+            x = x.astype(dtype)
+            valid = x[..., 4:5]
+            z, skips = self.encoder(x, valid)
+            guide = self.predictor(x, valid) if self.detail or self.importance else None
+            if self.detail:
+                quarter = validity_pyramid(valid, 3)[2]
+                z = self.detail_filters(z, guide, quarter) * quarter
+            embedding = self.upsampler(z, skips, valid)
+        kernels = self.kernels(guide) if self.importance else None
+        return tuple(
+            x if x is None else window(x, (0, 0), (height, width))
+            for x in (embedding, kernels)
+        )
+
+
+def centre(image: jax.Array, mask: jax.Array) -> jax.Array:
+    """A photo [B, H, W, 3] in [0, 1] as [-1, 1]; holes [B, H, W, 1] are mid-grey."""
+    return jnp.where(mask > 0, 0.0, 2 * image - 1)
+
+
+def _pad_to_multiple(
+    x: jax.Array, multiple: int, least: int, value: jax.Array
+) -> jax.Array:
+    """Pads x [B, H, W, C] at bottom and right with the channel values `value`."""
+    height, width = x.shape[1:3]
+    value = value.reshape(1, 1, 1, -1)
+    # In this order `max` can also tell of sizes left open, multiples that are enough.
+    rows = max(height + -height % multiple, least) - height
+    columns = max(width + -width % multiple, least) - width
+    padded = jnp.pad(x - value, ((0, 0), (0, rows), (0, columns), (0, 0)))
+    return padded + value

@@ -1,0 +1,181 @@
+"""The implicit decoder: a colour for any place in the photo (Eq. 1, 2).
+
+    c_q(p) = MLP(F_p, E_p, W_p, (q - p))      for the four pixels p around q
+    c_q    = sum_p w_p c_q(p)
+
+The first layer is linear, so its part that depends on the pixel alone is
+computed once per low-resolution pixel (`project`), not once per query and
+neighbour. LIIF is this decoder with other fields.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dear_jax.models.dear.coordinates import gather_pixels, neighbours
+from dear_jax.models.dear.grid import Axis
+from dear_jax.models.linear import Conv, Dense
+from dear_jax.models.precision import product
+from dear_jax.models.torch_layers import TORCH_KERNEL, torch_bias
+
+
+class ImplicitDecoder(nn.Module):
+    """An MLP over pixel features and the way from pixel to query.
+
+    Choice: "four-layer MLP" is read as four hidden layers and an output layer,
+    as in LIIF; `hidden_layers` = 3 is the other reading.
+
+    Attributes:
+      width: units of each hidden layer.
+      hidden_layers: how many, at least 1.
+      cell_decode: also tell the MLP the size of the target pixel (LIIF).
+      feature_unfold: let the first layer see the 3 x 3 features around a pixel
+        (LIIF), as a 3x3 convolution, which is the same.
+      blend: where the four neighbours are blended: their "colours" (Eq. 2), or what
+        the first layer makes of them ("hidden"), so that the later layers run once a
+        query. Both are continuous, since a neighbour that changes has no weight.
+      zero_output: start from zero output, for a decoder that adds to a base.
+      rule: which pixels answer a query, see `neighbours`.
+      torch_channels: channels of the features, given where the initialisation is to
+        be PyTorch's (LIIF); 0 for Flax's.
+    """
+
+    width: int = 256
+    hidden_layers: int = 4
+    cell_decode: bool = False
+    feature_unfold: bool = False
+    blend: str = "colours"
+    zero_output: bool = False
+    rule: str = "floor"
+    torch_channels: int = 0
+
+    def setup(self) -> None:
+        window = 3 if self.feature_unfold else 1
+        first, later = {}, {}
+        if self.torch_channels:
+            # To PyTorch the first layer's two parts are one layer.
+            fan_in = self.torch_channels * window**2 + (4 if self.cell_decode else 2)
+            first = {"kernel_init": torch_bias(fan_in), "bias_init": torch_bias(fan_in)}
+            later = {"kernel_init": TORCH_KERNEL, "bias_init": torch_bias(self.width)}
+        self.pixel_part = Conv(self.width, (window, window), padding="SAME", **first)
+        # Two or four numbers a query, which need their digits.
+        self.relative_part = Dense(
+            self.width,
+            biased=False,
+            dtype=jnp.float32,
+            precision="highest",
+            **first,
+        )
+        self.hidden = [
+            Dense(self.width, **later) for _ in range(self.hidden_layers - 1)
+        ]
+        if self.zero_output:
+            later = {"kernel_init": nn.initializers.zeros_init()}
+        self.output = Dense(3, **later, dot_general=product)
+
+    def project(self, features: jax.Array) -> jax.Array:
+        """First layer, pixel part: features [B, H, W, C] -> [B, H, W, width]."""
+        return self.pixel_part(features)
+
+    def __call__(
+        self,
+        projection: jax.Array,
+        coordinates: jax.Array,
+        cell: jax.Array | None = None,
+        size: jax.Array | None = None,
+    ) -> jax.Array:
+        """Answers queries.
+
+        Args:
+          projection: [B, H, W, width] from `project`; the MLP is of its dtype.
+          coordinates: [B, Q, 2] in [-1, 1] of the photo.
+          cell: [B, Q, 2] size of the target pixel in the same units; needed
+            with `cell_decode` only.
+          size: (H, W) of the photo when the arrays are larger than it.
+
+        Returns:
+          [B, Q, 3] float32.
+        """
+        size = jnp.asarray(projection.shape[1:3] if size is None else size)
+        if self.cell_decode:
+            cell = cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype)
+        # All neighbours at once: one gather, whose gradient is one sum.
+        found = neighbours(coordinates, size, self.rule)
+        index, weight, relative = (
+            jnp.stack(part, axis=1) for part in zip(*found, strict=True)
+        )
+        if self.cell_decode:
+            cell = jnp.broadcast_to(cell[:, None], relative.shape)
+            relative = jnp.concatenate([relative, cell], axis=-1)
+        x = gather_pixels(projection, index).astype(jnp.float32)
+        x = (x + self.relative_part(relative)).astype(projection.dtype)
+        if self.blend == "hidden":
+            x = (weight * nn.relu(x).astype(jnp.float32)).sum(axis=1)
+            return self.output(self._later(x.astype(projection.dtype)))
+        answers = weight * self.output(self._later(nn.relu(x)))
+        return sum(answers[:, i] for i in range(len(found)))
+
+    def _later(self, x: jax.Array) -> jax.Array:
+        """The hidden layers after the first, of what its ReLU lets through."""
+        for layer in self.hidden:
+            x = nn.relu(layer(x))
+        return x
+
+    def on_grid(
+        self,
+        projection: jax.Array,
+        rows: Axis,
+        columns: Axis,
+        cell: jax.Array | None = None,
+    ) -> jax.Array:
+        """Answers the queries of a regular grid by DEAR's rule, "floor".
+
+        What `__call__` does, without an index or a distance of each query: rows and
+        columns are read and moved one axis after the other. And as the output layer is
+        linear and weights add up to 1, the neighbours are mixed before it.
+
+        Args:
+          projection: [B, m, k, width] from `project`, of a window of the photo.
+          rows: n of them, see `dear_jax.models.dear.grid`.
+          columns: l of them.
+          cell: (2,) size of a target pixel in pixels of the photo times 2; needed with
+            `cell_decode` only.
+
+        Returns:
+          [B, n, l, 3] float32.
+        """
+        apart = []
+        for axis, relative in enumerate((rows.relative, columns.relative)):
+            told = [jnp.zeros_like(relative)] * 2
+            told[axis] = relative
+            if self.cell_decode:
+                # Told once, with the rows.
+                told += [jnp.full_like(relative, c) * (1 - axis) for c in cell]
+            apart.append(self.relative_part(jnp.stack(told, axis=-1)))
+        row_part, column_part = apart  # [2, n, width], [2, l, width]
+        weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
+        weight = weight.reshape(4, 1, *weight.shape[2:], 1)
+        corners = []
+        for i in (0, 1):
+            x = _read(projection, rows.index[i], 1).astype(jnp.float32)
+            x = x + row_part[i][None, :, None]
+            corners += [
+                _read(x, columns.index[j], 2) + column_part[j][None, None]
+                for j in (0, 1)
+            ]
+        dtype = projection.dtype
+        if self.blend == "hidden":
+            # One corner after another: four at once would leave the cache.
+            mixed = sum(w * nn.relu(x) for w, x in zip(weight, corners, strict=True))
+            mixed = mixed.astype(dtype)
+            x = self._later(mixed.reshape(-1, mixed.shape[-1]))
+            return self.output(x).reshape(*mixed.shape[:-1], 3)
+        x = jnp.stack(corners).astype(dtype)
+        shape = x.shape
+        x = self._later(nn.relu(x).reshape(-1, shape[-1])).reshape(shape)
+        mixed = (x.astype(jnp.float32) * weight).sum(axis=0)
+        return self.output(mixed.astype(dtype))
+
+
+def _read(x: jax.Array, index: jax.Array, axis: int) -> jax.Array:
+    return jnp.take(x, index, axis=axis, mode="clip")

@@ -1,0 +1,109 @@
+"""A parameter-free fill of the holes: smooth, from the rim inwards.
+
+Colours of the known pixels are averaged down a pyramid until no cell is empty;
+on the way back up every hole takes the enlarged coarser answer, then relaxes
+towards the mean of its neighbours. The result is close to the harmonic
+(membrane) fill and costs a few passes over the photo. Nothing depends on what
+lies outside the photo, so a photo inside a larger array is filled alike.
+Where sizes are left open (`jax.export`) the pyramid has a fixed number of levels:
+those beyond a single cell change nothing.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from dear_jax.models.dear.window import framed, window
+
+# Levels of the pyramid where sizes are left open: enough for 16,384 pixels a side.
+OPEN_LEVELS = 14
+
+
+def fill_holes(
+    image: jax.Array,
+    mask: jax.Array,
+    valid: jax.Array | None = None,
+    sweeps: int = 8,
+    levels: int | None = None,
+) -> jax.Array:
+    """Fills the holes of a photo.
+
+    Args:
+      image: [B, H, W, C]; pixels under the mask are never used.
+      mask: [B, H, W, 1], 1 = missing.
+      valid: [B, H, W, 1], 1 inside the photo.
+      sweeps: relaxation steps at each level of the pyramid.
+      levels: of the pyramid; more than log2 of the longer side do what that many do.
+        None: as many as it takes to come down to one cell, or `OPEN_LEVELS` where
+        sizes are left open.
+
+    Returns:
+      [B, H, W, C], the known pixels as given. Where nothing at all is known, 0.
+    """
+    valid = jnp.ones_like(mask) if valid is None else valid
+    known = (mask <= 0).astype(image.dtype) * valid
+    sides = image.shape[1:3]
+    if levels is None:
+        fixed = all(isinstance(side, int) for side in sides)
+        levels = (max(sides) - 1).bit_length() if fixed else OPEN_LEVELS
+    return _fill(jnp.where(known > 0, image, 0), known, valid, sweeps, levels)
+
+
+def _fill(
+    image: jax.Array, known: jax.Array, valid: jax.Array, sweeps: int, levels: int
+) -> jax.Array:
+    """`fill_holes` of a photo whose holes are 0, with so many coarser levels."""
+    if not levels:
+        return image
+    sums = _halve(jnp.concatenate([image * known, known, valid], axis=-1))
+    coarse, weight, coarse_valid = sums[..., :-2], sums[..., -2:-1], sums[..., -1:]
+    coarse = coarse / jnp.maximum(weight, 1e-6)
+    coarse_known = (weight > 0).astype(image.dtype)
+    coarse_valid = (coarse_valid > 0).astype(image.dtype)
+    coarse = _fill(
+        coarse * coarse_known, coarse_known, coarse_valid, sweeps, levels - 1
+    )
+    both = _double(jnp.concatenate([coarse, coarse_valid], axis=-1))
+    both = window(both, (0, 0), image.shape[1:3])
+    start = both[..., :-1] / jnp.maximum(both[..., -1:], 1e-6)
+    filled = jnp.where(known > 0, image, start) * valid
+    counts = jnp.maximum(_cross(valid), 1)
+
+    def relax(filled: jax.Array, _) -> tuple[jax.Array, None]:
+        return jnp.where(known > 0, image, _cross(filled) / counts) * valid, None
+
+    # A loop, not `sweeps` copies: compiling them took longer than the network.
+    return jax.lax.scan(relax, filled, None, length=sweeps)[0]
+
+
+def _halve(x: jax.Array) -> jax.Array:
+    """Sums 2 x 2 cells of x [B, H, W, C]; an odd last row or column has its own."""
+    height, width = x.shape[1:3]
+    x = framed(x, (0, 0), (1, 0))
+    x = sum(window(x, (i, 0), (height, width), (2, 1)) for i in (0, 1))
+    x = framed(x, (0, 0), (0, 1))
+    return sum(window(x, (0, i), (x.shape[1], width), (1, 2)) for i in (0, 1))
+
+
+def _double(x: jax.Array) -> jax.Array:
+    """Enlarges by 2, bilinearly, with zeros beyond the border."""
+    for axis in (1, 2):
+        before, after = _beside(x, axis)
+        pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+        shape = list(x.shape)
+        shape[axis] *= 2
+        x = pair.reshape(shape)
+    return x
+
+
+def _cross(x: jax.Array) -> jax.Array:
+    """Sums the four neighbours, zeros beyond the border."""
+    (above, below), (left, right) = _beside(x, 1), _beside(x, 2)
+    return above + below + left + right
+
+
+def _beside(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """The neighbours of all pixels before and after them along axis 1 or 2."""
+    one = (1, 0) if axis == 1 else (0, 1)
+    padded = framed(x, one, one)
+    size = x.shape[1:3]
+    return window(padded, (0, 0), size), window(padded, (2 * one[0], 2 * one[1]), size)

@@ -1,0 +1,226 @@
+"""ELAN (Zhang et al., 2022): shift convolutions and window attention, shared or not.
+
+The body alternates local feature extraction (two 1x1 convolutions, each after a
+fixed shift of channel groups by one pixel) with attention inside windows of several
+sizes, one for each group of channels. Attention is softmax(q q^T) v: no keys, no
+scale, no bias, no positions, one head. In every second block the windows are shifted
+cyclically, unmasked, so that the values of border pixels depend on the image's size.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dear_jax.errors import InputError
+from dear_jax.models.edsr import mean_colour
+from dear_jax.models.linear import Dense
+from dear_jax.models.precision import compute_dtype, product
+from dear_jax.models.torch_layers import (
+    TORCH_KERNEL,
+    batch_norm,
+    conv,
+    pixel_shuffle,
+    torch_bias,
+)
+
+# Where each fifth of the channels reads, (dy, dx); the rest stays with the last.
+OFFSETS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))
+
+
+class ELAN(nn.Module):
+    """ELAN upscaler: [B, H, W, 3] -> [B, scale H, scale W, 3], both in [0, 255].
+
+    The defaults are ELAN-light x4; the full model has 180 channels, 36 blocks and
+    none of them shared.
+
+    Attributes:
+      channels: width of the body; a multiple of the number of windows.
+      blocks: pairs of local features and attention.
+      shared: how many blocks after each that computes attention use it again.
+      expansion: width inside local feature extraction, in multiples of channels.
+      windows: even sides of the attention windows in pixels.
+      scale: whole upscaling factor >= 1.
+    """
+
+    channels: int = 60
+    blocks: int = 24
+    shared: int = 1
+    expansion: int = 2
+    windows: tuple[int, ...] = (4, 8, 16)
+    scale: int = 4
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Lowest and highest value of the input and, nominally, of the output."""
+        return (0.0, 255.0)
+
+    @nn.compact
+    def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
+        """Upscales [B, H, W, 3], any H, W >= 1, to [B, scale H, scale W, 3].
+
+        `train` chooses batch statistics over running ones. The output is not clipped.
+
+        Raises:
+          InputError: if channels or windows do not fit the rules above.
+        """
+        self.check()
+        height, width = image.shape[1:3]
+        mean = jnp.asarray(mean_colour())
+        x = reflect_to_multiple(image, math.lcm(*self.windows)) - mean
+        x = x.astype(compute_dtype(self))
+        head = conv(x, self.channels, name="head")
+        x = head
+        for i in range(self.blocks // (1 + self.shared)):
+            x = self._group(x, i, train)
+        x = conv(x + head, 3 * self.scale**2, name="tail")
+        x = pixel_shuffle(x, self.scale).astype(jnp.float32) + mean
+        return x[:, : height * self.scale, : width * self.scale]
+
+    def check(self) -> None:
+        """Raises InputError if channels or windows do not fit the rules above."""
+        if any(window < 2 or window % 2 for window in self.windows):
+            raise InputError(f"windows {self.windows} of ELAN: give even numbers >= 2")
+        if self.channels % len(self.windows):
+            raise InputError(
+                f"channels {self.channels} of ELAN: give a multiple of "
+                f"{len(self.windows)}, the number of windows"
+            )
+
+    def _group(self, x: jax.Array, i: int, train: bool) -> jax.Array:
+        """The blocks that share one attention; every second group shifts windows."""
+        attention = None
+        for j in range(1 + self.shared):
+            x = x + LocalFeatures(self.expansion, name=f"group_{i}_local_{j}")(x)
+            attend = WindowAttention(
+                self.windows, bool(i % 2), name=f"group_{i}_attention_{j}"
+            )
+            change, attention = attend(x, attention, train)
+            x = x + change
+        return x
+
+
+class LocalFeatures(nn.Module):
+    """Shift, 1x1 convolution, ReLU, shift, 1x1 convolution: [B, H, W, C] -> same."""
+
+    expansion: int = 2
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        hidden = _pointwise(shift(x), channels * self.expansion, name="expand")
+        return _pointwise(shift(nn.relu(hidden)), channels, name="reduce")
+
+
+class WindowAttention(nn.Module):
+    """Attention inside windows, one size for each group of channels.
+
+    Attributes:
+      windows: sides in pixels.
+      shifted: whether windows are displaced by half their side, cyclically.
+    """
+
+    windows: tuple[int, ...] = (4, 8, 16)
+    shifted: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, attention: list[jax.Array] | None, train: bool
+    ) -> tuple[jax.Array, list[jax.Array]]:
+        """Mixes x [B, H, W, C], H and W multiples of every window side w.
+
+        Args:
+          attention: matrices to use again, for each w [B, H W / w^2, w^2, w^2], rows
+            summing to 1; None to compute them.
+
+        Returns:
+          Result [B, H, W, C] and the matrices used.
+        """
+        channels = x.shape[-1]
+        size = x.shape[1:3]
+        width = channels if attention else 2 * channels
+        x = batch_norm(_pointwise(x, width, name="project_in"), train, name="norm")
+        used, mixed = [], []
+        for k, part in enumerate(jnp.split(x, len(self.windows), axis=-1)):
+            window = self.windows[k]
+            half = window // 2 if self.shifted else 0
+            values = to_windows(jnp.roll(part, (-half, -half), (1, 2)), window)
+            if attention:
+                matrix = attention[k]
+            else:
+                queries, values = jnp.split(values, 2, axis=-1)
+                matrix = attention_matrix(queries)
+            part = from_windows(matrix @ values, window, size)
+            mixed.append(jnp.roll(part, (half, half), (1, 2)))
+            used.append(matrix)
+        mixed = jnp.concatenate(mixed, axis=-1)
+        return _pointwise(mixed, channels, name="project_out"), used
+
+
+def attention_matrix(queries: jax.Array) -> jax.Array:
+    """Returns softmax(q q^T) [..., T, T] of queries [..., T, C].
+
+    The logits have no bound, so they and their softmax are full float32 everywhere.
+    """
+    batch = tuple(range(queries.ndim - 2))
+    contracted = (queries.ndim - 1,)
+    dimensions = ((contracted, contracted), (batch, batch))
+    logits = product(queries, queries, dimensions, precision="highest")
+    return nn.softmax(logits, axis=-1).astype(queries.dtype)
+
+
+def shift(x: jax.Array) -> jax.Array:
+    """Moves the first four fifths of the channels of [B, H, W, C] by a pixel each.
+
+    Group k of C // 5 channels reads at (y, x) + OFFSETS[k], zero outside the image;
+    the channels left over by the division stay where they are, as the last group.
+    """
+    height, width, channels = x.shape[1:]
+    fifth = channels // 5
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    groups = jnp.split(x, [fifth * k for k in range(1, 5)], axis=-1)
+    moved = [
+        group[:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+        for group, (dy, dx) in zip(groups, OFFSETS, strict=True)
+    ]
+    return jnp.concatenate(moved, axis=-1)
+
+
+def reflect_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
+    """Mirrors [B, H, W, C] at its bottom and right up to multiples of `multiple`.
+
+    The border pixel is not repeated. Choice: an image narrower than what is missing,
+    which PyTorch refuses, is mirrored again and again; one pixel is repeated.
+    """
+    for axis in (1, 2):
+        missing = -x.shape[axis] % multiple
+        index = np.pad(np.arange(x.shape[axis]), (0, missing), mode="reflect")
+        x = jnp.take(x, index, axis=axis)
+    return x
+
+
+def to_windows(x: jax.Array, window: int) -> jax.Array:
+    """Cuts [B, H, W, C] into windows [B, H W / w^2, w^2, C], both row by row."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // window, window, width // window, window, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, window**2, channels)
+
+
+def from_windows(x: jax.Array, window: int, size: tuple[int, int]) -> jax.Array:
+    """Puts windows [B, H W / w^2, w^2, C] together to [B, *size, C]."""
+    batch, channels = x.shape[0], x.shape[-1]
+    height, width = size
+    x = x.reshape(batch, height // window, width // window, window, window, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, channels)
+
+
+def _pointwise(x: jax.Array, features: int, *, name: str) -> jax.Array:
+    """A 1x1 convolution, as the matrix product it is."""
+    return Dense(
+        features,
+        kernel_init=TORCH_KERNEL,
+        bias_init=torch_bias(x.shape[-1]),
+        name=name,
+    )(x)

@@ -1,0 +1,123 @@
+"""LIIF (Chen et al., 2021): EDSR features decoded by an MLP at any place.
+
+DEAR's decoder descends from it, so it is DEAR's decoder with LIIF's rule for the
+four pixels around a query, its 3 x 3 unfolding and its cell. Holes are black.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from dear_jax.models.dear.coordinates import gather_pixels, to_position
+from dear_jax.models.dear.decoder import ImplicitDecoder
+from dear_jax.models.edsr import EDSR, EDSRTrunk
+from dear_jax.models.precision import compute_dtype
+from dear_jax.models.query import QueryModel
+
+
+@flax.struct.dataclass
+class LIIFFeatures:
+    """What `encode` knows of a photo; one of the two is None.
+
+    Attributes:
+      projection: the decoder's first layer, [B, H, W, decoder_width].
+      enlarged: with `pixel_scale` s, EDSR's answer [B, s H, s W, 3] in [-1, 1].
+    """
+
+    projection: jax.Array | None
+    enlarged: jax.Array | None
+
+
+class LIIF(QueryModel):
+    """Local implicit image function on an EDSR trunk.
+
+    The defaults are EDSR-baseline-LIIF.
+
+    Attributes:
+      width, blocks, residual_scale: see `EDSRTrunk`.
+      decoder_width, decoder_layers: of the MLP, see `ImplicitDecoder`.
+      local_ensemble: blend the answers of four pixels, else take the nearest one's.
+      feature_unfold: the MLP sees the 3 x 3 features around the pixel.
+      cell_decode: the MLP sees the size of the target pixel.
+      pixel_scale: above 0 there is no MLP: EDSR enlarges by this whole number and
+        a query reads its nearest pixel (how LIIF's authors train plain EDSR).
+    """
+
+    width: int = 64
+    blocks: int = 16
+    residual_scale: float = 1.0
+    decoder_width: int = 256
+    decoder_layers: int = 4
+    local_ensemble: bool = True
+    feature_unfold: bool = True
+    cell_decode: bool = True
+    pixel_scale: int = 0
+
+    def setup(self) -> None:
+        fields = (self.width, self.blocks, self.residual_scale)
+        if self.pixel_scale:
+            self.encoder = EDSR(*fields, scale=self.pixel_scale)
+            return
+        self.encoder = EDSRTrunk(*fields)
+        self.decoder = ImplicitDecoder(
+            self.decoder_width,
+            self.decoder_layers,
+            self.cell_decode,
+            self.feature_unfold,
+            rule="liif" if self.local_ensemble else "nearest",
+            torch_channels=self.width,
+        )
+
+    def encode(
+        self,
+        image: jax.Array,
+        mask: jax.Array,
+        valid: jax.Array | None = None,
+        level: None = None,
+    ) -> LIIFFeatures:
+        """See `QueryModel.encode`; there is no `level`.
+
+        Choice: the trunk knows nothing of `valid`, so features within `2 blocks + 2`
+        pixels of padding differ a little.
+        """
+        centred = blacken(image, mask, valid).astype(compute_dtype(self))
+        features = self.encoder(centred)
+        if self.pixel_scale:
+            return LIIFFeatures(None, features)
+        if valid is not None:
+            features = features * valid.astype(features.dtype)
+        return LIIFFeatures(self.decoder.project(features), None)
+
+    def decode(
+        self,
+        features: LIIFFeatures,
+        coordinates: jax.Array,
+        cell: jax.Array | None = None,
+        size: jax.Array | None = None,
+    ) -> jax.Array:
+        """See `QueryModel.decode`; the cell is needed with `cell_decode` only."""
+        if not self.pixel_scale:
+            return self.decoder(features.projection, coordinates, cell, size)
+        if size is None:
+            size = features.enlarged.shape[1:3]
+        else:
+            size = jnp.asarray(size) * self.pixel_scale
+        return _sample_nearest(features.enlarged, coordinates, size)
+
+
+def blacken(
+    image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
+) -> jax.Array:
+    """Turns a photo in [0, 1] into [-1, 1], black under the mask, 0 where not valid."""
+    centred = 2 * jnp.where(mask > 0, 0.0, image) - 1
+    return centred if valid is None else centred * valid
+
+
+def _sample_nearest(
+    image: jax.Array, coordinates: jax.Array, size: jax.Array
+) -> jax.Array:
+    """Reads the nearest pixel (of two, that of even index), 0 outside the image."""
+    size = jnp.broadcast_to(jnp.asarray(size), coordinates.shape)
+    index = jnp.round(to_position(coordinates, size)).astype(jnp.int32)
+    inside = jnp.all((index >= 0) & (index < size), axis=-1, keepdims=True)
+    return jnp.where(inside, gather_pixels(image, jnp.clip(index, 0, size - 1)), 0.0)

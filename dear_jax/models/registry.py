@@ -1,0 +1,219 @@
+"""Every model by name: its module, its role, its fields.
+
+A model is described by its fields, e.g. {"architecture": "liif", "width": 64, ...};
+weights files and configurations carry them. Variants are names for the fields of
+released models. There are four roles, each with one interface:
+
+  query      encode(image, mask), then decode(features, coordinates, cell): any scale
+  upscaler   module(image), `scale` times as large, in its `value_range`
+  inpainter  module(image, mask), same size
+  features   module(image, image): a distance, restores nothing
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dear_jax.errors import InputError
+from dear_jax.models.fields import check_field
+
+
+class Architecture(NamedTuple):
+    """Where a module is found, and its role."""
+
+    module: str
+    role: str
+
+
+ARCHITECTURES = {
+    "dear": Architecture("dear_jax.models.dear.dear:DEAR", "query"),
+    "liif": Architecture("dear_jax.models.liif:LIIF", "query"),
+    "lte": Architecture("dear_jax.models.lte:LTE", "query"),
+    "edsr": Architecture("dear_jax.models.edsr:EDSR", "upscaler"),
+    "elan": Architecture("dear_jax.models.elan:ELAN", "upscaler"),
+    "misf": Architecture("dear_jax.models.misf:MISF", "inpainter"),
+    "lama": Architecture("dear_jax.models.lama:LaMa", "inpainter"),
+    # A measure, whose VGG16 the inpainters' training uses.
+    "lpips": Architecture("dear_jax.models.lpips:LPIPS", "features"),
+}
+
+# Variant -> architecture and what differs from the module's defaults. The first
+# variant of an architecture is meant where only the architecture is named.
+VARIANTS: dict[str, dict[str, Any]] = {
+    # The paper's widths (Sec. 4.5): 22 M parameters.
+    "dear": {"architecture": "dear"},
+    # The paper's ablation (Table 5), which adds part by part.
+    "dear-base": {
+        "architecture": "dear",
+        "detail": False,
+        "attention": False,
+        "importance": False,
+    },
+    "dear-detail": {"architecture": "dear", "attention": False, "importance": False},
+    "dear-attention": {"architecture": "dear", "importance": False},
+    # Made for CPUs and notebooks: 2.2 M parameters, beyond the paper where the
+    # README's table of choices says so.
+    "dear-lite": {
+        "architecture": "dear",
+        "network": "lite",
+        "detail_groups": 16,
+        "attention_keys": "known",
+        "attention_pool": 4,
+        "decoder_width": 64,
+        "decoder_layers": 3,
+        "cell_decode": True,
+        "residual": "fill",
+    },
+    "liif": {"architecture": "liif"},
+    "lte": {"architecture": "lte"},
+    "lte-fast": {"architecture": "lte", "layout": "halves"},
+    "edsr-baseline": {"architecture": "edsr"},
+    "edsr-full": {
+        "architecture": "edsr",
+        "width": 256,
+        "blocks": 32,
+        "residual_scale": 0.1,
+    },
+    "elan-light": {"architecture": "elan"},
+    "elan-full": {"architecture": "elan", "channels": 180, "blocks": 36, "shared": 0},
+    "misf": {"architecture": "misf"},
+    "lama-fourier": {"architecture": "lama"},
+    "big-lama": {"architecture": "lama", "blocks": 18},
+    "lpips-alexnet": {"architecture": "lpips"},
+    "lpips-vgg16": {"architecture": "lpips", "network": "vgg16"},
+}
+
+# What tells the variants of an architecture apart, whatever their widths.
+_TELLING = {
+    "dear": ("network", "detail", "attention", "importance"),
+    "lte": ("layout",),
+    "edsr": ("residual_scale",),
+    "elan": ("shared",),
+    "lama": ("blocks",),
+    "lpips": ("network",),
+}
+
+
+def is_model(name: str) -> bool:
+    """Whether it is the name of a variant or an architecture."""
+    return name in VARIANTS or name in ARCHITECTURES
+
+
+def is_a(fields: Mapping[str, Any], name: str) -> bool:
+    """Whether a model is of this architecture, or of this variant of one.
+
+    Widths do not matter, only what tells the variants apart.
+    """
+    wanted = fields_of(name)
+    if fields.get("architecture") != wanted["architecture"]:
+        return False
+    telling = _TELLING.get(wanted["architecture"], ()) if name in VARIANTS else ()
+    return all(fields.get(field) == wanted[field] for field in telling)
+
+
+def variant_of(name: str) -> str:
+    """The variant that a name means: itself, or an architecture's first.
+
+    Raises:
+      InputError: for an unknown name, naming those that exist.
+    """
+    if name in VARIANTS:
+        return name
+    for variant, fields in VARIANTS.items():
+        if fields["architecture"] == name:
+            return variant
+    raise InputError(f"model {name!r} is unknown; known: {', '.join(VARIANTS)}")
+
+
+def fields_of(name: str) -> dict[str, Any]:
+    """Every field of a variant, those it leaves at their default included.
+
+    Raises:
+      InputError: for an unknown name, naming those that exist.
+    """
+    changes = VARIANTS[variant_of(name)]
+    return {**_defaults(changes["architecture"]), **changes}
+
+
+def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's fields, those it leaves at their default included."""
+    return {**_defaults(_architecture(fields)), **fields}
+
+
+def role_of(fields: Mapping[str, Any]) -> str:
+    """ "query", "upscaler", "inpainter" or "features"."""
+    return ARCHITECTURES[_architecture(fields)].role
+
+
+def build(fields: Mapping[str, Any]) -> nn.Module:
+    """Builds a model from its fields, e.g. `build(fields_of("dear"))`.
+
+    Raises:
+      InputError: for an unknown field or a value it cannot have, naming those it can.
+    """
+    architecture = _architecture(fields)
+    known = _defaults(architecture)
+    for field, value in fields.items():
+        if field not in known:
+            raise InputError(
+                f"model field {field!r} is unknown; {architecture} has: "
+                f"{', '.join(sorted(known))}"
+            )
+        check_field(architecture, field, value, known[field])
+    # Lists come back from JSON where tuples went in.
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    del values["architecture"]
+    module = _module(architecture)(**values)
+    getattr(module, "check", lambda: None)()
+    return module
+
+
+def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
+    """Initialises {"params": ...} and, where there is batch normalisation,
+    "batch_stats"; they do not depend on the size of the photo."""
+    image, mask = jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 16, 16, 1))
+    queries = jnp.zeros((1, 1, 2))
+    inputs = {
+        "query": (image, mask, queries, queries),
+        "inpainter": (image, mask),
+        # AlexNet takes no smaller ones.
+        "features": (jnp.zeros((1, 31, 31, 3)),) * 2,
+    }
+    place = f"{type(model).__module__}:{type(model).__qualname__}"
+    role = next(a.role for a in ARCHITECTURES.values() if a.module == place)
+    # Compiled as a whole, what initialisation does not need is not computed.
+    return jax.jit(model.init)(jax.random.key(seed), *inputs.get(role, (image,)))
+
+
+def init_shapes(model: nn.Module) -> dict[str, Any]:
+    """Shapes and dtypes of the variables, computing none."""
+    return jax.eval_shape(lambda: init_variables(model, 0))
+
+
+def _architecture(fields: Mapping[str, Any]) -> str:
+    name = fields.get("architecture")
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise InputError(
+            f"model field architecture = {name!r}; choose from "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    return name
+
+
+def _module(architecture: str) -> type[nn.Module]:
+    path, name = ARCHITECTURES[architecture].module.split(":")
+    return getattr(importlib.import_module(path), name)
+
+
+def _defaults(architecture: str) -> dict[str, Any]:
+    fields = {
+        field.name: field.default
+        for field in dataclasses.fields(_module(architecture))
+        if field.name not in ("parent", "name")
+    }
+    return {"architecture": architecture, **fields}

@@ -1,1 +1,0 @@
-"""What a run tells: metrics, rates beside what devices can do, traces."""
