@@ -48,7 +48,7 @@ from dear_jax.images import photo  # noqa: E402
 PIECES = 500
 COPIES = 8
 PARTS = 4
-RENDERS = ("host", "device", "resident")
+RENDERS = ("host", "resident")
 
 
 def cut_pieces(folder: Path, side: int) -> None:
@@ -136,7 +136,7 @@ def time_rendering(data: ml_collections.ConfigDict, size: int) -> float:
     import jax
     from jax.sharding import AxisType
 
-    from dear_jax.data.render import make_render
+    from dear_jax.data.resident import make_render
 
     device = jax.devices()[:1]
     mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=device)

@@ -27,7 +27,7 @@ from roofline import (
     table,
 )
 
-from dear_jax.data.strokes import draw_strokes
+from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.inference import rendering
 from dear_jax.inference.catalogue import from_weights
 from dear_jax.inference.query import QueryRestorer

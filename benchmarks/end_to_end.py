@@ -8,7 +8,7 @@ from roofline import brief
 from steps import Step
 
 from dear_jax.data.pipeline import training_batches
-from dear_jax.data.render import make_render
+from dear_jax.data.resident import make_render
 
 COLUMNS = (
     "model",
@@ -20,11 +20,10 @@ COLUMNS = (
     "waiting for data",
 )
 NOTES = """\
-End to end: batches made by the pipeline ("host": whole on the processor; "device": cut
-there, made into examples on the device; "resident": the photos lie in device memory),
-copied and trained on, one step under way while the next batch is fetched. "waiting for
-data" is the share of the time spent asking the pipeline for the next batch, copies not
-included."""
+End to end: batches made by the pipeline ("host": on the processor; "resident": on the
+device, in whose memory the photos lie), copied and trained on, one step under way while
+the next batch is fetched. "waiting for data" is the share of the time spent waiting for
+the next batch of the pipeline, copies not included."""
 
 
 def end_to_end(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dear_jax import bundled
-from dear_jax.data.strokes import draw_strokes
+from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.images import resize
 from dear_jax.images.photo import read_photo
 from dear_jax.models.registry import build, fields_of, init_variables

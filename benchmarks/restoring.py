@@ -25,7 +25,7 @@ from query_flops import attention_flops, decoding_flops, encoding_flops
 from restoring_tables import Flops, Row, report, time_row
 
 from dear_jax import bundled
-from dear_jax.data.strokes import draw_strokes
+from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.errors import InputError
 from dear_jax.images import resize
 from dear_jax.images.photo import read_photo

@@ -23,7 +23,7 @@ from baselines import Failed, Side, cores, run
 from measuring import busy_cores, say
 
 from dear_jax import bundled
-from dear_jax.data.strokes import draw_strokes
+from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.images import resize
 from dear_jax.images.photo import read_photo
 

@@ -44,7 +44,7 @@ def base() -> ml_collections.ConfigDict:
     config.data.scale = (4.0, 4.0)
     # Choice: the paper gives no number; this is LIIF's.
     config.data.queries = 2304
-    config.data.render = "device"
+    config.data.render = "host"
     config.data.threads = 8
 
     config.optimizer.learning_rate = 1e-4

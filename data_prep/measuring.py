@@ -13,7 +13,7 @@ from data_prep.records import Recipe
 from data_prep.workers import progress
 from data_prep.workspace import Workspace
 from data_prep.writing import read_member
-from dear_jax.data import strokes
+from dear_jax.data import drawn_masks
 from dear_jax.data.manifest import Shard
 from dear_jax.errors import Unreadable
 
@@ -61,9 +61,9 @@ def group(
       their bin's name are named below it, as in the folder that the set stands for.
     """
     groups = {
-        f"{split}/{strokes.bin_name(limits)}": []
+        f"{split}/{drawn_masks.bin_name(limits)}": []
         for split in dict.fromkeys(member.split for member in members)
-        for limits in strokes.RATIO_BINS
+        for limits in drawn_masks.RATIO_BINS
     }
     outside = []
     for member, ratio in zip(members, ratios, strict=True):
@@ -96,7 +96,7 @@ def empty_bins(shards: Sequence[Shard], share: float) -> list[str]:
     there = {tuple(s.path.split("/")[:2]) for s in shards if s.records}
     lines = []
     for split, wanted in (("train", share < 1), ("test", share > 0)):
-        bins = [strokes.bin_name(limits) for limits in strokes.RATIO_BINS]
+        bins = [drawn_masks.bin_name(limits) for limits in drawn_masks.RATIO_BINS]
         empty = [name for name in bins if (split, name) not in there]
         if wanted and empty:
             lines.append(f"no mask of {split} is in bin {', '.join(empty)}")

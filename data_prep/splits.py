@@ -6,8 +6,8 @@ import re
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
-from dear_jax.data.masks_by_bin import nearest_bin
-from dear_jax.data.strokes import RATIO_BINS
+from dear_jax.data.drawn_masks import RATIO_BINS
+from dear_jax.data.mask_bins import nearest_bin
 from dear_jax.errors import InputError
 
 CELEBAHQ_IMAGES = 30_000

@@ -1,11 +1,13 @@
-"""Writing files so that nobody ever meets half of one."""
+"""Files: written whole or not at all, and known by the hash of their content."""
 
 import errno
+import hashlib
 import os
 import re
 import stat
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +17,12 @@ TOO_MANY_OPEN = (
     "too many files are open at once, more than the system allows this process; "
     "raise the limit (ulimit -n)"
 )
+
+HASH_DIGITS = 16
+# The clock of a file system ticks coarsely: a file written less long ago than this may
+# be written again without its time changing.
+_RECENT_NS = 10**9
+_hashes: dict[tuple, str] = {}
 
 
 def too_many_open(error: BaseException) -> bool:
@@ -102,3 +110,32 @@ def make_folder(where: str | Path) -> Path:
 def as_name(title: str, longest: int) -> str:
     """A title as part of a file's name: letters, digits and _ + . - alone."""
     return re.sub(r"[^A-Za-z0-9_+.-]+", "-", title).strip("-")[:longest]
+
+
+def content_hash(data: bytes) -> str:
+    """The first hex digits of the SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()[:HASH_DIGITS]
+
+
+def content_hash_of_file(
+    path: Path, record: int, size: int, changed: int, read: Callable[[], bytes]
+) -> str:
+    """The hash of a file, or of a record in it, computed once while the file stays.
+
+    It is remembered for the rest of the process; several threads may call.
+
+    Args:
+      path: the file.
+      record: number of the record, 0 for a file that is no collection.
+      size: of the file, in bytes.
+      changed: when the file last was, in nanoseconds.
+      read: returns the content.
+    """
+    key = os.path.abspath(path), record, size, changed
+    if key not in _hashes:
+        recent = time.time_ns() - changed < _RECENT_NS
+        found = content_hash(read())
+        if recent:
+            return found
+        _hashes[key] = found
+    return _hashes[key]

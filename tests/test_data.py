@@ -136,7 +136,10 @@ def test_whole_crops_are_batched_at_their_one_scale(folder, mask_folder):
         ({"queries": -1}, r"config\.data\.queries=-1"),
         ({"queries": 0}, r"config\.data\.scale=\(1\.0, 3\.0\).*queries=0"),
         ({"augment": "turn"}, r"config\.data\.augment='turn'.*'dihedral'"),
-        ({"render": "gpu"}, r"config\.data\.render='gpu'.*'device', 'resident'"),
+        (
+            {"render": "gpu"},
+            r"config\.data\.render='gpu'.*'host', 'resident'",
+        ),
         ({"scale": (0.5, 2.0)}, r"config\.data\.scale=\(0\.5, 2\.0\): .*1 <= low"),
         ({"scale": (3.0, 2.0)}, r"config\.data\.scale"),
         ({"scale": (3.0,)}, r"config\.data\.scale=\(3\.0,\): give two numbers"),
@@ -179,7 +182,7 @@ def test_fingerprint_changes_with_the_batches_and_only_then(
         (moved / file.name).write_bytes(file.read_bytes())
     for same in ({"threads": 3}, {"workers": 1}, {"photos": (str(moved),)},
                  {"skip_unreadable": True}, {"clean": 0.0},
-                 {"augment": "flip"}, {"render": "device"}, {"side": (8,)},
+                 {"augment": "flip"}, {"side": (8,)},
                  {"degrade": {"share": 0.0}}, {"damage": {"share": 0.0}},
                  {"render": "resident"}):  # fmt: skip
         changed = settings(folder, mask_folder, **same)

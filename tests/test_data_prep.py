@@ -13,11 +13,11 @@ from preparing import listed, run, write_mask, write_masks, write_photos
 
 from data_prep import records, splits
 from data_prep.kinds import members
-from dear_jax.data import strokes
+from dear_jax.data import drawn_masks
 from dear_jax.data.manifest import read_manifest, shard_of
+from dear_jax.data.mask_bins import nearest_bin, open_test_masks
 from dear_jax.data.masks import open_masks
-from dear_jax.data.masks_by_bin import nearest_bin, open_test_masks
-from dear_jax.data.photos import open_photos
+from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
 from dear_jax.images import decoding, photo, resize
 
@@ -256,11 +256,11 @@ def test_masks_are_sorted_into_bins_by_their_measured_ratio(mask_folder, tmp_pat
     out = tmp_path / "out"
     run("masks", mask_folder, out, "--test", 1)
     manifest = read_manifest(out)
-    bins = [strokes.bin_name(limits) for limits in strokes.RATIO_BINS]
+    bins = [drawn_masks.bin_name(limits) for limits in drawn_masks.RATIO_BINS]
     assert [s.path.split("/")[:2] for s in manifest.shards] == [
         ["test", name] for name in bins
     ]
-    for shard, (low, high) in zip(manifest.shards, strokes.RATIO_BINS, strict=True):
+    for shard, (low, high) in zip(manifest.shards, drawn_masks.RATIO_BINS, strict=True):
         for record in shard.records:
             ratio = photo.read_mask(mask_folder / record.name).mean()
             assert low <= ratio <= high and record.missing == ratio

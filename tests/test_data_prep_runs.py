@@ -17,9 +17,9 @@ from data_prep.plan import Options
 from data_prep.prepare import prepare
 from data_prep.workspace import workspace
 from dear_jax.data.manifest import Manifest, read_manifest, shard_of, write_manifest
+from dear_jax.data.mask_bins import open_test_masks
 from dear_jax.data.masks import open_masks
-from dear_jax.data.masks_by_bin import open_test_masks
-from dear_jax.data.photos import open_photos
+from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
 from dear_jax.images import decoding, photo
 

@@ -14,7 +14,7 @@ from data_prep import splits
 from data_prep.plan import Options
 from data_prep.prepare import prepare
 from dear_jax.data.manifest import read_manifest
-from dear_jax.data.photos import open_photos
+from dear_jax.data.sources import open_photos
 
 
 @pytest.fixture(scope="module")

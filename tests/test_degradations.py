@@ -12,9 +12,8 @@ from tiny import tiny_config
 from configs import quickstart
 from dear_jax import bundled
 from dear_jax.data import pipeline, settings
-from dear_jax.data.choices import Chooser
 from dear_jax.data.degradations import degraded, toned
-from dear_jax.data.examples import MakeExample
+from dear_jax.data.examples import Chooser, MakeExample
 from dear_jax.data.masks import open_masks
 from dear_jax.errors import InputError
 from dear_jax.images import photo, resize
@@ -54,11 +53,6 @@ FROZEN = {
         {"queries": 0, "scale": (2.0, 2.0), "masks": "lama", "augment": "dihedral"},
         "529d6244ced54da7",
         "97f30b17f77ac08f",
-    ),
-    "device": (
-        {"render": "device", "clean": 0.3},
-        "110da3ed3c4e3869",
-        "7cec7ff7261f957a",
     ),
     "clean": (
         {"masks": "bundled", "clean": 0.5, "side": 24},
@@ -175,7 +169,7 @@ def test_the_target_has_the_tone_of_the_input(crop):
         ({"damage.kinds": ("rust",)}, r"damage\.kinds=\('rust',\): choose from 'dust'"),
         ({"damage.area": (0.0, 0.1, 0.2)}, r"damage\.area=.*0 < low <= typical"),
         ({"damage.share": 0.8}, r"damage\.share=0\.8, config\.data\.clean=0\.25"),
-        ({"render": "device"}, r"degrade\.share=0\.5: .*set config.data.render='host"),
+        ({"render": "resident"}, r"degrade\.share=0\.5: .*config.data.render='host"),
         ({"render": "resident", "degrade.share": 0.0},
          r"damage\.share=0\.25: .*'resident' makes no such.*render='host'"),
     ],

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dear_jax.data import choices, examples
-from dear_jax.data.choices import Choices, Chooser
-from dear_jax.data.examples import CropExample, MakeExample, NumberExample
+from dear_jax.data import examples
+from dear_jax.data.examples import (
+    Choices,
+    Chooser,
+    MakeExample,
+    NumberExample,
+)
 from dear_jax.data.masks import open_masks
 from dear_jax.images import resize
 
@@ -26,7 +30,7 @@ def example(picture, seed=0, **changes):
 
 def random_crop(photo, side, seed):
     """A crop and nothing else."""
-    size, corner = choices.place_crop(
+    size, corner = examples.place_crop(
         photo.shape[:2], side, np.random.default_rng(seed)
     )
     return examples.cut(photo, Choices(side, size, corner, 0, None, None))
@@ -92,7 +96,7 @@ def test_more_queries_than_pixels_are_drawn_with_repeats(picture):
 
 
 def test_queries_never_repeat_a_pixel_while_there_are_enough():
-    pixels = choices.draw_pixels(12, 144, np.random.default_rng(0))
+    pixels = examples.draw_pixels(12, 144, np.random.default_rng(0))
     assert sorted(pixels) == list(range(144))
 
 
@@ -124,7 +128,7 @@ def orientations(picture):
 def test_augmentation_gives_each_of_its_orientations(picture, augment, count):
     known, seen = orientations(picture), set()
     for seed in range(100):
-        flips = choices.draw_flips(augment, np.random.default_rng(seed))
+        flips = examples.draw_flips(augment, np.random.default_rng(seed))
         seen.add(known[examples.flipped(picture, flips).tobytes()])
     assert len(seen) == count
 
@@ -155,40 +159,26 @@ def test_random_numbers_are_drawn_in_the_order_they_always_were(picture):
 
 def test_flip_takes_one_random_number():
     used, fresh = np.random.default_rng(0), np.random.default_rng(0)
-    choices.draw_flips("flip", used)
+    examples.draw_flips("flip", used)
     fresh.random()
     assert used.random() == fresh.random()
 
 
-def test_a_crop_that_is_sent_is_the_one_that_examples_are_made_of(picture):
-    options = {"scale": (1.0, 2.0), "augment": "dihedral"}
+def test_numbers_that_are_sent_make_the_example(picture):
+    options = {"scale": (1.0, 2.0), "augment": "dihedral", "queries": 7}
+    number = NumberExample(chooser_of(**options), (16, 16))
     for seed in range(10):
-        rng = np.random.default_rng(seed)
-        sent = CropExample(chooser_of(**options)).random_map(picture, rng)
-        side, made = int(sent["side"]), example(picture, seed, **options)
-        assert sent["crop"].shape == (16, 16, 3)
-        assert not sent["crop"][side:].any() and not sent["crop"][:, side:].any()
-        crop = examples.flipped(sent["crop"][:side, :side], int(sent["flips"]))
+        sent = number.random_map(5, np.random.default_rng(seed))
+        made = example(picture, seed, **options)
+        assert sent["photo"] == 5
+        side, (top, left) = int(sent["side"]), sent["corner"]
+        crop = picture[top : top + side, left : left + side]
+        crop = examples.flipped(crop, int(sent["flips"]))
         reduced = resize.bicubic(crop, (8, 8))
         np.testing.assert_array_equal(reduced, np.rint(made["image"] * 255))
         np.testing.assert_array_equal(sent["mask"], made["mask"][..., 0] == 1)
-
-
-def test_numbers_that_are_sent_are_those_of_the_crop(picture):
-    chooser = chooser_of(scale=(1.0, 2.0), augment="dihedral")
-    number, crop = NumberExample(chooser, (16, 16)), CropExample(chooser)
-    for seed in range(10):
-        sent = number.random_map(5, np.random.default_rng(seed))
-        other = crop.random_map(picture, np.random.default_rng(seed))
-        assert sent.pop("photo") == 5
-        side, (top, left) = sent["side"], sent.pop("corner")
-        np.testing.assert_array_equal(
-            other.pop("crop")[:side, :side],
-            picture[top : top + side, left : left + side],
-        )
-        assert sent.keys() == other.keys()
-        for key in sent:
-            np.testing.assert_array_equal(sent[key], other[key])
+        colours = crop.reshape(-1, 3)[sent["pixels"]]
+        np.testing.assert_array_equal(colours, np.rint(made["colours"] * 255))
 
 
 def test_without_queries_the_whole_crop_is_the_target(picture):

@@ -7,11 +7,11 @@ import pytest
 from prepared import write_set
 
 from dear_jax import bundled
-from dear_jax.data import lama_masks
-from dear_jax.data.digests import digest
+from dear_jax.data import drawn_masks
+from dear_jax.data.mask_bins import nearest_bin, open_test_masks
 from dear_jax.data.masks import open_masks
-from dear_jax.data.masks_by_bin import nearest_bin, open_test_masks
 from dear_jax.errors import InputError
+from dear_jax.files import content_hash as digest
 from dear_jax.images import photo, resize
 
 
@@ -115,14 +115,14 @@ def test_lama_masks_come_as_a_folder_of_masks_does():
     rng, copy = np.random.default_rng(3), np.random.default_rng(3)
     mask = masks.draw(rng, (24, 32))
     assert mask.shape == (24, 32) and mask.dtype == bool
-    np.testing.assert_array_equal(lama_masks.draw_lama_mask(copy, (24, 32)), mask)
+    np.testing.assert_array_equal(drawn_masks.draw_lama_mask(copy, (24, 32)), mask)
     assert masks.facts() != open_masks("generated").facts()
 
 
 def test_boxes_keep_off_the_border_and_within_their_sizes():
     smallest, largest = np.inf, 0
     for seed in range(60):
-        mask = lama_masks.draw_boxes(np.random.default_rng(seed), (256, 256))
+        mask = drawn_masks.draw_boxes(np.random.default_rng(seed), (256, 256))
         assert not mask[:10].any() and not mask[-10:].any()
         assert not mask[:, :10].any() and not mask[:, -10:].any()
         smallest = min(smallest, mask.any(0).sum(), mask.any(1).sum())
@@ -133,7 +133,7 @@ def test_boxes_keep_off_the_border_and_within_their_sizes():
 
 def test_chains_are_thick_and_differ():
     ratios = [
-        lama_masks.draw_chains(np.random.default_rng(s), (256, 256)).mean()
+        drawn_masks.draw_chains(np.random.default_rng(s), (256, 256)).mean()
         for s in range(60)
     ]
     assert min(ratios) > 0 and max(ratios) <= 1
@@ -141,7 +141,7 @@ def test_chains_are_thick_and_differ():
     assert 0.1 < np.mean(ratios) < 0.5
 
 
-@pytest.mark.parametrize("draw", [lama_masks.draw_chains, lama_masks.draw_boxes])
+@pytest.mark.parametrize("draw", [drawn_masks.draw_chains, drawn_masks.draw_boxes])
 def test_lama_masks_miss_the_same_share_at_any_size(draw):
     shares = [
         np.mean(
@@ -155,13 +155,13 @@ def test_lama_masks_miss_the_same_share_at_any_size(draw):
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 200), (200, 5)])
 def test_lama_masks_of_any_size_miss_some_pixel(size):
     for seed in range(20):
-        mask = lama_masks.draw_lama_mask(np.random.default_rng(seed), size)
+        mask = drawn_masks.draw_lama_mask(np.random.default_rng(seed), size)
         assert mask.shape == size and mask.any()
 
 
 def test_lama_masks_of_no_size_are_refused():
     with pytest.raises(InputError, match="at least 1"):
-        lama_masks.draw_lama_mask(np.random.default_rng(0), (0, 4))
+        drawn_masks.draw_lama_mask(np.random.default_rng(0), (0, 4))
 
 
 # For testing

@@ -14,8 +14,7 @@ from prepared import write_records, write_set
 
 from dear_jax import bundled
 from dear_jax.data import shards
-from dear_jax.data.images import open_images
-from dear_jax.data.photos import open_photos
+from dear_jax.data.sources import open_images, open_photos
 from dear_jax.errors import InputError
 from dear_jax.images import photo
 
@@ -311,3 +310,18 @@ def test_a_pickled_set_leaves_its_manifest_behind(prepared):
     data = pickle.dumps(photos)
     assert b"c.png" not in data
     assert pickle.loads(data).names == photos.names
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), ImportError("gone")])
+def test_what_is_no_damage_leaves_no_photo_out(prepared, monkeypatch, error):
+    class Failing:
+        def num_records(self):
+            return 2
+
+        def read(self, numbers):
+            raise error
+
+    photos = open_photos(str(prepared / "train"))
+    monkeypatch.setattr(shards, "_reader", lambda *_: Failing())
+    with pytest.raises(type(error)):
+        photos[0]

@@ -8,8 +8,9 @@ from tiny import tiny_config
 
 from dear_jax.data import sides
 from dear_jax.data.pipeline import training_batches
-from dear_jax.data.render import make_render
+from dear_jax.data.resident import make_render
 from dear_jax.errors import InputError
+from dear_jax.images import photo
 from dear_jax.training.step import check_split, make_mesh
 
 
@@ -90,12 +91,16 @@ def test_every_side_must_be_split_over_processes_and_devices():
         check_split(config, make_mesh(4, jax.devices()[:2]))
 
 
-@pytest.mark.parametrize("render", ["host", "device"])
-def test_several_sides_are_rendered_alike_everywhere(render):
-    data, mesh = several(render=render), make_mesh(4, jax.devices()[:1])
-    place = make_render(data, mesh)
+def test_examples_of_several_sides_are_the_same_wherever_they_are_made(tmp_path):
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (80, 90, 3), np.uint8)
+        photo.write_photo(tmp_path / f"{i}.png", pixels)
+    data = several(photos=(str(tmp_path),))
+    host = batches_of(data, 6)
+    data.render = "resident"
+    place = make_render(data, make_mesh(4, jax.devices()[:1]))
     rendered = [
         {key: np.asarray(value) for key, value in place(batch).items()}
         for batch in batches_of(data, 6)
     ]
-    assert_equal_batches(rendered, batches_of(several(), 6))
+    assert_equal_batches(rendered, host)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dear_jax.data.strokes import RATIO_BINS, bin_name, draw_strokes
+from dear_jax.data.drawn_masks import RATIO_BINS, bin_name, draw_strokes
 from dear_jax.errors import InputError
 
 

@@ -1,7 +1,7 @@
 """Damage of film and prints, drawn by rule: what it looks like and where it is.
 
-film_damage.py and print_damage.py have the kinds, damage_shapes.py paints them, four
-times finer than pixels, so that edges are soft. `Damage` holds the truth, for a
+damage_kinds.py has the kinds, damage_shapes.py paints them, four times finer than
+pixels, so that edges are soft. `Damage` holds the truth, for a
 network that is to find damage; `draw_mask` makes of it what a mask may look like.
 """
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dear_jax.data import film_damage, print_damage
+from dear_jax.data.damage_kinds import FILM, PRINT, paint_film, paint_print
 from dear_jax.data.damage_shapes import Canvas, log_uniform
 
-KINDS = (*film_damage.KINDS, *print_damage.KINDS)
+KINDS = (*FILM, *PRINT)
 # Opacity from which a pixel counts as damaged.
 VISIBLE = 0.08
 # Shares of photos with damage of prints, and of those with damage of film as well.
@@ -87,15 +87,15 @@ def draw_damage(
     bounds = (typical, high) if heavy else (low, typical)
     wanted = max(1.0, log_uniform(rng, *bounds) * size[0] * size[1])
     canvas = Canvas(size)
-    film = [kind for kind in film_damage.KINDS if kind in settings.kinds]
-    paper = [kind for kind in print_damage.KINDS if kind in settings.kinds]
+    film = [kind for kind in FILM if kind in settings.kinds]
+    paper = [kind for kind in PRINT if kind in settings.kinds]
     if paper and (not film or rng.random() < _PRINT):
         both = film and rng.random() < _BOTH
         part = wanted * (rng.uniform(0.3, 0.8) if both else 1.0)
-        print_damage.paint_print(rng, canvas, paper, part)
+        paint_print(rng, canvas, paper, part)
         wanted = wanted - part if both else 0.0
     if wanted > 0 and film:
-        film_damage.paint_film(rng, canvas, film, wanted)
+        paint_film(rng, canvas, film, wanted)
     return _composed(canvas)
 
 

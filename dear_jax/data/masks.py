@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from dear_jax import bundled
-from dear_jax.data import lama_masks, strokes
-from dear_jax.data.images import open_images
+from dear_jax.data.drawn_masks import (
+    RATIO_BINS,
+    bin_name,
+    draw_lama_mask,
+    draw_strokes,
+)
+from dear_jax.data.sources import open_images
 from dear_jax.errors import InputError
 from dear_jax.images import decoding, resize
 
@@ -98,24 +103,22 @@ class MaskFiles:
 
 
 class Generated:
-    """Masks drawn by `strokes.draw_strokes`, all six bins of hole ratio alike."""
+    """Masks drawn by `draw_strokes`, all six bins of hole ratio alike."""
 
     def __len__(self) -> int:
-        return len(strokes.RATIO_BINS)
+        return len(RATIO_BINS)
 
     def facts(self) -> list[str]:
         """Returns the names of the bins of hole ratio."""
-        return [strokes.bin_name(ratio) for ratio in strokes.RATIO_BINS]
+        return [bin_name(ratio) for ratio in RATIO_BINS]
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         """Returns a new mask, bool [h, w]: first a random bin, then a ratio in it."""
-        return strokes.draw_strokes(
-            rng, size, strokes.RATIO_BINS[rng.integers(len(strokes.RATIO_BINS))]
-        )
+        return draw_strokes(rng, size, RATIO_BINS[rng.integers(len(RATIO_BINS))])
 
 
 class LaMaMasks:
-    """Masks drawn by `lama_masks.draw_lama_mask`, as LaMa is trained with."""
+    """Masks drawn by `draw_lama_mask`, as LaMa is trained with."""
 
     def __len__(self) -> int:
         return len(self.facts())
@@ -126,7 +129,7 @@ class LaMaMasks:
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         """Returns a new mask, bool [h, w], of a random kind."""
-        return lama_masks.draw_lama_mask(rng, size)
+        return draw_lama_mask(rng, size)
 
 
 class NoMasks:

@@ -17,9 +17,8 @@
   damage: optional, see `dear_jax.data.damage.Damages`
   augment: optional, "flip" (left to right, also if absent) or "dihedral" (all eight
     flips and turns)
-  render: optional, where examples are made: "host" (also if absent); "device", which
-    gets crops as bytes; or "resident", whose memory holds all photos, so that only
-    numbers are sent. See `dear_jax.data.render`.
+  render: optional, where examples are made: on the "host" (also if absent), or by
+    devices whose memory holds all photos, "resident"; see `dear_jax.data.resident`
   threads: reading threads, 0 to read in the caller's thread; each makes a whole batch
   workers: reading processes, 0 for none; each has so many threads
 """
@@ -38,9 +37,8 @@ import numpy as np
 from dear_jax.data import settings
 from dear_jax.data.lasting import Lasting
 from dear_jax.data.masks import open_masks
-from dear_jax.data.photos import Photos, open_photos
-from dear_jax.data.resident import size_of_all
 from dear_jax.data.sides import SeveralSides, batch_sizes
+from dear_jax.data.sources import Photos, open_photos
 from dear_jax.errors import InputError
 
 # Finished batches that may wait for the step, besides one in the hands of each thread.
@@ -67,9 +65,9 @@ def training_batches(
       process: (index, count) of this process.
 
     Returns:
-      Iterator over what `MakeExample`, `CropExample` or `NumberExample` makes, as
-      `data.render` says, with a leading axis of batch_size / count or, of a batch of
-      another side, see `dear_jax.data.sides`, of its size / count.
+      Iterator over what `MakeExample` or `NumberExample` makes, as `data.render` says,
+      with a leading axis of batch_size / count or, of a batch of another side, see
+      `dear_jax.data.sides`, of its size / count.
 
     Raises:
       InputError: if a value cannot be used or a folder is missing or empty. The
@@ -87,7 +85,7 @@ def training_batches(
 
 def _examples(data: ml_collections.ConfigDict, photos: Photos, batch_size: int):
     """What examples are made of, and for each side the transform that makes them."""
-    from dear_jax.data.examples import CropExample, MakeExample, NumberExample
+    from dear_jax.data.examples import MakeExample, NumberExample
 
     # Masks are opened, and remembered, once for all sides.
     chooser = settings.chooser(data)
@@ -97,12 +95,11 @@ def _examples(data: ml_collections.ConfigDict, photos: Photos, batch_size: int):
         )
         for side, size in batch_sizes(data, batch_size).items()
     }
-    render = settings.render(data)
-    if render == "host":
+    if settings.render(data) == "host":
         conditions = settings.degradations(data), settings.damages(data)
         return photos, {s: MakeExample(c, *conditions) for s, c in choosers.items()}
-    if render == "device":
-        return photos, {side: CropExample(c) for side, c in choosers.items()}
+    from dear_jax.data.resident import size_of_all
+
     size = size_of_all(photos, choosers[max(choosers)].sides[-1])
     numbers = {side: NumberExample(c, size) for side, c in choosers.items()}
     return range(len(photos)), numbers

@@ -1,19 +1,218 @@
-"""A whole set of photos in the memory of the devices, uint8 [N, H, W, 3]."""
+"""A whole set of photos in the memory of the devices, and examples made there.
 
+The host draws what chance decides and sends only that. Crops, flips, the reduction,
+colours and coordinates are made on the devices, with the values that `MakeExample`
+gives, to the last bit. b is the number of examples on a device, T' the largest side
+that a crop can have; S, T and Q as in `dear_jax.data.examples`.
+"""
+
+import dataclasses
+import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import ml_collections
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dear_jax.data.photos import Photos
+from dear_jax.data import settings
+from dear_jax.data.examples import LEFT_RIGHT, TRANSPOSED, UPSIDE_DOWN, Chooser
+from dear_jax.data.sources import Photos, open_photos
 from dear_jax.errors import InputError
+from dear_jax.images import resize
+from dear_jax.inference.levels import to_floats
+from dear_jax.models.dear.coordinates import to_coordinates
 
 _GIB = 2**30
+Batch = dict[str, jax.Array]
+
+
+def make_render(
+    data: ml_collections.ConfigDict, mesh: Mesh
+) -> Callable[[Batch], Batch]:
+    """Returns what makes training batches of those of `training_batches`.
+
+    For `data.render` = "host" that is nothing; for "resident" all photos are loaded
+    now.
+
+    Args:
+      data: see `dear_jax.data.pipeline`.
+      mesh: has the axis "data", over which batches are split.
+
+    Raises:
+      InputError: if a value cannot be used or the photos cannot be loaded.
+    """
+    settings.check(data)
+    if settings.render(data) == "host":
+        return lambda batch: batch
+    chooser = settings.chooser(data)
+    found = open_photos(settings.parts(data), data.skip_unreadable)
+    largest = dataclasses.replace(chooser, side=max(settings.sides(data)))
+    photos = load_photos(found, largest.sides[-1], mesh)
+    renders = {
+        side: Render(dataclasses.replace(chooser, side=side), mesh, photos)
+        for side in settings.sides(data)
+    }
+    if len(renders) == 1:
+        return renders.popitem()[1]
+    return lambda batch: renders[batch["mask"].shape[1]](batch)
+
+
+class Render:
+    """Turns batches of `NumberExample` into examples.
+
+    Args:
+      chooser: that draws the batches.
+      mesh: has the axis "data", over which batches are split.
+      photos: uint8 [N, H, W, 3] on all devices.
+    """
+
+    def __init__(self, chooser: Chooser, mesh: Mesh, photos: jax.Array):
+        self._photos = photos
+        everywhere, split = PartitionSpec(), PartitionSpec("data")
+        self._render = jax.jit(
+            jax.shard_map(
+                functools.partial(_render, _Tables(chooser)),
+                mesh=mesh,
+                in_specs=(everywhere, split),
+                out_specs=split,
+            )
+        )
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Makes the examples of a batch; see `MakeExample.random_map`."""
+        return self._render(self._photos, batch)
+
+
+class _Tables:
+    """What depends on T alone, for the n sides that it can have."""
+
+    def __init__(self, chooser: Chooser):
+        sides = chooser.sides
+        self.first, self.most = sides[0], sides[-1]
+        self.whole = not chooser.queries
+        self.turns = chooser.augment == "dihedral"
+        starts, taps = zip(
+            *(resize.bicubic_taps(side, chooser.side) for side in sides), strict=True
+        )
+        widest = taps[-1].shape[1]
+        # [n, S] and [n, S, K], see `bicubic_taps`.
+        self.starts = np.stack(starts)
+        self.taps = np.stack(
+            [np.pad(t, ((0, 0), (0, widest - t.shape[1]))) for t in taps]
+        )
+        # Coordinates of rows, [n, T'], and sides of pixels, [n].
+        rows = np.arange(self.most)[:, None]
+        self.centres = np.stack([to_coordinates(rows, (s,))[:, 0] for s in sides])
+        self.cells = (2 / np.array(sides)).astype(np.float32)
+
+
+def _render(tables: _Tables, photos: jax.Array, batch: Batch) -> Batch:
+    """Makes the examples of one device's part of a batch."""
+    window, place = _crops(tables, photos, batch)
+    image = to_floats(_reduced(tables, window, place).astype(jnp.uint8))
+    made = {
+        "image": image,
+        "clean": image,
+        "level": jnp.zeros(len(image), jnp.float32),
+        "mask": batch["mask"][..., None].astype(jnp.float32),
+    }
+    if tables.whole:
+        return made | {"target": to_floats(_mirrored(window, place))}
+    side = place.side[:, None]
+    rows, columns = jnp.divmod(batch["pixels"], side)
+    number = jnp.arange(len(window))[:, None]
+    colours = window[number, place.there(rows, 0), place.there(columns, 1)]
+    kind = side - tables.first
+    centres, cells = jnp.asarray(tables.centres), jnp.asarray(tables.cells)
+    coordinates = jnp.stack([centres[kind, rows], centres[kind, columns]], -1)
+    return made | {
+        "coordinates": coordinates,
+        "cell": jnp.broadcast_to(cells[kind][..., None], coordinates.shape),
+        "colours": to_floats(colours),
+    }
+
+
+class _Place(NamedTuple):
+    """Where the finished crops lie in windows [b, T', T', 3].
+
+    Rows and columns of a crop begin at `offset` [b, 2] and are `side` [b] long;
+    `mirrored` [b, 2] says which of them run backwards.
+    """
+
+    offset: jax.Array
+    side: jax.Array
+    mirrored: jax.Array
+
+    def there(self, index: jax.Array, axis: int) -> jax.Array:
+        """Where in the windows rows, or columns, [b, L] of the crops are."""
+        return self._turned(index, axis) + self.offset[:, axis, None]
+
+    def back(self, index: jax.Array, axis: int) -> jax.Array:
+        """Which rows, or columns, of the crops those [b, L] of the windows are."""
+        return self._turned(index - self.offset[:, axis, None], axis)
+
+    def _turned(self, index: jax.Array, axis: int) -> jax.Array:
+        last = self.side[:, None] - 1
+        return jnp.where(self.mirrored[:, axis, None], last - index, index)
+
+
+def _crops(
+    tables: _Tables, photos: jax.Array, batch: Batch
+) -> tuple[jax.Array, _Place]:
+    """Windows uint8 [b, T', T', 3] that hold the crops, transposed if need be."""
+    window, offset = _cut(photos, batch["photo"], batch["corner"], tables.most)
+    flips = batch["flips"]
+    mirrored = jnp.stack([flips & UPSIDE_DOWN, flips & LEFT_RIGHT], 1) > 0
+    if tables.turns:
+        turned = (flips & TRANSPOSED > 0)[:, None]
+        # The flips came first: they are now those of the other axis.
+        offset = jnp.where(turned, offset[:, ::-1], offset)
+        mirrored = jnp.where(turned, mirrored[:, ::-1], mirrored)
+        window = jnp.where(turned[..., None, None], window.swapaxes(1, 2), window)
+    return window, _Place(offset, batch["side"], mirrored)
+
+
+def _cut(
+    photos: jax.Array, number: jax.Array, corner: jax.Array, side: int
+) -> tuple[jax.Array, jax.Array]:
+    """Cuts squares out of photos, moved to lie inside, and by how much they are."""
+    most = jnp.array(photos.shape[1:3], jnp.int32)[None] - side
+    inside = jnp.minimum(corner, most)
+
+    def one(number: jax.Array, corner: jax.Array) -> jax.Array:
+        place = (number, corner[0], corner[1], jnp.int32(0))
+        return jax.lax.dynamic_slice(photos, place, (1, side, side, 3))[0]
+
+    return jax.vmap(one)(number, inside), corner - inside
+
+
+def _reduced(tables: _Tables, window: jax.Array, place: _Place) -> jax.Array:
+    """The crops reduced by Pillow's bicubic, int32 [b, S, S, 3] in [0, 255]."""
+    kind = place.side - tables.first
+    starts, taps = jnp.asarray(tables.starts)[kind], jnp.asarray(tables.taps)[kind]
+
+    def weights(axis: int) -> jax.Array:
+        """int32 [b, S, T'], of the windows' pixels for the reduced ones."""
+        index = jnp.arange(tables.most)[None]
+        which = place.back(index, axis)[:, None, :] - starts[:, :, None]
+        known = jnp.arange(taps.shape[2])[None, None, None]
+        return jnp.where(which[..., None] == known, taps[:, :, None], 0).sum(-1)
+
+    return resize.resampled(window, weights(0), weights(1))
+
+
+def _mirrored(window: jax.Array, place: _Place) -> jax.Array:
+    """The crops, where they fill their windows."""
+    for axis in (0, 1):
+        backwards = place.mirrored[:, axis, None, None, None]
+        window = jnp.where(backwards, jnp.flip(window, axis + 1), window)
+    return window
 
 
 def size_of_all(photos: Photos, least: int) -> tuple[int, int]:
@@ -81,7 +280,7 @@ def check_room(shape: Sequence[int], devices: Sequence[Any]) -> None:
             raise InputError(
                 f"config.data.render='resident': {shape[0]} photos of {shape[2]} x "
                 f"{shape[1]} pixels are {needed / _GIB:.1f} GiB, and {device} has "
-                f"{free / _GIB:.1f} GiB free; set config.data.render='device'"
+                f"{free / _GIB:.1f} GiB free; set config.data.render='host'"
             )
 
 
@@ -92,7 +291,7 @@ def _host_memory(shape: tuple[int, ...]) -> np.ndarray:
         raise InputError(
             f"config.data.render='resident': {shape[0]} photos of {shape[2]} x "
             f"{shape[1]} pixels are {math.prod(shape) / _GIB:.1f} GiB, for which this "
-            "machine has too little memory; set config.data.render='device'"
+            "machine has too little memory; set config.data.render='host'"
         ) from None
 
 
@@ -102,7 +301,7 @@ def _unfit(
     return InputError(
         f"{photos.title(index)}: {size[1]} x {size[0]} pixels, and config.data.render="
         f"'resident' needs all photos {wanted}; prepare them with python -m data_prep "
-        f"... --side {side} or set config.data.render='device'"
+        f"... --side {side} or set config.data.render='host'"
     )
 
 

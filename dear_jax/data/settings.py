@@ -5,9 +5,9 @@ Its fields are described in `dear_jax.data.pipeline`.
 
 import ml_collections
 
-from dear_jax.data.choices import Chooser
 from dear_jax.data.damage import KINDS, Damages
 from dear_jax.data.degradations import Degradations
+from dear_jax.data.examples import Chooser
 from dear_jax.data.masks import open_masks
 from dear_jax.errors import InputError
 from dear_jax.inference.degradation_level import (
@@ -17,7 +17,7 @@ from dear_jax.inference.degradation_level import (
 )
 
 AUGMENTATIONS = ("flip", "dihedral")
-RENDERS = ("host", "device", "resident")
+RENDERS = ("host", "resident")
 
 
 def parts(data: ml_collections.ConfigDict) -> str | tuple[str, ...]:

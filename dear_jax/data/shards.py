@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from dear_jax.data import manifest
-from dear_jax.data.digests import DIGITS, digest_of
 from dear_jax.errors import InputError, Unreadable
-from dear_jax.files import TOO_MANY_OPEN, too_many_open
+from dear_jax.files import (
+    HASH_DIGITS,
+    TOO_MANY_OPEN,
+    content_hash_of_file,
+    too_many_open,
+)
 
 SUFFIX = ".array_record"
 _REMEDY = "copy it, or prepare the set again"
 # Of the 1024 files that may commonly be open; opening a shard again takes little.
 _KEPT_OPEN = 200
+# What ArrayRecord's reader raises for damaged files; its words tell no more.
+_DAMAGE = (RuntimeError, ValueError, IndexError)
 _NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})")
 
 
@@ -40,7 +46,7 @@ class RecordFile:
         self._version = status.st_size, status.st_mtime_ns
         try:
             self._count = self._reader().num_records()
-        except Exception as error:  # Its kind depends on what is damaged.
+        except _DAMAGE as error:
             _refuse_too_many_open(path, error)
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -84,8 +90,10 @@ class RecordFile:
           InputError: if there is none and the record cannot be read.
         """
         if self._entry:
-            return self._entry.records[number].sha256[:DIGITS]
-        return digest_of(self._path, number, *self._version, lambda: self.data(number))
+            return self._entry.records[number].sha256[:HASH_DIGITS]
+        return content_hash_of_file(
+            self._path, number, *self._version, lambda: self.data(number)
+        )
 
     def title(self, number: int) -> str:
         """Where the record lies, for messages."""
@@ -106,7 +114,7 @@ class RecordFile:
         """
         try:
             return self._reader().read([number])[0]
-        except Exception as error:  # Its kind depends on what is damaged.
+        except _DAMAGE as error:
             _reader.cache_clear()  # After an error a reader may give nothing more.
             _refuse_too_many_open(self._path, error)
             if not self._path.is_file():

@@ -19,7 +19,7 @@ from PIL import Image
 
 from dear_jax.data import settings
 from dear_jax.data.examples import MakeExample
-from dear_jax.data.photos import open_photos
+from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
 from dear_jax.evaluation.sheet import HOLE_COLOUR, below, beside, resized, words
 

@@ -17,9 +17,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from dear_jax import bundled
-from dear_jax.data.images import open_images
-from dear_jax.data.masks_by_bin import TestMask, open_test_masks
-from dear_jax.data.photos import Photos
+from dear_jax.data.mask_bins import TestMask, open_test_masks
+from dear_jax.data.sources import Photos, open_images
 from dear_jax.errors import InputError
 from dear_jax.evaluation.scores import METRICS
 from dear_jax.images import resize

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dear_jax import bundled
-from dear_jax.data.images import open_images
+from dear_jax.data.sources import open_images
 from dear_jax.errors import InputError
 from dear_jax.evaluation import digits, gallery, protocol
 from dear_jax.evaluation.measuring import Measuring

@@ -15,7 +15,7 @@ import ml_collections
 
 from dear_jax.checkpointing.checkpoints import Checkpoints, saved_steps
 from dear_jax.data.pipeline import fingerprint, training_batches
-from dear_jax.data.render import make_render
+from dear_jax.data.resident import make_render
 from dear_jax.data.sides import mean_batch_size
 from dear_jax.distributed.processes import (
     agreed,

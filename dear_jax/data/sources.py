@@ -1,21 +1,24 @@
-"""Collections of image files, wherever they lie: in folders or in ArrayRecord files.
+"""Photos and masks as files hold them: in folders or in ArrayRecord files.
 
-A collection is a sequence of encoded images, which `dear_jax.images.decoding` decodes.
-The order is that of the parts as given and of the sorted names in a part, on every
-machine.
+`Images` is a sequence of encoded images, `Photos` of decoded ones, uint8 [H, W, 3] RGB
+of any size. The order is that of the parts as given and of the sorted names in a part,
+on every machine.
 """
 
 import functools
 import os
 from collections.abc import Sequence
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
-from dear_jax.data.digests import digest_of
+from dear_jax import bundled
 from dear_jax.data.shards import SUFFIX, RecordFile, check_complete
-from dear_jax.errors import InputError
-from dear_jax.images import photo
+from dear_jax.errors import InputError, Unreadable
+from dear_jax.files import content_hash_of_file
+from dear_jax.images import decoding, photo
 
 
 class Images:
@@ -90,7 +93,7 @@ class Images:
 def open_images(
     where: str | Path | Sequence[str | Path],
     remedy: str,
-    bundled: Path | None = None,
+    bundled_folder: Path | None = None,
 ) -> Images:
     """Opens a collection of images.
 
@@ -100,7 +103,7 @@ def open_images(
         folder of such files (subfolders included, both times), or "bundled". A
         record is the bytes of an image file.
       remedy: what to do about a wrong `where`, such as "set --data to a folder".
-      bundled: what "bundled" stands for.
+      bundled_folder: what "bundled" stands for.
 
     Raises:
       InputError: if a part does not exist, holds no image, lacks a shard or is not as
@@ -110,7 +113,9 @@ def open_images(
     if not parts:
         raise InputError(f"no folder is named; {remedy}")
     paths = [
-        bundled if bundled and str(part) == "bundled" else Path(part).expanduser()
+        bundled_folder
+        if bundled_folder and str(part) == "bundled"
+        else Path(part).expanduser()
         for part in parts
     ]
     images = Images([part for path in paths for part in _open_part(path, remedy)])
@@ -139,7 +144,7 @@ class Folder:
     def digest(self, number: int) -> str:
         """Hex digits of the SHA-256 of its content; InputError if it cannot be read."""
         status, path = self._status(number), Path(self.title(number))
-        return digest_of(
+        return content_hash_of_file(
             path, 0, status.st_size, status.st_mtime_ns, lambda: self.data(number)
         )
 
@@ -188,3 +193,101 @@ def _open_part(path: Path, remedy: str) -> Sequence[Folder | RecordFile]:
         raise InputError(f"{path}: holds images and ArrayRecord files; keep one kind")
     check_complete(path, shards)
     return [RecordFile(path / name, name) for name in shards]
+
+
+class Photos:
+    """The photos of a collection as a sequence: `photos[i]` is uint8 [H, W, 3].
+
+    Unreadable ones raise InputError. It is picklable and may be read by several
+    threads.
+
+    Args:
+      images: the encoded photos.
+      otherwise: what else to do about one that cannot be read, for its message.
+    """
+
+    def __init__(self, images: Images, otherwise: str = "or remove it"):
+        self._images, self._otherwise = images, otherwise
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        try:
+            data = self._images.data(index)
+            return decoding.decode_photo(data, self._images.title(index))
+        except InputError as error:
+            raise InputError(f"{error}, {self._otherwise}") from None
+
+    def __repr__(self) -> str:
+        return f"Photos({len(self)})"
+
+    @property
+    def names(self) -> list[str]:
+        """For every photo its path below the folder, or what its record is called."""
+        return self._images.names
+
+    def facts(self) -> list[str]:
+        """Returns for every photo its name and its size in bytes, as one text."""
+        return self._images.facts()
+
+    def digest(self, index: int) -> str:
+        """Returns a photo's hash, see `Images.digest`; decodes nothing."""
+        return self._images.digest(index)
+
+    def title(self, index: int) -> str:
+        """Returns where a photo lies, for messages."""
+        return self._images.title(index)
+
+    def select(self, indices: Sequence[int]) -> "Photos":
+        """Returns these photos only, in the order of `indices`."""
+        return Photos(self._images.select(indices), self._otherwise)
+
+
+def open_photos(where: str | Sequence[str], skip_unreadable: bool = False) -> Photos:
+    """Opens photos for training.
+
+    Args:
+      where: a part or a sequence of parts, see `open_images`; "bundled" are the photos
+        that come with the package.
+      skip_unreadable: read every photo once now, leave out those that are damaged or
+        no images and log their names; otherwise they raise when they are asked for.
+
+    Raises:
+      InputError: if a part does not exist, holds no photo or lacks a shard; or, with
+        skip_unreadable, if a file cannot be opened.
+    """
+    remedy = "set config.data.photos to a folder of images or ArrayRecord files"
+    images = open_images(where, remedy, bundled.PHOTOS)
+    if skip_unreadable:
+        images = _readable(images)
+    if not len(images):
+        raise InputError(f"{where}: holds no readable photo; {remedy}")
+    return Photos(images, "remove it or set config.data.skip_unreadable=True")
+
+
+# What is wrong with a version of an image. It is remembered, so that opening the same
+# photos again (for a fingerprint, say) does not decode them all once more.
+_problems: dict[tuple, str | None] = {}
+
+
+def _readable(images: Images) -> Images:
+    with futures.ThreadPoolExecutor() as pool:
+        problems = list(pool.map(lambda i: _problem(images, i), range(len(images))))
+    for problem in filter(None, problems):
+        logging.warning("left out: %s", problem)
+    return images.select(np.flatnonzero([problem is None for problem in problems]))
+
+
+def _problem(images: Images, index: int) -> str | None:
+    version = images.version(index)
+    if version in _problems:
+        return _problems[version]
+    try:
+        decoding.decode_photo(images.data(index), images.title(index))
+    except Unreadable as error:
+        problem = str(error)
+    else:
+        problem = None
+    _problems[version] = problem
+    return problem

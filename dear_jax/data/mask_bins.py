@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from dear_jax import bundled
-from dear_jax.data import shards, strokes
-from dear_jax.data.digests import digest
-from dear_jax.data.images import Images, open_images
+from dear_jax.data import shards
+from dear_jax.data.drawn_masks import RATIO_BINS, bin_name, draw_strokes
+from dear_jax.data.sources import Images, open_images
 from dear_jax.errors import InputError
+from dear_jax.files import content_hash
 from dear_jax.images import decoding, photo
 
 GENERATED_SIZE = (512, 512)
@@ -86,7 +87,7 @@ def nearest_bin(ratio: float) -> str:
     def distance(limits: tuple[float, float]) -> float:
         return max(limits[0] - ratio, ratio - limits[1], 0)
 
-    return strokes.bin_name(min(reversed(strokes.RATIO_BINS), key=distance))
+    return bin_name(min(reversed(RATIO_BINS), key=distance))
 
 
 def _bin_folders(folder: Path) -> list[Path]:
@@ -128,12 +129,12 @@ def _read(images: Images, index: int) -> np.ndarray:
 
 
 def _drawn(name: str, recipe: str, load: Callable[[], np.ndarray]) -> TestMask:
-    return TestMask(name, functools.partial(digest, recipe.encode()), load)
+    return TestMask(name, functools.partial(content_hash, recipe.encode()), load)
 
 
 def _generated_masks() -> dict[str, list[TestMask]]:
     return {
-        strokes.bin_name(limits): [
+        bin_name(limits): [
             _drawn(
                 f"generated-{i:02d}",
                 f"strokes {limits} of {GENERATED_SIZE}, seed {(GENERATED_SEED, b, i)}",
@@ -141,10 +142,10 @@ def _generated_masks() -> dict[str, list[TestMask]]:
             )
             for i in range(GENERATED_PER_BIN)
         ]
-        for b, limits in enumerate(strokes.RATIO_BINS)
+        for b, limits in enumerate(RATIO_BINS)
     }
 
 
 def _draw(limits: tuple[float, float], seed: tuple[int, ...]) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return strokes.draw_strokes(rng, GENERATED_SIZE, limits)
+    return draw_strokes(rng, GENERATED_SIZE, limits)

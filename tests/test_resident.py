@@ -10,7 +10,7 @@ from prepared import assert_equal_batches, first
 from dear_jax import bundled
 from dear_jax.data import resident
 from dear_jax.data.pipeline import training_batches
-from dear_jax.data.render import make_render
+from dear_jax.data.resident import make_render
 from dear_jax.errors import InputError
 from dear_jax.images import photo, resize
 
@@ -77,27 +77,17 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("render", ["device", "resident"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_rendered_examples_are_those_of_the_host(folder, render, kind):
-    data = settings(folder, render=render, **KINDS[kind])
+def test_rendered_examples_are_those_of_the_host(folder, kind):
+    data = settings(folder, render="resident", **KINDS[kind])
     found, expected = rendered(data), on_host(data)
     assert_equal_batches(found, expected)
     for key, array in expected[0].items():
         assert found[0][key].dtype == array.dtype == np.float32
 
 
-def test_crops_of_photos_of_any_size_are_rendered_enlarged_ones_too(tmp_path):
-    for i, size in enumerate(((20, 90), (300, 200), (54, 54))):
-        pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)
-        photo.write_photo(tmp_path / f"{i}.png", pixels)
-    data = settings(tmp_path, render="device")
-    assert_equal_batches(rendered(data), on_host(data))
-
-
-@pytest.mark.parametrize("render", ["device", "resident"])
-def test_four_devices_make_what_one_makes(folder, render):
-    data = settings(folder, render=render)
+def test_four_devices_make_what_one_makes(folder):
+    data = settings(folder, render="resident")
     assert_equal_batches(rendered(data, 4), rendered(data, 1))
 
 
@@ -113,13 +103,11 @@ def test_each_device_has_its_part_of_the_batch_and_all_photos(folder):
 
 
 def test_batches_of_residents_are_a_few_numbers(folder):
-    sizes = {}
-    for render in ("device", "resident"):
-        data = settings(folder, render=render, scale=(4.0, 4.0))
-        batch = next(training_batches(data, 8, 0))
-        assert all(array.dtype != np.float32 for array in batch.values())
-        sizes[render] = sum(array.nbytes for array in batch.values())
-    assert sizes["device"] - sizes["resident"] == 8 * (48 * 48 * 3 - 3 * 4)
+    data = settings(folder, render="resident", scale=(4.0, 4.0))
+    batch = next(training_batches(data, 8, 0))
+    assert all(array.dtype != np.float32 for array in batch.values())
+    numbers = 4 * (1 + 2 + 1 + 1 + data.queries) + SIDE**2
+    assert sum(array.nbytes for array in batch.values()) == 8 * numbers
 
 
 def test_the_host_renders_by_itself(folder):
@@ -139,7 +127,7 @@ def test_photos_unlike_the_first_cannot_be_resident(folder, tmp_path):
 def test_photos_smaller_than_crops_cannot_be_resident(folder):
     data = settings(folder, render="resident", side=16)
     for refused in (make_render, lambda data, mesh: training_batches(data, 4, 0)):
-        with pytest.raises(InputError, match=r"at least 72 x 72.*--side 72.*'device'"):
+        with pytest.raises(InputError, match=r"at least 72 x 72.*--side 72.*'host'"):
             refused(data, mesh_of(1))
 
 
@@ -171,7 +159,7 @@ class Endless:
 
 
 def test_photos_that_the_machine_has_no_room_for_are_refused():
-    with pytest.raises(InputError, match=r"too little memory.*render='device'"):
+    with pytest.raises(InputError, match=r"too little memory.*render='host'"):
         resident.load_photos(Endless(), 1, mesh_of(1))
 
 
