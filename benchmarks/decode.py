@@ -29,9 +29,9 @@ from roofline import (
 
 from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.inference import rendering
-from dear_jax.inference.catalogue import from_weights
+from dear_jax.inference.loading import from_weights
 from dear_jax.inference.query import QueryRestorer
-from dear_jax.models.precision import cast
+from dear_jax.models.layers import cast
 from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights
 

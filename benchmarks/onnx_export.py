@@ -24,7 +24,7 @@ import numpy as np
 import onnxruntime
 
 from dear_jax.inference.onnx import AXIS, export_functions
-from dear_jax.models.dear import fill
+from dear_jax.models.dear import residual
 from dear_jax.models.dear.grid import grid_axis, grid_positions, reach
 from dear_jax.models.registry import build, fields_of, init_shapes
 
@@ -40,7 +40,7 @@ def main() -> None:
     fields = {**fields_of("dear-lite"), **flags.fields}
     module = build(fields)
     variables = drawn(init_shapes(module))
-    fill.OPEN_LEVELS = flags.levels
+    residual.OPEN_LEVELS = flags.levels
     start = time.perf_counter()
     functions = export_functions(variables, fields)
     sessions = {}
@@ -54,7 +54,7 @@ def main() -> None:
     say(f"exported and loaded in {time.perf_counter() - start:.0f} s")
     encode = jax.jit(functools.partial(module.apply, variables, method="encode"))
     decode = jax.jit(functools.partial(module.apply, variables, method="decode_grid"))
-    worst, residual = 0.0, fields["residual"]
+    worst, base = 0.0, fields["residual"]
     for number, (size, holes) in enumerate(zip(SIZES, HOLES, strict=True)):
         for kind in (holes, HOLES[(number + 2) % len(HOLES)]):
             photo = example(size, kind, number)
@@ -67,8 +67,8 @@ def main() -> None:
             features = encode(image[None], mask[None, ..., None], level=level)
             for scale in SCALES:
                 target = tuple(round(scale * n) for n in size)
-                found = rendered(sessions["decode"], maps, size, target, residual)
-                expected = answered(decode, features, target, residual)
+                found = rendered(sessions["decode"], maps, size, target, base)
+                expected = answered(decode, features, target, base)
                 worst = max(worst, apart := np.abs(found - expected).max())
                 say(f"{size} x{scale}, holes {kind}: {apart:.1e}")
     say(f"largest difference {worst:.1e}, at most {MOST:.0e} is allowed")
@@ -78,7 +78,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=json.loads, default={})
-    parser.add_argument("--levels", type=int, default=fill.OPEN_LEVELS)
+    parser.add_argument("--levels", type=int, default=residual.OPEN_LEVELS)
     parser.add_argument("--out", type=Path, help="folder to keep the files in")
     return parser.parse_args()
 

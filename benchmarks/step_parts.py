@@ -15,7 +15,7 @@ from roofline import costs, seconds_of, table
 from steps import Case, Step
 
 from dear_jax.models.dear.attention import unmask_attention
-from dear_jax.models.precision import cast
+from dear_jax.models.layers import cast
 from dear_jax.models.registry import build, init_variables
 from dear_jax.training.flops import count_flops
 from dear_jax.training.objectives import make_objective

@@ -27,7 +27,7 @@ from dear_jax.convert.conversion import family as rules_of
 from dear_jax.convert.edsr import trunk_fields_from, trunk_mapping, trunk_unused
 from dear_jax.convert.specs import edsr_fields, part, spec_fields
 from dear_jax.errors import InputError
-from dear_jax.inference.catalogue import from_weights
+from dear_jax.inference.loading import from_weights
 from dear_jax.models import registry
 from dear_jax.models.dear.coordinates import pixel_centres
 from dear_jax.models.edsr import EDSRTrunk

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 from rounding import allowance, assert_close
 
-from dear_jax.models.dear.base import sample_bicubic, sample_bilinear
 from dear_jax.models.dear.coordinates import pixel_centres
-from dear_jax.models.dear.fill import fill_holes
+from dear_jax.models.dear.residual import fill_holes, sample_bicubic, sample_bilinear
 
 # Compiled once per size; few sizes keep the tests quick.
 fill = jax.jit(fill_holes)

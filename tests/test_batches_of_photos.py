@@ -14,9 +14,11 @@ from tiny import SMALLEST, draw_like, tiny_restorer
 
 import dear_jax
 from dear_jax.errors import InputError
-from dear_jax.inference import devices, inpainter, levels, rendering
-from dear_jax.inference.catalogue import from_weights, open_system
+from dear_jax.inference import devices, rendering
+from dear_jax.inference import devices as levels
+from dear_jax.inference import fixed_scale as inpainter
 from dear_jax.inference.classical import Interpolation
+from dear_jax.inference.loading import from_weights, open_system
 from dear_jax.inference.two_stage import TwoStage
 from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import Weights, freeze, write_weights

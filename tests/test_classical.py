@@ -3,7 +3,7 @@
 import numpy as np
 
 from dear_jax.images import resize
-from dear_jax.inference.catalogue import open_system
+from dear_jax.inference.loading import open_system
 
 classical = open_system("classical")
 

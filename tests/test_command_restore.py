@@ -18,7 +18,7 @@ from dear_jax.cli.main import main
 from dear_jax.images import photo, resize
 from dear_jax.images.reading import read_picture
 from dear_jax.inference.classical import Telea
-from dear_jax.inference.degradation_estimate import estimate_level
+from dear_jax.inference.degradation import estimate_level
 from dear_jax.inference.two_stage import TwoStage
 
 ROOT = Path(__file__).parents[1]

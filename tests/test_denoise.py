@@ -13,8 +13,7 @@ from dear_jax.errors import InputError
 from dear_jax.images import photo, resize
 from dear_jax.images.jpeg_quality import quality_of_pixels, quality_of_tables
 from dear_jax.images.reading import read_picture
-from dear_jax.inference.degradation_estimate import estimate_level
-from dear_jax.inference.degradation_level import degradation_level
+from dear_jax.inference.degradation import degradation_level, estimate_level
 from dear_jax.inference.denoise import default_denoise, parse_denoise, settled_level
 
 

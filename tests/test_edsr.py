@@ -12,8 +12,8 @@ from dear_jax.convert import edsr, rules
 from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
 from dear_jax.models.edsr import EDSR, MEAN, EDSRTrunk, upscaling_steps
+from dear_jax.models.layers import pixel_shuffle
 from dear_jax.models.registry import build, fields_of, init_shapes
-from dear_jax.models.torch_layers import pixel_shuffle
 
 TINY = {"width": 4, "blocks": 1}
 # Head, two of the block, end of the body, two that enlarge at most, tail.

@@ -21,7 +21,7 @@ from dear_jax.inference import stablehlo
 from dear_jax.inference.classical import Interpolation
 from dear_jax.inference.pointwise import PointwiseRestorer
 from dear_jax.inference.query import QueryRestorer
-from dear_jax.models.dear import fill
+from dear_jax.models.dear import residual
 from dear_jax.models.dear.coordinates import to_coordinates
 from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import Weights, write_weights
@@ -50,13 +50,13 @@ def restorer_of(name: str) -> QueryRestorer:
 @functools.cache
 def exported(name: str) -> tuple[QueryRestorer, export.Exported]:
     """A tiny restorer, and what was read back of its file."""
-    restorer, levels = restorer_of(name), fill.OPEN_LEVELS
+    restorer, levels = restorer_of(name), residual.OPEN_LEVELS
     # Enough for photos of 32 pixels; each level takes time to compile.
-    fill.OPEN_LEVELS = 5
+    residual.OPEN_LEVELS = 5
     try:
         data = stablehlo.export_model(restorer).serialize()
     finally:
-        fill.OPEN_LEVELS = levels
+        residual.OPEN_LEVELS = levels
     return restorer, export.deserialize(data)
 
 
@@ -92,7 +92,7 @@ def test_it_does_so_in_many_pieces(name, monkeypatch):
     """More than one piece of queries and of target pixels, the last ones not full."""
     monkeypatch.setitem(stablehlo.CHUNK, "cpu", 64)
     monkeypatch.setattr(stablehlo, "QUERIES", 16 if name == "dear" else 2)
-    monkeypatch.setattr(fill, "OPEN_LEVELS", 4)
+    monkeypatch.setattr(residual, "OPEN_LEVELS", 4)
     restorer = tiny_restorer(name)
     program = stablehlo.export_model(restorer)
     image, mask = damaged((9, 13))
@@ -110,7 +110,7 @@ def test_all_its_sizes_are_open_and_it_is_for_cpus_gpus_and_tpus():
 
 
 def test_a_model_that_takes_a_level_takes_it_as_fifth_argument(monkeypatch):
-    monkeypatch.setattr(fill, "OPEN_LEVELS", 4)
+    monkeypatch.setattr(residual, "OPEN_LEVELS", 4)
     restorer = tiny_restorer("dear-lite", level_input=True)
     program = stablehlo.export_model(restorer)
     assert [str(a.shape) for a in program.in_avals][4:] == ["()"]
@@ -148,14 +148,16 @@ def test_rows_and_columns_of_a_part_give_that_part(name):
 def test_levels_beyond_a_single_cell_change_nothing():
     image, mask = (x[None] for x in damaged((5, 9)))
     mask = np.float32(mask)[..., None]
-    few = jax.jit(fill.fill_holes)(image, mask)
-    assert fill.OPEN_LEVELS >= 14
+    few = jax.jit(residual.fill_holes)(image, mask)
+    assert residual.OPEN_LEVELS >= 14
     for levels in (4, 7):
-        more = jax.jit(functools.partial(fill.fill_holes, levels=levels))(image, mask)
+        more = jax.jit(functools.partial(residual.fill_holes, levels=levels))(
+            image, mask
+        )
         # Another program, so equal but for rounding.
         assert_close(more, few, layers=8)
     nothing = np.ones_like(mask)
-    none = jax.jit(functools.partial(fill.fill_holes, levels=7))(image, nothing)
+    none = jax.jit(functools.partial(residual.fill_holes, levels=7))(image, nothing)
     assert not np.any(none)
 
 
@@ -165,7 +167,7 @@ def test_too_few_levels_are_not_enough():
     mask = np.ones((1, 5, 9, 1), np.float32)
     mask[:, 0, 0] = 0
     few, enough = (
-        jax.jit(functools.partial(fill.fill_holes, levels=n))(image, mask)
+        jax.jit(functools.partial(residual.fill_holes, levels=n))(image, mask)
         for n in (1, 4)
     )
     assert np.abs(few - enough).max() > 0.1

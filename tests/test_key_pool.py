@@ -10,7 +10,7 @@ from tiny import tiny_fields, tiny_restorer
 
 from dear_jax.inference import stablehlo
 from dear_jax.inference.plan import make_plan
-from dear_jax.models.dear import fill
+from dear_jax.models.dear import residual as fill
 from dear_jax.models.dear.coordinates import pixel_centres, to_coordinates
 from dear_jax.models.registry import build
 

@@ -10,8 +10,8 @@ import pytest
 from rounding import assert_close
 from tiny import example
 
-from dear_jax.models.dear.base import sample_bicubic
 from dear_jax.models.dear.lite import fold, unfold, validity_pyramid
+from dear_jax.models.dear.residual import sample_bicubic
 from dear_jax.models.registry import build, fields_of
 
 TINY = {

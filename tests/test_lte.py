@@ -12,8 +12,8 @@ from tiny import draw_like, example, query_methods
 from dear_jax.convert import lte
 from dear_jax.convert.conversion import convert_state
 from dear_jax.errors import InputError
-from dear_jax.models.dear.base import sample_bilinear
 from dear_jax.models.dear.coordinates import neighbours
+from dear_jax.models.dear.residual import sample_bilinear
 from dear_jax.models.lte import LTE, cos_sin
 from dear_jax.models.registry import build, fields_of, init_shapes
 

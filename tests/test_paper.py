@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dear_jax.evaluation.table_paper import paper_tables
-from dear_jax.inference import catalogue
+from dear_jax.inference import loading as catalogue
 from dear_jax.models import registry
 
 TEXT = Path(__file__).parents[2] / "shared" / "paper" / "superinpaint.txt"

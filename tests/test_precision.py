@@ -10,10 +10,8 @@ from jax import lax
 from jax.extend import core
 from tiny import SMALLEST, TINY, draw_like, example
 
-from dear_jax.models.linear import Conv, Dense
-from dear_jax.models.precision import cast, compute_dtype, product
+from dear_jax.models.layers import BatchNorm, Conv, Dense, cast, compute_dtype, product
 from dear_jax.models.registry import build, fields_of, init_shapes, role_of
-from dear_jax.models.torch_layers import BatchNorm
 
 # Model -> what it may differ by in bfloat16, of its outputs' root mean square.
 ERRORS = {

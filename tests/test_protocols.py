@@ -21,7 +21,7 @@ from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.scores import METRICS, PARTS
 from dear_jax.images import photo, resize
-from dear_jax.inference.catalogue import open_system
+from dear_jax.inference.loading import open_system
 from dear_jax.inference.restorer import Restorer
 
 NAMES = [f"p{i}" for i in range(6)]

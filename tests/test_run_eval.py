@@ -13,7 +13,7 @@ from tiny import SMALLEST, TINY
 from dear_jax.evaluation import by_scale, protocol, report
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.scores import Score
-from dear_jax.inference.catalogue import open_system
+from dear_jax.inference.loading import open_system
 from dear_jax.models import registry
 from dear_jax.models.registry import VARIANTS
 

@@ -10,7 +10,7 @@ import dear_jax
 from configs import celebahq
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.images import resize
-from dear_jax.inference.catalogue import BASELINES, is_system, open_system
+from dear_jax.inference.loading import BASELINES, is_system, open_system
 from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import FORMAT, Weights, write_weights
 

@@ -17,7 +17,7 @@ from dear_jax.evaluation import comparison, curves, stages
 from dear_jax.evaluation import table_rows as rows
 from dear_jax.evaluation.scores import METRICS, PASTED
 from dear_jax.evaluation.table_paper import paper_tables
-from dear_jax.inference.catalogue import open_system
+from dear_jax.inference.loading import open_system
 
 SETUP = (
     '[systems]\nDEAR = "classical"\n"+PIM" = "classical"\n[extra]\nmine = "bicubic"\n'

@@ -11,9 +11,8 @@ from dear_jax.cli.main import main
 from dear_jax.errors import InputError
 from dear_jax.images import photo
 from dear_jax.inference import loading as pretrained
-from dear_jax.inference.catalogue import open_system
+from dear_jax.inference.loading import find_weights, open_system
 from dear_jax.inference.texture import is_texture_of_another, mixed, texture_path
-from dear_jax.inference.weights_folder import find_weights
 from dear_jax.weights import Weights, write_weights
 
 

@@ -98,7 +98,7 @@ def check_name(name: str) -> None:
     Raises:
       InputError: for two stages, or a model that works at one scale only.
     """
-    from dear_jax.inference.catalogue import is_system
+    from dear_jax.inference.loading import is_system
     from dear_jax.models.registry import fields_of, is_model, role_of
 
     if not is_system(name) or (is_model(name) and role_of(fields_of(name)) == "query"):

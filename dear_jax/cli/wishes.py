@@ -17,7 +17,7 @@ class Wishes(NamedTuple):
       attention: "exact" or "windowed".
       texture: between the fidelity weights, 0, and the texture weights, 1.
       denoise: level of degradation in [0, 1], "auto", or None for the default, see
-        `dear_jax.inference.denoise`.
+        `dear_jax.inference.degradation`.
     """
 
     scale: float | None = None

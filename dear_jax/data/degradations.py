@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from dear_jax.data.damage import Damage
-from dear_jax.inference.degradation_level import degradation_level
+from dear_jax.inference.degradation import degradation_level
 
 Resampling = Image.Resampling
 # Kernels of the reduction with their shares.

@@ -25,7 +25,7 @@ from dear_jax.data.examples import LEFT_RIGHT, TRANSPOSED, UPSIDE_DOWN, Chooser
 from dear_jax.data.sources import Photos, open_photos
 from dear_jax.errors import InputError
 from dear_jax.images import resize
-from dear_jax.inference.levels import to_floats
+from dear_jax.inference.devices import to_floats
 from dear_jax.models.dear.coordinates import to_coordinates
 
 _GIB = 2**30

@@ -10,11 +10,7 @@ from dear_jax.data.degradations import Degradations
 from dear_jax.data.examples import Chooser
 from dear_jax.data.masks import open_masks
 from dear_jax.errors import InputError
-from dear_jax.inference.degradation_level import (
-    HARDEST_BLUR,
-    HARDEST_NOISE,
-    HARDEST_QUALITY,
-)
+from dear_jax.inference.degradation import HARDEST_BLUR, HARDEST_NOISE, HARDEST_QUALITY
 
 AUGMENTATIONS = ("flip", "dihedral")
 RENDERS = ("host", "resident")

@@ -23,8 +23,7 @@ from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.protocol import Cases
 from dear_jax.evaluation.scores import Score
 from dear_jax.images import photo
-from dear_jax.inference.catalogue import BASELINES, is_system, open_system
-from dear_jax.inference.loading import DEFAULT, load
+from dear_jax.inference.loading import BASELINES, DEFAULT, is_system, load, open_system
 from dear_jax.inference.restorer import Restorer
 
 PROTOCOLS = ("v1", "v2", "sr")

@@ -20,9 +20,7 @@ from dear_jax.evaluation.journal import Journal
 from dear_jax.evaluation.protocol import Case, Cases, Place, Protocol
 from dear_jax.evaluation.scores import METRICS, PARTS, PASTED, Score
 from dear_jax.images import resize
-from dear_jax.inference.compiling import compiled
-from dear_jax.inference.devices import mesh_for, per_device, spread
-from dear_jax.inference.levels import to_floats
+from dear_jax.inference.devices import compiled, mesh_for, per_device, spread, to_floats
 from dear_jax.inference.restorer import Restorer
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dear_jax.inference.catalogue import CLASSICAL
+from dear_jax.inference.loading import CLASSICAL
 
 SMALL, USUAL, LARGE = 7.5, 9, 12
 INK, FAINT, GRID = "#1e1e1e", "#6e6e6e", "#e4e4e4"

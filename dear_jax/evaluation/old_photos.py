@@ -17,7 +17,7 @@ from PIL import Image
 
 from dear_jax.evaluation.film_damage import Damaged, Piece, add_damage, snap, uniform
 from dear_jax.evaluation.protocol import input_size
-from dear_jax.inference.degradation_level import degradation_level
+from dear_jax.inference.degradation import degradation_level
 
 # Shares of the tones; the rest keeps its colours. Half of all are faded: black rises
 # and white falls to levels between these.

@@ -12,7 +12,7 @@ import numbers
 import numpy as np
 
 from dear_jax.errors import InputError
-from dear_jax.inference.degradation_estimate import estimate_level
+from dear_jax.inference.degradation import estimate_level
 
 AUTO = "auto"
 Denoise = float | str | None

@@ -1,7 +1,7 @@
-"""Where systems work: a batch that can be dealt out evenly is, to all local devices.
+"""Devices: batches are divided evenly over all local ones, photos travel as bytes.
 
-One that cannot stays on the default device. Weights lie on every device from the
-start, so that no call moves them, and devices exchange nothing.
+A batch that cannot be divided stays on the default device. Weights lie on every device
+from the start, so that no call moves them, and devices exchange nothing.
 """
 
 import functools
@@ -9,11 +9,54 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dear_jax.models.registry import completed
 from dear_jax.weights import Weights, digest_of
+
+# XLA's newer CPU library is slower than its older one in these networks' convolutions
+# (JAX 0.10: EDSR by a fifth, LaMa by a tenth) and in decoders (DEAR's by half), if not
+# in attention.
+_WITHOUT_YNN = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def compiled(function: Callable, **options: Any) -> Callable:
+    """`jax.jit`, with its options, for networks of convolutions and for decoders."""
+    return jax.jit(function, compiler_options=cpu_options(), **options)
+
+
+@functools.cache
+def cpu_options() -> dict[str, str]:
+    """The compiler options above, where this JAX knows them and works on a CPU."""
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x, compiler_options=_WITHOUT_YNN)(0.0)
+    except jax.errors.JaxRuntimeError:  # Another version; it is only about speed.
+        return {}
+    return _WITHOUT_YNN
+
+
+# Compilers make a product of a division by 255, which rounds otherwise.
+_AS_FLOATS = np.arange(256, dtype=np.float32) / np.float32(255)
+
+
+def to_floats(images: jax.Array) -> jax.Array:
+    """Photos, uint8 or floats in [0, 1], as float32 in [0, 1]."""
+    if images.dtype == jnp.uint8:
+        return jnp.asarray(_AS_FLOATS)[images]
+    return images.astype(jnp.float32)
+
+
+def to_kind(colours: jax.Array, dtype: np.dtype) -> jax.Array:
+    """Colours, clipped to [0, 1], as uint8 or float32, the kind that `dtype` is."""
+    colours = jnp.clip(colours, 0, 1)
+    if dtype == jnp.uint8:
+        return jnp.floor(colours * 255 + 0.5).astype(jnp.uint8)
+    return colours
+
 
 # Pixels of damaged photos that a CPU takes at once, two of 64 x 64: some networks get
 # slower with more, see benchmarks/results/baselines.md. Accelerators take all.

@@ -21,9 +21,15 @@ from dear_jax.inference.attending import (
     channel,
     within,
 )
-from dear_jax.inference.compiling import compiled
-from dear_jax.inference.devices import Placed, mesh_for, per_device, share_of, spread
-from dear_jax.inference.levels import to_floats
+from dear_jax.inference.devices import (
+    Placed,
+    compiled,
+    mesh_for,
+    per_device,
+    share_of,
+    spread,
+    to_floats,
+)
 from dear_jax.inference.plan import Plan, padded_size
 from dear_jax.inference.progress import Advance
 from dear_jax.inference.tiles import bucket

@@ -14,9 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dear_jax.inference.compiling import compiled
-from dear_jax.inference.devices import mesh_for, per_device, share_of, spread
-from dear_jax.inference.levels import to_floats, to_kind
+from dear_jax.inference.devices import (
+    compiled,
+    mesh_for,
+    per_device,
+    share_of,
+    spread,
+    to_floats,
+    to_kind,
+)
 from dear_jax.inference.plan import Plan, Work
 from dear_jax.inference.progress import Advance
 from dear_jax.inference.query import QueryRestorer

@@ -15,10 +15,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dear_jax.inference.compiling import compiled
-from dear_jax.inference.devices import Placed, mesh_for, per_device, share_of
+from dear_jax.inference.devices import (
+    Placed,
+    compiled,
+    mesh_for,
+    per_device,
+    share_of,
+    to_kind,
+)
 from dear_jax.inference.encoding import Maps
-from dear_jax.inference.levels import to_kind
 from dear_jax.inference.progress import Advance
 from dear_jax.models.dear.grid import Axis, grid_axis, grid_positions, reach
 from dear_jax.models.registry import build

@@ -64,8 +64,8 @@ class Restorer:
           plan: how, see `plan`; None: as the machine's memory allows.
           progress: called as progress(done, total) from time to time.
           denoise: how degraded the photo is, in [0, 1], see
-            `dear_jax.inference.degradation_level`; 0: clean, known pixels are as good
-            as true. "auto": as `dear_jax.inference.degradation_estimate` finds, 0 for
+            `dear_jax.inference.degradation`; 0: clean, known pixels are as good
+            as true. "auto": as `dear_jax.inference.degradation` finds, 0 for
             models without this input. None: "auto" where the photo is enlarged, since
             its noise would be enlarged too, else 0, for then known pixels stay what
             they are.

@@ -6,7 +6,7 @@ TPUs, and all its sizes are left open:
     (image [H, W, 3], mask [H, W], rows [h], columns [w]) -> [h, w, 3]
 
 all float32; models with a `level_input` have a fifth argument, denoise [], how degraded
-the photo is, from 0 to 1, see `dear_jax.inference.degradation_level`. image and result
+the photo is, from 0 to 1, see `dear_jax.inference.degradation`. image and result
 are in [0, 1], mask is 1 where the photo is missing; what image holds there has no
 effect, be it NaN. rows and columns say where the centres of the target's pixels lie in
 the photo, which reaches from -1 to 1: for the whole of it (2 * arange(h) + 1) / h - 1,
@@ -32,7 +32,7 @@ from jax import export
 
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
-from dear_jax.inference.levels import to_kind
+from dear_jax.inference.devices import to_kind
 from dear_jax.inference.query import QueryRestorer
 from dear_jax.inference.restorer import Restorer
 from dear_jax.models.dear.attention import (

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from dear_jax.models.torch_layers import conv
+from dear_jax.models.layers import conv
 
 # (channels, side of the kernel, stride, zeros added along each side).
 _CONVOLUTIONS = ((64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1)) + 2 * ((256, 3, 1, 1),)

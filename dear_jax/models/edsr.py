@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dear_jax.models.precision import compute_dtype
-from dear_jax.models.torch_layers import conv, pixel_shuffle
+from dear_jax.models.layers import compute_dtype, conv, pixel_shuffle
 
 # Mean colour of the training photos, for values in [0, 1].
 MEAN = (0.4488, 0.4371, 0.4040)

@@ -16,13 +16,14 @@ import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.models.edsr import mean_colour
-from dear_jax.models.linear import Dense
-from dear_jax.models.precision import compute_dtype, product
-from dear_jax.models.torch_layers import (
+from dear_jax.models.layers import (
     TORCH_KERNEL,
+    Dense,
     batch_norm,
+    compute_dtype,
     conv,
     pixel_shuffle,
+    product,
     torch_bias,
 )
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dear_jax.models.torch_layers import batch_norm, conv
+from dear_jax.models.layers import batch_norm, conv
 
 
 class FourierUnit(nn.Module):

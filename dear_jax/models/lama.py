@@ -14,9 +14,14 @@ import jax.numpy as jnp
 from dear_jax.errors import InputError
 from dear_jax.models.fourier import SpectralTransform
 from dear_jax.models.inpainting import ColourHead, masked_photo
-from dear_jax.models.linear import ConvTranspose
-from dear_jax.models.precision import compute_dtype
-from dear_jax.models.torch_layers import TORCH_KERNEL, batch_norm, conv, torch_bias
+from dear_jax.models.layers import (
+    TORCH_KERNEL,
+    ConvTranspose,
+    batch_norm,
+    compute_dtype,
+    conv,
+    torch_bias,
+)
 
 
 class LaMa(nn.Module):

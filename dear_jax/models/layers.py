@@ -1,19 +1,137 @@
-"""The paper model's convolutions (Sec. 4.5), shared by encoder, predictor and decoder.
+"""Layers shared by the networks: linear layers, normalisation, resampling, precision.
 
-The paper builds on MISF (CVPR 2022), and so do the details it leaves out:
-reflect padding in the 7x7 stem and the residual blocks, zero padding in the
-strided convolutions, dilation 2 then 1 in a residual block. Images are NHWC.
+Linear layers are Flax's with a bias whose gradient is summed in float32: in bfloat16
+some accelerators also sum in bfloat16, which a hundred thousand terms do not bear. The
+paper's model builds on MISF (CVPR 2022), and so do the details it leaves out: reflect
+padding in the 7x7 stem and the residual blocks, zero padding in the strided
+convolutions, dilation 2 then 1 in a residual block. The other systems' networks have
+PyTorch's initialisation. A model computes in the dtype of its parameters. Images are
+NHWC.
 """
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from dear_jax.models.linear import Conv, ConvTranspose
+
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """y [..., C] + bias [C], in the dtype of y."""
+    bias = bias.astype(jnp.float32).reshape((1,) * (y.ndim - 1) + (-1,))
+    # The gradient takes these steps backwards: to float32, then the sum.
+    return y + jnp.broadcast_to(bias, y.shape).astype(y.dtype)
+
+
+class Dense(nn.Dense):
+    """`nn.Dense`; `biased` says whether there is a bias, `use_bias` stays as it is."""
+
+    use_bias: bool = False
+    biased: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x [..., C] -> [..., features]."""
+        return _biased(self, super().__call__(x))
+
+
+class Conv(nn.Conv):
+    """`nn.Conv`; `biased` says whether there is a bias, `use_bias` stays as it is."""
+
+    use_bias: bool = False
+    biased: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x [B, H, W, C] -> [B, H', W', features]."""
+        return _biased(self, super().__call__(x))
+
+
+class ConvTranspose(nn.ConvTranspose):
+    """`nn.ConvTranspose`; `biased` as above."""
+
+    use_bias: bool = False
+    biased: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x [B, H, W, C] -> [B, H', W', features]."""
+        return _biased(self, super().__call__(x))
+
+
+def _biased(layer: nn.Module, y: jax.Array) -> jax.Array:
+    if not layer.biased:
+        return y
+    return add_bias(
+        y, layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
+    )
+
+
+def cast(variables: Any, dtype: Any) -> Any:
+    """The same tree with its floating-point leaves in `dtype`.
+
+    The collection "batch_stats" stays as it is: running averages need their digits.
+
+    Args:
+      variables: parameters, or a model's collections of variables.
+      dtype: e.g. "bfloat16".
+    """
+
+    def leaf(path: tuple, value: jax.Array) -> jax.Array:
+        kept = bool(path) and getattr(path[0], "key", None) == "batch_stats"
+        if kept or not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        return value.astype(dtype)
+
+    return jax.tree.map_with_path(leaf, variables)
+
+
+def compute_dtype(module: nn.Module) -> jnp.dtype:
+    """The dtype of a bound module's parameters; float32 while it has none.
+
+    It has none while it is initialised, and initialisation is in float32.
+
+    Raises:
+      TypeError: for parameters of several floating-point dtypes.
+    """
+    leaves = jax.tree.leaves(module.variables.get("params", {}))
+    dtypes = {leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    if len(dtypes) > 1:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"parameters in {names}; a model computes in one dtype")
+    return dtypes.pop() if dtypes else jnp.dtype(jnp.float32)
+
+
+def product(a: jax.Array, b: jax.Array, dimensions: Any, **options: Any) -> jax.Array:
+    """`jax.lax.dot_general`, summed and returned in float32 whatever goes in.
+
+    Its gradient multiplies in the dtype of a and b again, not in a mixture.
+    """
+    if a.dtype == jnp.float32:
+        return lax.dot_general(a, b, dimensions, **options)
+    return _half_product(a, b, dimensions)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _half_product(a: jax.Array, b: jax.Array, dimensions: Any) -> jax.Array:
+    return lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
+
+
+def _forward(a: jax.Array, b: jax.Array, dimensions: Any):
+    return _half_product(a, b, dimensions), (a, b)
+
+
+def _backward(dimensions: Any, operands: tuple, gradient: jax.Array):
+    _, transpose = jax.vjp(lambda a, b: lax.dot_general(a, b, dimensions), *operands)
+    return transpose(gradient.astype(operands[0].dtype))
+
+
+_half_product.defvjp(_forward, _backward)
+
 
 # Flax's own initialisation of kernels; MISF has another.
 USUAL_KERNEL = nn.linear.default_kernel_init
@@ -95,3 +213,73 @@ class Upsample(nn.Module):
             kernel_init=self.kernel_init,
             name="conv",
         )(x)
+
+
+# Kernels U(+-1 / sqrt(fan_in)), PyTorch's default for convolutions and dense layers.
+TORCH_KERNEL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def torch_bias(fan_in: int) -> nn.initializers.Initializer:
+    """PyTorch's default bias, U(+-1 / sqrt(fan_in))."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+        limit = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return init
+
+
+def conv(
+    x: jax.Array,
+    features: int,
+    size: int = 3,
+    *,
+    name: str,
+    reflect: bool = False,
+    **options,
+) -> jax.Array:
+    """Applies a size x size convolution, initialised as PyTorch does, to [B, H, W, C].
+
+    Call it inside a compact method. `options` are those of `Conv`; beyond the edges
+    x is zero, or mirrored with `reflect`.
+    """
+    layer = functools.partial(
+        Conv,
+        features,
+        (size, size),
+        kernel_init=TORCH_KERNEL,
+        bias_init=torch_bias(x.shape[-1] * size * size),
+        name=name,
+        **options,
+    )
+    return reflect_conv(layer, x, size) if reflect else layer()(x)
+
+
+class BatchNorm(nn.BatchNorm):
+    """`nn.BatchNorm` of float32 x, with parameters of any floating-point dtype."""
+
+    @nn.nowrap
+    def param(self, *arguments, **options) -> jax.Array:
+        """The parameter in float32."""
+        return super().param(*arguments, **options).astype(jnp.float32)
+
+
+def batch_norm(x: jax.Array, train: bool, *, name: str) -> jax.Array:
+    """Applies batch normalisation as PyTorch's defaults have it.
+
+    Choice: in training the running variance takes the biased batch variance, as Flax
+    has it; PyTorch's takes the unbiased one.
+    """
+    norm = BatchNorm(not train, momentum=0.9, epsilon=1e-5, name=name)
+    return norm(x.astype(jnp.float32)).astype(x.dtype)
+
+
+def pixel_shuffle(x: jax.Array, scale: int) -> jax.Array:
+    """Spreads channels over pixels: [B, H, W, C s s] -> [B, sH, sW, C].
+
+    Input channel (c s + dy) s + dx becomes pixel (s y + dy, s x + dx) of channel c.
+    """
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, channels // scale**2, scale, scale)
+    x = x.transpose(0, 1, 4, 2, 5, 3)
+    return x.reshape(batch, height * scale, width * scale, channels // scale**2)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dear_jax.models.dear.coordinates import gather_pixels, to_position
 from dear_jax.models.dear.decoder import ImplicitDecoder
 from dear_jax.models.edsr import EDSR, EDSRTrunk
-from dear_jax.models.precision import compute_dtype
+from dear_jax.models.layers import compute_dtype
 from dear_jax.models.query import QueryModel
 
 

@@ -13,14 +13,19 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.errors import InputError
-from dear_jax.models.dear.base import sample_bilinear
 from dear_jax.models.dear.coordinates import gather_pixels, neighbours
+from dear_jax.models.dear.residual import sample_bilinear
 from dear_jax.models.edsr import EDSRTrunk
+from dear_jax.models.layers import (
+    TORCH_KERNEL,
+    Conv,
+    Dense,
+    compute_dtype,
+    product,
+    torch_bias,
+)
 from dear_jax.models.liif import blacken
-from dear_jax.models.linear import Conv, Dense
-from dear_jax.models.precision import compute_dtype, product
 from dear_jax.models.query import QueryModel
-from dear_jax.models.torch_layers import TORCH_KERNEL, torch_bias
 
 
 @flax.struct.dataclass

@@ -15,9 +15,13 @@ import jax.numpy as jnp
 from dear_jax.models.dear.encoder import downward
 from dear_jax.models.dear.filtering import filter_pixels
 from dear_jax.models.inpainting import ColourHead, masked_photo
-from dear_jax.models.layers import Normalisation, ResidualBlock, Upsample
-from dear_jax.models.linear import Conv
-from dear_jax.models.precision import compute_dtype
+from dear_jax.models.layers import (
+    Conv,
+    Normalisation,
+    ResidualBlock,
+    Upsample,
+    compute_dtype,
+)
 
 KERNEL = nn.initializers.normal(0.02)
 # Taps of the 3x3 filters.

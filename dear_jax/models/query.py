@@ -48,7 +48,7 @@ class QueryModel(nn.Module):
           valid: [B, H, W, 1], 1 inside the photo, when the arrays are padded at
             the bottom and right; the padding must be masked. None: all inside.
           level: [B] in [0, 1], how degraded each photo is, see
-            `dear_jax.inference.degradation_level`; None: 0, clean. Only models with a
+            `dear_jax.inference.degradation`; None: 0, clean. Only models with a
             `level_input` have it.
 
         Returns:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from dear_jax.models.torch_layers import conv
+from dear_jax.models.layers import conv
 
 # (convolutions, channels) of the five blocks; a 2 x 2 maximum lies between two.
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))

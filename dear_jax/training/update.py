@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dear_jax.models.precision import cast
+from dear_jax.models.layers import cast
 from dear_jax.training.state import Opponent, TrainState
 
 Batch = dict[str, jax.Array]

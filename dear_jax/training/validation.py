@@ -11,7 +11,7 @@ from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.gallery import shown_cases
 from dear_jax.evaluation.protocol import Case
 from dear_jax.evaluation.scores import mean
-from dear_jax.inference.catalogue import from_weights
+from dear_jax.inference.loading import from_weights
 from dear_jax.weights import Weights
 
 ROWS = 6

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.models.dear.window import framed, window
-from dear_jax.models.precision import product
+from dear_jax.models.layers import product
 
 # How many cells by as many one key may be the mean of: for photos of 16,384 pixels a
 # side 64 leave 4,096 keys of cells of 4 pixels.

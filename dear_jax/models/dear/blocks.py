@@ -12,7 +12,7 @@ is never asked for, or never a key, costs nothing once it is sorted to the end.
 import jax
 import jax.numpy as jnp
 
-from dear_jax.models.precision import product
+from dear_jax.models.layers import product
 
 # Of the scores held at once: 16 MiB, and 2048 each way is the quickest on CPUs.
 BLOCK = 2048

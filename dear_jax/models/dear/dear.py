@@ -13,11 +13,9 @@ import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.models.dear.attention import key_pool_of, unmask_attention
-from dear_jax.models.dear.base import sample_bicubic, sample_bilinear
 from dear_jax.models.dear.decoder import ImplicitDecoder
 from dear_jax.models.dear.detail import DetailFilters
 from dear_jax.models.dear.encoder import Encoder, Upsampler
-from dear_jax.models.dear.fill import fill_holes
 from dear_jax.models.dear.grid import Axis, grid_axis, grid_positions
 from dear_jax.models.dear.importance import Importance, reconstruct
 from dear_jax.models.dear.lite import (
@@ -27,8 +25,9 @@ from dear_jax.models.dear.lite import (
     LiteUpsampler,
     validity_pyramid,
 )
+from dear_jax.models.dear.residual import fill_holes, sample_bicubic, sample_bilinear
 from dear_jax.models.dear.window import window
-from dear_jax.models.precision import compute_dtype
+from dear_jax.models.layers import compute_dtype
 from dear_jax.models.query import QueryModel
 
 

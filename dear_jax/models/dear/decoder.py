@@ -14,9 +14,7 @@ import jax.numpy as jnp
 
 from dear_jax.models.dear.coordinates import gather_pixels, neighbours
 from dear_jax.models.dear.grid import Axis
-from dear_jax.models.linear import Conv, Dense
-from dear_jax.models.precision import product
-from dear_jax.models.torch_layers import TORCH_KERNEL, torch_bias
+from dear_jax.models.layers import TORCH_KERNEL, Conv, Dense, product, torch_bias
 
 
 class ImplicitDecoder(nn.Module):

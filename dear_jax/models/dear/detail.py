@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.models.dear.filtering import filter_pixels, shifted_windows
-from dear_jax.models.linear import Conv
+from dear_jax.models.layers import Conv
 
 
 def high_pass_kernels(low_pass: jax.Array, kind: str) -> jax.Array:

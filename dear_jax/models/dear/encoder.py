@@ -12,12 +12,12 @@ import jax
 
 from dear_jax.models.layers import (
     USUAL_KERNEL,
+    Conv,
     Normalisation,
     ResidualBlock,
     Upsample,
     reflect_conv,
 )
-from dear_jax.models.linear import Conv
 
 
 def downward(

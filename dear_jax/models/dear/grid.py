@@ -46,7 +46,7 @@ def grid_axis(
       window: (first pixel, number of pixels) of the window, None: the photo. It must
         hold the pixels that `reach` names.
       residual: base of the colours: "none", "bilinear" or "fill" (bicubic), see
-        `dear_jax.models.dear.base`.
+        `dear_jax.models.dear.residual`.
     """
     origin, length = window or (0, size)
     first = np.floor(positions)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.models.dear.filtering import filter_pixels
-from dear_jax.models.linear import Conv
+from dear_jax.models.layers import Conv
 
 
 def reconstruct(image: jax.Array, mask: jax.Array, kernels: jax.Array) -> jax.Array:

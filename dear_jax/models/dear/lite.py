@@ -12,7 +12,7 @@ here are multiples of the coarsest level's step.
 import flax.linen as nn
 import jax
 
-from dear_jax.models.linear import Conv, Dense
+from dear_jax.models.layers import Conv, Dense
 
 
 def fold(x: jax.Array, factor: int = 2) -> jax.Array:

@@ -1,14 +1,16 @@
-"""How degraded a photo is, estimated from its pixels: what `denoise="auto"` means.
+"""How degraded a photo is, as one number from 0 (clean) to 1, known or estimated.
 
-Three parts make a level, see `dear_jax.inference.degradation_level`. JPEG quality comes
-from the file or shows in the pixels. Noise shows where the photo is smoothest, for
-there texture adds least to it (as in Liu, Tanaka and Okutomi, "Single-image noise level
-estimation for blind denoising", 2013), and it is about as strong in most places, which
-the diagonal Haar coefficients measure (Donoho and Johnstone's median absolute
-deviation); texture is not. Blur shows at the sharpest edges, by the share of a step
-over three pixels that lies between the middle two.
+The level is the root mean square of three severities, each 1 at the hardest draw
+of training: blur, noise and JPEG compression. As FFDNet's noise level it lets one
+network serve clean and degraded photos without hedging between them.
 
-A photo that is neither noisy nor compressed counts as clean, however soft it is: a
+Estimated (`denoise="auto"`): JPEG quality comes from the file or shows in the pixels.
+Noise shows where the photo is smoothest, for there texture adds least to it (as in Liu,
+Tanaka and Okutomi, "Single-image noise level estimation for blind denoising", 2013),
+and it is about as strong in most places, which the diagonal Haar coefficients measure
+(Donoho and Johnstone's median absolute deviation); texture is not. Blur shows at the
+sharpest edges, by the share of a step over three pixels that lies between the middle
+two. A photo that is neither noisy nor compressed counts as clean, however soft it is: a
 soft subject and a blurred photo look alike.
 """
 
@@ -18,13 +20,40 @@ from collections.abc import Sequence
 import numpy as np
 
 from dear_jax.images.jpeg_quality import LUMA_WEIGHTS, quality_of_pixels
-from dear_jax.inference.degradation_level import (
-    HARDEST_BLUR,
-    HARDEST_NOISE,
-    HARDEST_QUALITY,
-    degradation_level,
-    quantiser_scale,
-)
+
+# The hardest draws of training: standard deviations of blur, in pixels of the
+# degraded photo, and of noise, in grey levels of 255; and the JPEG quality.
+HARDEST_BLUR, HARDEST_NOISE, HARDEST_QUALITY = 2.6, 24.0, 20
+
+
+def quantiser_scale(quality: float) -> float:
+    """How much a JPEG quality, 1 to 100, scales the standard's tables, percent.
+
+    As the Independent JPEG Group's encoder defines quality: 50 gives 100, 100 gives 0.
+    """
+    return 5000 / quality if quality < 50 else 200 - 2 * quality
+
+
+def degradation_level(
+    blur: float = 0.0, noise: float = 0.0, quality: float = 100
+) -> float:
+    """The level of a photo, in [0, 1].
+
+    Args:
+      blur: standard deviation of the blur in pixels of the degraded photo.
+      noise: standard deviation of the noise in grey levels of 255.
+      quality: JPEG quality, 1 to 100; 100 for none.
+
+    Returns:
+      0 for a clean photo, 1 at and beyond the hardest draws of training.
+    """
+    severities = (
+        blur / HARDEST_BLUR,
+        noise / HARDEST_NOISE,
+        quantiser_scale(quality) / quantiser_scale(HARDEST_QUALITY),
+    )
+    return math.sqrt(sum(min(s, 1.0) ** 2 for s in severities) / len(severities))
+
 
 # Large photos are sampled by so many tiles, whose sides are whole JPEG blocks.
 _TILE, _MOST_TILES = 128, 64
