@@ -11,7 +11,7 @@ from large_photos import Case, Failed, inputs, weights_of
 
 from dear_jax import load
 from dear_jax.images.photo import write_photo
-from dear_jax.inference.plan import Plan, network_of
+from dear_jax.inference.plan import Plan, geometry_of
 from dear_jax.inference.restorer import Restorer
 from dear_jax.inference.tiles import Tiling, side_in
 
@@ -86,10 +86,10 @@ def in_tiles(
     """
     if whole.tiling is None:
         raise Failed("takes photos whole")
-    network = network_of(restorer.model)
-    halo = network.halo if halo is None else halo
+    geometry = geometry_of(restorer.model)
+    halo = geometry.halo if halo is None else halo
     tiling = Tiling(
-        *(side_in(side.size, parts, halo, network.step) for side in whole.tiling[:2])
+        *(side_in(side.size, parts, halo, geometry.stride) for side in whole.tiling[:2])
     )
     if tiling.read >= math.prod(side.size for side in tiling[:2]):
         raise Failed(f"is smaller than {parts} x {parts} tiles and their halo")

@@ -122,7 +122,8 @@ def test_a_model_without_the_input_refuses_a_level(restorer):
 
 
 def in_small_tiles(restorer, settled):
-    halo, step = plan.network_of(restorer.model)[:2]
+    geometry = plan.geometry_of(restorer.model)
+    halo, step = geometry.halo, geometry.stride
     extent = plan.padded_size(settled.source, restorer.model)
     return settled._replace(tiling=list(tiles.tilings(extent, halo, step))[-1])
 

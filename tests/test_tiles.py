@@ -6,7 +6,7 @@ import pytest
 from rounding import assert_close
 from tiny import TINY, tiny_fields, tiny_restorer
 
-from dear_jax.inference.plan import network_of
+from dear_jax.inference.plan import geometry_of
 from dear_jax.models.registry import build
 
 # Layers of the deepest below.
@@ -30,7 +30,8 @@ def embedder(request):
     """A function (photo, mask, base) -> (F, K_p), and halo and origin multiple."""
     preset, depth, _ = LOCAL[request.param]
     restorer = tiny_restorer(preset, **depth)
-    halo, multiple = network_of(restorer.model)[:2]
+    geometry = geometry_of(restorer.model)
+    halo, multiple = geometry.halo, geometry.stride
     module = build(restorer.model)
 
     @jax.jit
@@ -81,7 +82,7 @@ def test_the_halo_is_not_much_too_large(embedder):
 
 @pytest.mark.parametrize(("preset", "depth", "halo"), LOCAL.values(), ids=LOCAL)
 def test_the_halo_is_that_of_the_depth(preset, depth, halo):
-    assert network_of({**tiny_fields(preset), **depth}).halo == halo
+    assert geometry_of({**tiny_fields(preset), **depth}).halo == halo
 
 
 def test_every_tiny_preset_is_tested_here():

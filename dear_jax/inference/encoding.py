@@ -141,11 +141,9 @@ def _preparation(model: tuple, mesh: Mesh | None):
 
 def _blank(model: tuple, shape: tuple, mesh: Mesh | None) -> tuple:
     """F and K_p to be filled."""
-    fields = dict(model)
-    lite = fields["network"] == "lite"
-    channels = fields["widths"][0] if lite else fields["width"]
-    taps = fields["importance_kernel"] ** 2 if fields["importance"] else 0
-    blank = [jnp.zeros((*shape, c), jnp.float32) for c in (channels, taps)]
+    module = build(dict(model))
+    channels = module.geometry.channels, module.taps
+    blank = [jnp.zeros((*shape, c), jnp.float32) for c in channels]
     return tuple(blank if mesh is None else map(spread, blank))
 
 

@@ -134,7 +134,7 @@ def _encode(
     key_pool: jax.Array | int = 1,
 ) -> tuple[jax.Array, ...]:
     """What decode reads of one photo, at sizes that are multiples of the step."""
-    step = module.step
+    step = module.geometry.stride
     # By a fixed amount, then cut: pads of open amounts do not export.
     size = tuple(step * ((n + step - 1) // step) for n in mask.shape)
 

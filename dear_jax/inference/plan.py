@@ -14,66 +14,13 @@ import jax
 from dear_jax.errors import InputError
 from dear_jax.inference.memory import allowed_memory, resident_memory
 from dear_jax.inference.tiles import Tiling, bucket, tilings
+from dear_jax.models.dear.geometry import Geometry
+from dear_jax.models.registry import build
 
 MIB = 2**20
 # What a process takes beside arrays: libraries and weights (if not yet there),
 # compiling, and what is under way while a picture is put together.
 _BASE, _WORKING = 450 * MIB, 400 * MIB
-
-
-class Network(NamedTuple):
-    """What is known of an encoder, the costs at its preset's widths.
-
-    Attributes:
-      halo: pixels that an embedding depends on around its own, a multiple of `step`.
-      step: tiles begin at multiples of it.
-      bytes: held at once for each pixel while embedding.
-      flops: for each pixel.
-    """
-
-    halo: int
-    step: int
-    bytes: int
-    flops: float
-
-
-def network_of(model: Mapping[str, Any]) -> Network:
-    """The encoder of a DEAR model, whose depth decides how far it sees.
-
-    Args:
-      model: its fields, see `dear_jax.models.registry`.
-    """
-    detail = 4 * (model["detail_kernel"] // 2) * model["detail"]
-    if model["network"] == "paper":
-        # A block is 3 cells of 4 pixels wide; the others are stem and strides.
-        return Network(12 * model["blocks"] + detail + 12, 4, 1600, 2.97e6)
-    # A block is 2 cells of its level wide; the stem and whole cells come on top.
-    blocks = _lite_blocks(model)
-    step = 2 ** (len(model["widths"]) - 1)
-    halo = sum(2 * 2**level * depth for level, depth in blocks) + step + detail
-    # The predictor, a block at a quarter size, sees 12.
-    halo = max(12, halo)
-    return Network(halo + -halo % step, step, 900, _lite_flops(model))
-
-
-def _lite_blocks(model: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Level, 0 at full size, and number of blocks of each run of them."""
-    deepest, depths = len(model["widths"]) - 1, model["depths"]
-    levels = [*range(1, deepest + 1), *range(deepest - 1, 1, -1), 0, 1]
-    return list(zip(levels, depths, strict=True))
-
-
-def _lite_flops(model: Mapping[str, Any]) -> float:
-    """Floating-point operations of "lite" for each pixel: blocks, and 1x1 between."""
-    widths = model["widths"]
-    blocks = sum(
-        depth * 36 * widths[level] ** 2 / 4**level
-        for level, depth in _lite_blocks(model)
-    )
-    pairs = zip(widths, widths[1:], strict=False)
-    # Down and up, each four fine pixels to or from a coarse one.
-    steps = sum(2 * 8 * a * b / 4 ** (i + 1) for i, (a, b) in enumerate(pairs))
-    return blocks + steps + 1.5e4
 
 
 class Work(NamedTuple):
@@ -164,14 +111,14 @@ def make_plan(
     if model["attention_most_keys"]:
         attention = "exact"  # It is linear already.
     allowed = allowed_memory() if max_memory is None else max_memory
-    network = network_of(model)
+    geometry = geometry_of(model)
     work = _work(model, source, target, attention)
-    ways = tilings(padded_size(source, model), *network[:2])
+    ways = tilings(padded_size(source, model), geometry.halo, geometry.stride)
     if model["norm"] == "instance":  # Its statistics are the whole photo's.
         ways = (way for way in ways if way.count == 1)
     least, most_tiles = math.inf, 1
     for tiling in ways:
-        need = _bytes(model, network, tiling, source, target)
+        need = _bytes(model, tiling, source, target)
         if need <= allowed:
             return Plan(source, target, need, allowed, tiling, attention, work)
         least, most_tiles = min(least, need), max(most_tiles, tiling.count)
@@ -187,40 +134,43 @@ def fits(plan: Plan, model: Mapping[str, Any]) -> bool:
     """Whether a plan is for such a model: its tiles are what that needs."""
     if plan.tiling is None or plan.work is None:
         return False
-    network, extent = network_of(model), padded_size(plan.source, model)
+    geometry, extent = geometry_of(model), padded_size(plan.source, model)
     return all(
         side.size == size
-        and side.step % network.step == 0
-        and (side.parts == 1 or side.halo >= network.halo)
+        and side.step % geometry.stride == 0
+        and (side.parts == 1 or side.halo >= geometry.halo)
         for side, size in zip(plan.tiling, extent, strict=True)
     )
 
 
-def padded_size(source: tuple[int, int], model: Mapping[str, Any]) -> tuple[int, int]:
-    """The size (H, W) at which a photo is embedded.
+def geometry_of(model: Mapping[str, Any]) -> Geometry:
+    """Of a DEAR model, given its fields."""
+    return build(model).geometry
 
-    The paper's towers take multiples of 4, at least 12; `dear-lite` does not mind
-    padding, so it is compiled for few sizes.
-    """
-    if model["network"] == "paper":
-        return tuple(max(12, side + -side % 4) for side in source)
-    return tuple(map(bucket, source))
+
+def padded_size(source: tuple[int, int], model: Mapping[str, Any]) -> tuple[int, int]:
+    """The size (H, W) at which a photo is embedded."""
+    geometry = geometry_of(model)
+    if geometry.indifferent:
+        return tuple(map(bucket, source))
+    stride, least = geometry.stride, geometry.least
+    return tuple(max(least, side + -side % stride) for side in source)
 
 
 def _bytes(
     model: Mapping[str, Any],
-    network: Network,
     tiling: Tiling,
     source: tuple[int, int],
     target: tuple[int, int],
 ) -> int:
     # Maps are of one of few sizes, up to half as many pixels again.
     pixels = math.prod(map(bucket, padded_size(source, model)))
-    channels, wide = _channels(model)
+    geometry = geometry_of(model)
+    channels = geometry.channels
     # F and K_p, and what colours are added to, while the photo is embedded ...
     taps = model["importance_kernel"] ** 2 * model["importance"]
     kept = pixels * (4 * channels + 4 * taps + 2 * 12)
-    embedding = kept * (tiling.count > 1) + tiling.read * network.bytes * wide
+    embedding = kept * (tiling.count > 1) + tiling.read * geometry.bytes
     # ... then queries and keys in order, and answers; then E, and all together.
     cells = pixels / model["attention_pool"] ** 2
     attention = kept + 4 * channels * max(5 * cells, 3 * pixels)
@@ -235,14 +185,6 @@ def _bytes(
     return int(process + peak + result)
 
 
-def _channels(model: Mapping[str, Any]) -> tuple[int, float]:
-    """Channels of F, and how wide the networks are beside their preset."""
-    if model["network"] == "lite":
-        wide = zip(model["widths"], (48, 80, 144, 144), strict=False)
-        return model["widths"][0], max(1.0, *(a / b for a, b in wide))
-    return model["width"], max(1.0, model["width"] / 64)
-
-
 def _work(
     model: Mapping[str, Any],
     source: tuple[int, int],
@@ -250,7 +192,7 @@ def _work(
     attention: str,
 ) -> Work:
     pixels = source[0] * source[1]
-    channels, _ = _channels(model)
+    geometry = geometry_of(model)
     cells = pixels / model["attention_pool"] ** 2
     keys = cells if attention == "exact" else min(cells, 2**14 + cells / 64)
     if model["attention_most_keys"]:
@@ -259,15 +201,10 @@ def _work(
     # Neighbours blended before the hidden layers share them.
     shared = 4 if model["decoder_blend"] == "hidden" else 1
     return Work(
-        network_of(model).flops * _growth(model) * pixels,
-        4.0 * cells * keys * channels * model["attention"],
+        geometry.flops * pixels,
+        4.0 * cells * keys * geometry.channels * model["attention"],
         4 * 2 * target[0] * target[1] * (hidden * width / shared + 30) * width,
     )
-
-
-def _growth(model: Mapping[str, Any]) -> float:
-    """How the paper's towers cost more or less with their width."""
-    return (model["width"] / 64) ** 2 if model["network"] == "paper" else 1.0
 
 
 def _gib(size: int) -> str:

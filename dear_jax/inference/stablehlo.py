@@ -146,9 +146,11 @@ def _encode(
         return module.encode(image, mask)
     sides = image.shape[1:3]
     # Multiples known to be such: of other sizes left open little can be said.
-    step, least = module.step, 3 if module.network == "paper" else 1
-    blocks = [jax.core.max_dim((n + step - 1) // step, least) for n in sides]
-    pads = [(0, step * count - n) for count, n in zip(blocks, sides, strict=True)]
+    stride, least = module.geometry.stride, module.geometry.least
+    strides = [
+        jax.core.max_dim((n + stride - 1) // stride, least // stride) for n in sides
+    ]
+    pads = [(0, stride * count - n) for count, n in zip(strides, sides, strict=True)]
     pads = ((0, 0), *pads, (0, 0))
     inside = jnp.pad(jnp.ones_like(mask), pads)
     image, mask = jnp.pad(image, pads), jnp.pad(mask, pads, constant_values=1)

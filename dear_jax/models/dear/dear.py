@@ -16,6 +16,7 @@ from dear_jax.models.dear.attention import key_pool_of, unmask_attention
 from dear_jax.models.dear.decoder import ImplicitDecoder
 from dear_jax.models.dear.detail import DetailFilters
 from dear_jax.models.dear.encoder import Encoder, Upsampler
+from dear_jax.models.dear.geometry import Geometry, lite_geometry, paper_geometry
 from dear_jax.models.dear.grid import Axis, grid_axis, grid_positions
 from dear_jax.models.dear.importance import Importance, reconstruct
 from dear_jax.models.dear.lite import (
@@ -122,12 +123,19 @@ class DEAR(QueryModel):
             )
 
     @property
-    def step(self) -> int:
-        """Sizes at which photos are embedded are multiples of it, pixels."""
-        return 4 if self.network == "paper" else 2 ** (len(self.widths) - 1)
+    def geometry(self) -> Geometry:
+        """How far the encoder sees, and what it costs."""
+        reach = self.detail_kernel // 2 * self.detail
+        if self.network == "paper":
+            return paper_geometry(self.width, self.blocks, reach)
+        return lite_geometry(self.widths, self.depths, reach)
+
+    @property
+    def taps(self) -> int:
+        """Channels of K_p."""
+        return self.importance_kernel**2 * self.importance
 
     def setup(self) -> None:
-        taps = self.importance_kernel**2
         if self.network == "paper":
             self.encoder = Encoder(self.width, self.blocks, self.norm)
             self.upsampler = Upsampler(2 * self.width, self.width)
@@ -146,9 +154,9 @@ class DEAR(QueryModel):
             )
         if self.importance:
             self.kernels = (
-                Upsampler(2 * self.width, taps)
+                Upsampler(2 * self.width, self.taps)
                 if self.network == "paper"
-                else LiteKernels(taps)
+                else LiteKernels(self.taps)
             )
             self.importance_map = Importance()
         self.decoder = ImplicitDecoder(
@@ -318,10 +326,7 @@ class DEAR(QueryModel):
     ) -> tuple[jax.Array, jax.Array | None]:
         """Runs encoder, predictor, detail filters and upsamplers.
 
-        Local, without norm: F and K_p of a pixel depend on the photo within 112 pixels
-        of it (`dear`) or 72 (`dear-lite`), see `dear_jax.inference.plan.network_of`. So
-        tiles with that halo, whose origins are multiples of `step`, give what the
-        whole photo gives.
+        Local, without norm: see `geometry`.
 
         Args:
           centred: the photo [B, H, W, 3] in [-1, 1], 0 under the mask.
@@ -335,11 +340,10 @@ class DEAR(QueryModel):
           dtype of the parameters.
         """
         height, width = centred.shape[1:3]
-        dtype = compute_dtype(self)
+        dtype, geometry = compute_dtype(self), self.geometry
         if self.network == "paper":
-            # At least 12: reflect padding by 2 needs 3 pixels at a quarter size.
             x = jnp.concatenate([centred, mask], axis=-1)
-            x = _pad_to_multiple(x, 4, 12, jnp.array([0, 0, 0, 1.0])).astype(dtype)
+            x = _padded(x, geometry, jnp.array([0, 0, 0, 1.0])).astype(dtype)
             z = self.encoder(x)
             guide = self.predictor(x) if self.detail or self.importance else None
             if self.detail:
@@ -353,7 +357,7 @@ class DEAR(QueryModel):
                 level = level.astype(mask.dtype).reshape(-1, 1, 1, 1)
                 parts.append(jnp.broadcast_to(level, mask.shape))
             x = jnp.concatenate(parts, axis=-1) * inside
-            x = _pad_to_multiple(x, self.step, self.step, jnp.zeros(x.shape[-1]))
+            x = _padded(x, geometry, jnp.zeros(x.shape[-1]))
             x = x.astype(dtype)
             valid = x[..., 4:5]
             z, skips = self.encoder(x, valid)
@@ -374,14 +378,12 @@ def centre(image: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(mask > 0, 0.0, 2 * image - 1)
 
 
-def _pad_to_multiple(
-    x: jax.Array, multiple: int, least: int, value: jax.Array
-) -> jax.Array:
-    """Pads x [B, H, W, C] at bottom and right with the channel values `value`."""
+def _padded(x: jax.Array, geometry: Geometry, value: jax.Array) -> jax.Array:
+    """x [B, H, W, C] as it is embedded, with the channel values `value` beyond it."""
     height, width = x.shape[1:3]
     value = value.reshape(1, 1, 1, -1)
     # In this order `max` can also tell of sizes left open, multiples that are enough.
-    rows = max(height + -height % multiple, least) - height
-    columns = max(width + -width % multiple, least) - width
+    rows = max(height + -height % geometry.stride, geometry.least) - height
+    columns = max(width + -width % geometry.stride, geometry.least) - width
     padded = jnp.pad(x - value, ((0, 0), (0, rows), (0, columns), (0, 0)))
     return padded + value
