@@ -21,7 +21,7 @@ from dear_jax.inference import stablehlo
 from dear_jax.inference.classical import Interpolation
 from dear_jax.inference.pointwise import PointwiseRestorer
 from dear_jax.inference.query import QueryRestorer
-from dear_jax.models.dear import residual
+from dear_jax.models.dear import attention, residual
 from dear_jax.models.dear.coordinates import to_coordinates
 from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import Weights, write_weights
@@ -91,7 +91,7 @@ def test_it_does_what_the_restorer_does_at_any_size(name, source, target):
 def test_it_does_so_in_many_pieces(name, monkeypatch):
     """More than one piece of queries and of target pixels, the last ones not full."""
     monkeypatch.setitem(stablehlo.CHUNK, "cpu", 64)
-    monkeypatch.setattr(stablehlo, "QUERIES", 16 if name == "dear" else 2)
+    monkeypatch.setattr(attention, "OPEN_QUERIES", 16 if name == "dear" else 2)
     monkeypatch.setattr(residual, "OPEN_LEVELS", 4)
     restorer = tiny_restorer(name)
     program = stablehlo.export_model(restorer)

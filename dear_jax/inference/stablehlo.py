@@ -14,13 +14,12 @@ evenly spaced in any case. Part of the rows and columns gives that part of the p
 but of each at least two, or else it is taken as the one row or column of a target that
 has no more.
 
-Memory: the picture is decoded `CHUNK` pixels at a time and attention asks for `QUERIES`
-pixels (or cells) at a time, so it grows with photo and picture, not with their product
-or square. A program is compiled for every combination of sizes.
+Memory: the picture is decoded `CHUNK` pixels at a time and attention has `OPEN_QUERIES`
+pixels (or cells) as queries at a time, so it grows with photo and picture, not with
+their product or square. A program is compiled for every combination of sizes.
 """
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +34,14 @@ from dear_jax.files import replacing
 from dear_jax.inference.devices import to_kind
 from dear_jax.inference.query import QueryRestorer
 from dear_jax.inference.restorer import Restorer
-from dear_jax.models.dear.attention import (
-    KEY_POOLS,
-    attend,
-    cells,
-    for_key_pool,
-    spread_over_pixels,
-)
-from dear_jax.models.dear.dear import DEAR, Features
+from dear_jax.models.dear.attention import KEY_POOLS, in_pieces
+from dear_jax.models.dear.dear import DEAR
 from dear_jax.models.registry import build
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # Target pixels decoded at once, by a CPU and by others.
 CHUNK = {"cpu": 2**11}
 CHUNK_ELSEWHERE = 2**14
-# Queries of attention at once, each with a weight for every pixel (or cell).
-QUERIES = 2**8
 
 
 def export_to(
@@ -154,43 +145,10 @@ def _encode(
     pads = ((0, 0), *pads, (0, 0))
     inside = jnp.pad(jnp.ones_like(mask), pads)
     image, mask = jnp.pad(image, pads), jnp.pad(mask, pads, constant_values=1)
-    centred, base = module.prepare(image, mask, inside)
-    embedding, kernels = module.embed(centred, mask, inside, base, level)
-    attended = None
-    if module.attention:
-        attended = _attend(module, embedding, mask, inside, sides)
-    seen, _ = module.join(embedding, attended, kernels, inside)
-    return Features(None, None, None, None, module.project(seen), base)
-
-
-def _attend(
-    module: DEAR,
-    embedding: jax.Array,
-    mask: jax.Array,
-    inside: jax.Array,
-    size: tuple,
-) -> jax.Array:
-    """`unmask_attention` of a photo of `size`, a fixed number of queries at a time."""
-    keys, pool = module.attention_keys, module.attention_pool
-
-    def answer(key_pool: int) -> jax.Array:
-        asked, key, usable = cells(embedding, mask, inside, keys, pool, key_pool)
-        channels = asked.shape[-1]
-        key = key.reshape(1, -1, channels)
-        usable = usable.reshape(1, -1)
-        answer = _in_pieces(
-            lambda queries: attend(queries[None], key, usable)[0],
-            asked.reshape(-1, channels),
-            QUERIES,
-        )
-        return answer.reshape(asked.shape)
-
-    most = module.attention_most_keys
-    if most:
-        answered = for_key_pool(_key_pool(size, pool, most), answer)
-    else:
-        answered = answer(1)
-    return spread_over_pixels(answered, embedding.shape[1:3], pool)
+    key_pool, most = 1, module.attention_most_keys
+    if module.attention and most:
+        key_pool = _key_pool(sides, module.attention_pool, most)
+    return module.encode(image, mask, inside, level, key_pool)
 
 
 def _key_pool(size: tuple, pool: int, most: int) -> jax.Array:
@@ -224,11 +182,11 @@ def _decode(
         colours = module.decode(maps, places[None], each, size)[0]
         return to_kind((colours + 1) / 2, np.dtype(np.float32))
 
-    in_pieces = functools.partial(_in_pieces, decode)
+    pieces = functools.partial(in_pieces, decode)
     colours = jax.lax.platform_dependent(
         jnp.arange(height * width, dtype=jnp.int32),
-        cpu=functools.partial(in_pieces, length=CHUNK["cpu"]),
-        default=functools.partial(in_pieces, length=CHUNK_ELSEWHERE),
+        cpu=functools.partial(pieces, length=CHUNK["cpu"]),
+        default=functools.partial(pieces, length=CHUNK_ELSEWHERE),
     )
     return colours.reshape(height, width, 3)
 
@@ -238,18 +196,3 @@ def _spacing(centres: jax.Array) -> jax.Array:
     count = jnp.array(centres.shape, jnp.int32)[0]
     gaps = jnp.maximum(count - 1, 1).astype(jnp.float32)
     return jnp.where(count == 1, 2.0, (centres[-1] - centres[0]) / gaps)
-
-
-def _in_pieces(
-    function: Callable[[jax.Array], jax.Array], rows: jax.Array, length: int
-) -> jax.Array:
-    """function [length, ...] -> [length, ...], of rows [N, ...]: `length` at a time."""
-    count = rows.shape[0]
-    pieces = (count + length - 1) // length
-    pads = ((0, pieces * length - count), *((0, 0),) * (rows.ndim - 1))
-    rows = jnp.pad(rows, pads).reshape(pieces, length, *rows.shape[1:])
-    answers = jax.lax.map(function, rows)
-    answers = answers.reshape(pieces * length, *answers.shape[2:])
-    # Cut by padding, which allows for sizes that are left open.
-    cut = ((0, count - pieces * length, 0), *((0, 0, 0),) * (answers.ndim - 1))
-    return jax.lax.pad(answers, jnp.zeros((), answers.dtype), cut)

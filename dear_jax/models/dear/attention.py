@@ -19,8 +19,9 @@ from dear_jax.models.layers import product
 # How many cells by as many one key may be the mean of: for photos of 16,384 pixels a
 # side 64 leave 4,096 keys of cells of 4 pixels.
 KEY_POOLS = (1, 2, 4, 8, 16, 32, 64)
-# Weights held at once, batch x queries x keys, where nobody says how many queries.
-WEIGHTS = 2**25
+# Weights held at once, batch x queries x keys, where no number of queries is given; and
+# that number where sizes are left open (`jax.export`).
+WEIGHTS, OPEN_QUERIES = 2**25, 2**8
 
 
 def attend(
@@ -37,8 +38,8 @@ def attend(
       usable: [B, M] bool, None: all; at least one key of each photo must be usable
         for the result to mean anything (it is the mean of all keys otherwise).
       chunk: queries per step; the weights then take chunk x M values instead of
-        N x M, in the gradient too. 0 chooses: all if that makes no more than
-        `WEIGHTS` weights in the batch, or where sizes are left open (`jax.export`).
+        N x M, in the gradient too. 0: all if that makes no more than `WEIGHTS`
+        weights in the batch; `OPEN_QUERIES` where sizes are left open.
 
     Returns:
       [B, N, C] in the dtype of the keys.
@@ -52,17 +53,37 @@ def attend(
         return jax.nn.dot_product_attention(*heads, implementation="cudnn")[:, :, 0]
     if not chunk:
         known = all(isinstance(size, int) for size in (batch, count, keys.shape[1]))
-        chunk = max(1, WEIGHTS // (batch * keys.shape[1])) if known else count
-    if chunk >= count:
+        chunk = OPEN_QUERIES
+        if known:
+            chunk = max(1, WEIGHTS // (batch * keys.shape[1]))
+            chunk = -(-count // -(-count // chunk))  # Equal pieces.
+    if isinstance(count, int) and chunk >= count:
         return _attend_whole(queries, keys, usable)
-    pieces = -(-count // chunk)
-    chunk = -(-count // pieces)
-    padded = jnp.pad(queries, ((0, 0), (0, pieces * chunk - count), (0, 0)))
-    padded = padded.reshape(batch, pieces, chunk, channels).swapaxes(0, 1)
+
     # The weights are computed again in the gradient rather than kept.
-    step = jax.checkpoint(lambda piece: _attend_whole(piece, keys, usable))
-    attended = jax.lax.map(step, padded).swapaxes(0, 1)
-    return attended.reshape(batch, pieces * chunk, channels)[:, :count]
+    @jax.checkpoint
+    def step(piece: jax.Array) -> jax.Array:
+        return _attend_whole(piece.swapaxes(0, 1), keys, usable).swapaxes(0, 1)
+
+    return in_pieces(step, queries.swapaxes(0, 1), chunk).swapaxes(0, 1)
+
+
+def in_pieces(
+    function: Callable[[jax.Array], jax.Array], rows: jax.Array, length: int
+) -> jax.Array:
+    """function [length, ...] -> [length, ...], of rows [N, ...]: `length` at a time.
+
+    N may be left open.
+    """
+    count = rows.shape[0]
+    pieces = (count + length - 1) // length
+    pads = ((0, pieces * length - count), *((0, 0),) * (rows.ndim - 1))
+    rows = jnp.pad(rows, pads).reshape(pieces, length, *rows.shape[1:])
+    answers = jax.lax.map(function, rows)
+    answers = answers.reshape(pieces * length, *answers.shape[2:])
+    # Cut by padding, which allows for sizes that are left open.
+    cut = ((0, count - pieces * length, 0), *((0, 0, 0),) * (answers.ndim - 1))
+    return jax.lax.pad(answers, jnp.zeros((), answers.dtype), cut)
 
 
 def fused_attention_does(
