@@ -1,6 +1,6 @@
 """What a function takes in this process, seconds and peak memory; what others take.
 
-Both sides of `baselines.py` measure with this file, so it needs the standard library
+Both sides of `restoring.py` measure with this file, so it needs the standard library
 only. Memory is resident memory; its high-water mark is the kernel's, and on Linux it
 can be reset (by writing 5 to /proc/self/clear_refs), so that stages are told apart.
 Elsewhere there is the mark of the whole life of the process.

@@ -1,14 +1,13 @@
-"""The authors' PyTorch code on the CPU, for `baselines.py`, which starts it.
+"""The authors' PyTorch code on the CPU, which `restoring.py` starts.
 
     python benchmarks/official.py JOB.json
 
-Python is one that has PyTorch (and einops, which ELAN computes with), not JAX. Only
+Python is one that has PyTorch, not JAX. Only
 modules of the checkout are imported; packages that they import but do not compute
 with (see `UNNEEDED`) are stubbed where they are missing, and `.cuda()` does nothing.
 A job either draws weights or runs a system with them:
 
-    draw    constructs the model as its authors do, seed 0; batch norms get the
-            statistics of the photo and random scales and shifts, MISF larger weights
+    draw    constructs the model as its authors do, seed 0
     run     photo [H, W, 3] and mask [H, W] -> photo [h, w, 3], as the authors' own
             test or demo does: arrays in, an array out, in evaluation mode
 """
@@ -16,7 +15,6 @@ A job either draws weights or runs a system with them:
 import importlib
 import json
 import sys
-from argparse import Namespace
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,8 +44,6 @@ UNNEEDED = (
 )
 # Queries at once in LIIF's and LTE's tests and demos.
 QUERIES = 30000
-# MISF's initial filters are so near zero that whatever it is shown it answers grey.
-MISF_GAIN = 1.5
 
 
 def module(name: str) -> Any:
@@ -63,44 +59,6 @@ def query_model(hidden: int, name: str, **arguments: Any) -> Any:
     return module("models").make({"name": name, "args": arguments})
 
 
-def edsr() -> Any:
-    """EDSR-baseline x4, of LIIF's repository."""
-    spec = {"name": "edsr-baseline", "args": {"scale": 4}}
-    return module("models").make(spec)
-
-
-def elan() -> Any:
-    """ELAN-light x4, as configs/elan_light_x4.yml says."""
-    fields = {"scale": 4, "colors": 3, "rgb_range": 255, "window_sizes": [4, 8, 16]}
-    fields |= {"m_elan": 24, "c_elan": 60, "n_share": 1, "r_expand": 2}
-    fields = Namespace(**fields, act_type="relu")
-    return module("models.elan_network").create_model(fields)
-
-
-def misf() -> Any:
-    """MISF; of its configuration the released model reads the kind of filters."""
-    return module("src.networks").InpaintGenerator(
-        Namespace(FILTER_TYPE="64", kernel_size=3)
-    )
-
-
-def lama() -> Any:
-    """LaMa-fourier, as configs/training/generator/ffc_resnet_075.yaml says."""
-    local = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}
-    blocks = {"ratio_gin": 0.75, "ratio_gout": 0.75, "enable_lfu": False}
-    return module("saicinpainting.training.modules.ffc").FFCResNetGenerator(
-        input_nc=4,
-        output_nc=3,
-        ngf=64,
-        n_downsampling=3,
-        n_blocks=9,
-        add_out_act="sigmoid",
-        init_conv_kwargs=local,
-        downsample_conv_kwargs=local,
-        resnet_conv_kwargs=blocks,
-    )
-
-
 def enlarge_by_queries(model: Any, photo: np.ndarray, largest_scale: float) -> Any:
     """As demo.py and test.py do; LTE clips the cell beyond `largest_scale`."""
     side = JOB["target"]
@@ -113,20 +71,6 @@ def enlarge_by_queries(model: Any, photo: np.ndarray, largest_scale: float) -> A
     return (answer[0] * 0.5 + 0.5).clamp(0, 1).view(side, side, 3)
 
 
-def enlarge(model: Any, photo: np.ndarray, low: float, high: float) -> Any:
-    """An upscaler on values from `low` to `high`."""
-    answer = model(nchw(photo) * (high - low) + low)
-    return ((answer - low) / (high - low)).clamp(0, 1)[0].permute(1, 2, 0)
-
-
-def fill(model: Any, photo: np.ndarray, mask: np.ndarray) -> Any:
-    """An inpainter; known pixels stay."""
-    image = nchw(photo)
-    hole = torch.from_numpy(mask.astype(np.float32))[None, None]
-    answer = model(torch.cat([image * (1 - hole), hole], dim=1))
-    return (hole * answer + (1 - hole) * image)[0].permute(1, 2, 0)
-
-
 def nchw(photo: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(photo).permute(2, 0, 1)[None].contiguous()
 
@@ -134,10 +78,6 @@ def nchw(photo: np.ndarray) -> torch.Tensor:
 MODULES = {
     "liif": ("models", "utils", "test"),
     "lte": ("models", "utils", "test"),
-    "edsr": ("models",),
-    "elan": ("models.elan_network",),
-    "misf": ("src.networks",),
-    "lama": ("saicinpainting.training.modules.ffc",),
 }
 # How to construct it, and how to restore (model, photo, mask) with it.
 SYSTEMS: dict[str, tuple[Callable, Callable]] = {
@@ -149,10 +89,6 @@ SYSTEMS: dict[str, tuple[Callable, Callable]] = {
         lambda: query_model(3, "lte", hidden_dim=256),
         lambda model, photo, _: enlarge_by_queries(model, photo, 4.0),
     ),
-    "edsr": (edsr, lambda model, photo, _: enlarge(model, photo, -1.0, 1.0)),
-    "elan": (elan, lambda model, photo, _: enlarge(model, photo, 0.0, 255.0)),
-    "misf": (misf, fill),
-    "lama": (lama, fill),
 }
 
 
@@ -165,19 +101,8 @@ def prepare() -> None:
     sys.path.insert(0, JOB["checkout"])
 
 
-def draw(model: Any, restore: Callable[[], Any]) -> None:
+def draw(model: Any) -> None:
     """Writes a state_dict."""
-    if JOB["system"] == "misf":
-        for value in model.parameters():
-            value.data *= MISF_GAIN
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # Takes the photo's statistics and forgets its own.
-        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-        torch.nn.init.normal_(norm.bias, 0, 0.1)
-    if norms:
-        model.train()
-        restore()
     state = {key: value.numpy() for key, value in model.state_dict().items()}
     np.savez(JOB["state"], **state)
 
@@ -198,7 +123,7 @@ def main() -> None:
         return run(model, photo, mask).numpy()
 
     if JOB["do"] == "draw":
-        draw(model, restore)
+        draw(model)
         return
     with np.load(JOB["state"]) as stored:
         state = {key: torch.from_numpy(stored[key]) for key in stored.files}

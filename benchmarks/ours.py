@@ -4,7 +4,7 @@
 
 Reads the weights file of the job or converts the official weights in it, then runs
 the system as its users do: photo [H, W, 3] float32 and mask [H, W] in, photo
-[h, w, 3] out. `baselines.py` and `restoring.py` start it.
+[h, w, 3] out. `restoring.py` and `versions.py` start it.
 """
 
 import json

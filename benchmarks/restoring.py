@@ -4,7 +4,7 @@
         --liif-weights edsr-baseline-liif.pth --out benchmarks/results/restoring.md
 
 FOLDER holds checkouts of the official repositories, `liif` and `lte`, and PYTHON is one
-that has torch; `baselines.py`, which has the same flags, says which. Each enlarges one
+that has torch; see processes.py. Each enlarges one
 bundled photo from an array to an array, each time in a fresh process on the same cores.
 The processes take turns, so that a noisy machine hits all, but it should be idle. DEAR
 also fills a drawn irregular mask of 30 %; the others have no such work. Its weights are
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from baselines import Failed, Side, parse_shared, run, write_state
 from measuring import busy_cores, say
+from processes import Failed, Side, parse_shared, run, write_state
 from query_flops import attention_flops, decoding_flops, encoding_flops
 from restoring_tables import Flops, Row, report, time_row
 

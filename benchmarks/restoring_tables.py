@@ -1,19 +1,14 @@
 """The tables that `restoring.py` prints."""
 
+import platform
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
-from baseline_tables import (
-    NAMES,
-    Records,
-    compilation,
-    cpu,
-    memory_cell,
-    memory_ratio,
-    seconds,
-    times_ratio,
-)
-
+NAMES = {"liif": "EDSR-baseline-LIIF", "lte": "EDSR-baseline-LTE"}
+# Of processes of one side, see `measuring.measure`.
+Records = Sequence[dict[str, Any]]
 TITLE = "# Restoring on a CPU: DEAR at the paper's widths beside official LIIF and LTE"
 NOTES = """\
 Each takes one photo as an array and returns one: the authors' demo code
@@ -172,3 +167,46 @@ def _line(row: Row, cells: list[str]) -> str:
 def _table(columns: str, lines: Iterable[str]) -> str:
     head = f"| side, pixels | attention | {columns} |"
     return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *lines])
+
+
+def seconds(records: Records) -> float:
+    """The median of all timed calls of some processes."""
+    return median(seconds for record in records for seconds in record["times"])
+
+
+def compilation(records: Records) -> float:
+    """Seconds by which first calls take longer than later ones."""
+    return median(record["start"] for record in records)
+
+
+def times_ratio(theirs: Records, mine: Records) -> str:
+    """Their time / mine; in brackets the least and largest of pairs of processes."""
+    pairs = zip(theirs, mine, strict=True)
+    each = [median(a["times"]) / median(b["times"]) for a, b in pairs]
+    overall = seconds(theirs) / seconds(mine)
+    return f"{overall:.2f} ({min(each):.2f} to {max(each):.2f})"
+
+
+def memory_cell(records: Records, key: str) -> str:
+    """MiB, the median of "peak" or "warm"; "-" where it is not known."""
+    found = _memory(records, key)
+    return "-" if found is None else f"{found:.0f}"
+
+
+def memory_ratio(theirs: Records, mine: Records, key: str) -> str:
+    """Their memory / mine; "-" where one is not known."""
+    above, below = _memory(theirs, key), _memory(mine, key)
+    return "-" if None in (above, below) or not below else f"{above / below:.2f}"
+
+
+def _memory(records: Records, key: str) -> float | None:
+    values = [record[key] for record in records]
+    return None if None in values else median(values)
+
+
+def cpu() -> str:
+    """The processor's name."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor()

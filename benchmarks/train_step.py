@@ -6,12 +6,9 @@ First the step alone, on a batch that lies on the device; then, with the same co
 step, end to end: the data pipeline, copies and the step, as training runs it. On an
 accelerator the default is DEAR at the paper's size (64 -> 256, 2304 queries) in batches
 of 16, 32 and 64, in float32 and bfloat16; on a CPU that of configs/quickstart.py:dear.
-`--official` puts LIIF's step by its authors beside this project's in turns, see
-benchmarks/official_step.py; `--parts` tells where the time of DEAR's step goes.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,7 +85,6 @@ class Report:
         self._busy, self._limits = [busy_cores()], measure_limits()
         self._records: list[Record | list[str]] = []
         self._ends: list[list[str]] = []
-        self._sections: list[str] = []
         say(self._limits.line())
 
     def look_again(self) -> None:
@@ -106,11 +102,6 @@ class Report:
         self._ends.append(line)
         self._wrote(line)
 
-    def add_section(self, text: str) -> None:
-        """Adds text after the tables."""
-        self._sections.append(text)
-        self._wrote([])
-
     def text(self) -> str:
         """All there is so far."""
         rows = [self._row(record) for record in self._records]
@@ -121,13 +112,13 @@ class Report:
             from end_to_end import NOTES as END_NOTES
 
             parts += [table(END_COLUMNS, self._ends), END_NOTES]
-        return "\n\n".join([*parts, *self._sections]) + "\n"
+        return "\n\n".join(parts) + "\n"
 
     def _row(self, record: Record | list[str]) -> list[str]:
         return record if isinstance(record, list) else row(record, self._limits)
 
     def _wrote(self, line: list[str]) -> None:
-        say(f"| {' | '.join(line)} |" if line else "")
+        say(f"| {' | '.join(line)} |")
         if self._path:
             self._path.write_text(self.text())
 
@@ -143,15 +134,6 @@ def main() -> None:
             line = [*case.head(), case.label(), brief(error)]
             report.add(line + ["-"] * (len(COLUMNS) - len(line)))
         report.look_again()
-    if flags.parts:
-        from step_parts import measure_parts
-
-        for case in cases(flags):
-            report.add_section(measure_parts(case, flags.seconds / 2, say))
-    if flags.official:
-        from official_step import compare
-
-        report.add_section(compare(flags, say))
     print(report.text(), end="")
 
 
@@ -175,15 +157,10 @@ def parse() -> argparse.Namespace:
     option("--seconds", type=float, default=4.0, help="of each timing")
     option("--photos", type=Path, metavar="FOLDER", help="default: the bundled ones")
     option("--masks", default="generated", help="folder, or %(default)s (default)")
-    renders = ["host"] if small else ["host", "device", "resident"]
+    renders = ["host"] if small else ["host", "resident"]
     option("--render", nargs="*", default=renders, help="end to end; none: skip it")
     option("--threads", type=int, help="of the pipeline; default: the recipe's")
     option("--workers", type=int, default=0, help="processes of the pipeline")
-    option("--parts", action="store_true", help="where DEAR's time goes, roughly")
-    option("--official", type=Path, metavar="FOLDER", help="checkout of LIIF")
-    option("--official-batch", type=int, default=2 if small else 16)
-    option("--torch-python", default=sys.executable, metavar="PYTHON")
-    option("--rounds", type=int, default=3, help="turns with --official")
     option("--out", type=Path, metavar="FILE.md")
     return parser.parse_args()
 

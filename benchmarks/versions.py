@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from baselines import Failed, Side, cores, run
 from measuring import busy_cores, say
+from processes import Failed, Side, cores, run
 
 from dear_jax import bundled
 from dear_jax.data.drawn_masks import draw_strokes

@@ -7,18 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import tiny_fields, tiny_restorer
+from tiny import tiny_fields
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-import large  # noqa: E402
-import large_photos  # noqa: E402
 import measuring  # noqa: E402
 import query_flops  # noqa: E402
 import restoring  # noqa: E402
 import restoring_tables as tables  # noqa: E402
 import roofline  # noqa: E402
-import seams  # noqa: E402
 import steps  # noqa: E402
 import train_step  # noqa: E402
 
@@ -220,51 +217,3 @@ def test_a_slow_second_call_is_the_one_that_is_timed(monkeypatch):
     calls.clear()
     record, _ = measuring.measure(call, 0.0, {"runs": 3, "seconds": 60.0})
     assert (len(calls), record["times"]) == (5, [10.0] * 3)
-
-
-def test_the_peak_of_a_process_is_seen_from_outside(tmp_path):
-    waste = "x = b'1' * 100 * 2**20; import time; time.sleep(0.2)"
-    _, lean = large.watch(
-        [sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path / "said"
-    )
-    _, peak = large.watch([sys.executable, "-c", waste], tmp_path / "said")
-    assert 95 < peak - lean < 130
-
-
-def test_a_command_that_fails_says_why(tmp_path):
-    command = [sys.executable, "-c", "import sys; sys.exit('error: no such photo')"]
-    with pytest.raises(large_photos.Failed, match="no such photo"):
-        large.watch(command, tmp_path / "said")
-
-
-def test_a_plan_in_tiles_has_them_where_they_are_smaller_than_the_photo():
-    restorer = tiny_restorer("dear-lite")
-    large, small = (restorer.plan((n, n), (n, n), np.inf) for n in (320, 64))
-    assert large.tiling.count == 1
-    assert seams.in_tiles(restorer, large, 2).tiling.count == 4
-    with pytest.raises(large_photos.Failed, match="is smaller than 2 x 2 tiles"):
-        seams.in_tiles(restorer, small, 2)
-
-
-def test_the_plan_is_found_in_what_the_command_says(monkeypatch):
-    monkeypatch.setattr("dear_jax.inference.plan.resident_memory", lambda: 0)
-    lines = tiny_restorer("dear").plan((20, 20), (40, 40), 2**32).lines()
-    told = f"a remark\nphoto.png: {' '.join(lines)}\nout.png: 40 x 40 pixels, 1 s\n"
-    plan, memory = large.plan_in(told)
-    assert plan == " ".join(lines)
-    assert float(memory.removesuffix(" MiB")) > 400
-    assert large.plan_in("nothing") == ("no plan was told", "-")
-
-
-def test_borders_of_tiles_are_red_where_they_lie_in_the_target():
-    restorer = tiny_restorer("dear-lite")
-    whole = restorer.plan((320, 320), (640, 640), np.inf)
-    plan = seams.in_tiles(restorer, whole, 2)
-    difference = np.full((640, 640, 3), 1e-6)
-    result = np.zeros((640, 640, 3), np.uint8)
-    picture = seams.seams_picture(result, difference, plan)
-    assert picture.shape == (640, 1280, 3) and not picture[:, :640].any()
-    red = (picture[:, 640:] == (255, 0, 0)).all(axis=2)
-    assert np.flatnonzero(red.all(axis=0)).tolist() == [320]
-    assert np.flatnonzero(red.all(axis=1)).tolist() == [320]
-    assert (picture[:, 640:][~red] == 255).all()
