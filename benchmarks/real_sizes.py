@@ -23,7 +23,7 @@ from roofline import table
 from dear_jax import load
 from dear_jax.data.damage_shapes import blob, line
 from dear_jax.images import resize
-from dear_jax.images.photo import list_photos, read_photo
+from dear_jax.images.io import list_photos, read_photo
 
 WIDTHS = (2, 4, 8, 16, 32, 64, 128, 200, 300)
 # Wider ones are spots only.

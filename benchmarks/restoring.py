@@ -28,7 +28,7 @@ from dear_jax import bundled
 from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.errors import InputError
 from dear_jax.images import resize
-from dear_jax.images.photo import read_photo
+from dear_jax.images.io import read_photo
 from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights
 

@@ -25,7 +25,7 @@ from processes import Failed, Side, cores, run
 from dear_jax import bundled
 from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.images import resize
-from dear_jax.images.photo import read_photo
+from dear_jax.images.io import read_photo
 
 # Enlarged, then at scale 1, the last of them 12 megapixels.
 SIZES = (

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from dear_jax.errors import Unreadable
-from dear_jax.images import decoding
+from dear_jax.images.io import decode_photo
+from dear_jax.images.masks import decode_mask
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def make(data: bytes, place: str, recipe: Recipe) -> Made:
 
 
 def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
-    pixels = decoding.decode_photo(data, place)
+    pixels = decode_photo(data, place)
     square = _centre_square(pixels, recipe.side, place)
     if recipe.raw:
         data = _encode(square, "PPM")
@@ -69,7 +70,7 @@ def _make_photo(data: bytes, place: str, recipe: Recipe) -> Made:
 
 
 def _make_mask(data: bytes, place: str, recipe: Recipe) -> Made:
-    mask = decoding.decode_mask(data, place)
+    mask = decode_mask(data, place)
     changed = _centre_square(mask, recipe.side, place) ^ recipe.invert
     if changed.shape != mask.shape or recipe.invert:
         data = _encode(changed.astype(np.uint8) * 255)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dear_jax.errors import InputError, Unreadable
-from dear_jax.images import photo
+from dear_jax.images.io import SUFFIXES, names_below, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class FolderSource:
         """
         return [
             File(name, *self._facts(name))
-            for name in photo.names_below(self._folder, photo.SUFFIXES)
+            for name in names_below(self._folder, SUFFIXES)
         ]
 
     def read(self, where: str) -> bytes:
@@ -76,7 +76,7 @@ class FolderSource:
         Raises:
           InputError: if it cannot be read.
         """
-        return photo.read_bytes(self._folder / where)
+        return read_bytes(self._folder / where)
 
     def place(self, where: str) -> str:
         """Returns the path of a file."""
@@ -163,4 +163,4 @@ def _is_shown(name: str) -> bool:
     """Whether a path is an image without a hidden part, as macOS adds them."""
     parts = PurePosixPath(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return PurePosixPath(name).suffix.lower() in photo.SUFFIXES and not hidden
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not hidden

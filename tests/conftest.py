@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny import draw_like
 
-from dear_jax.images import photo
+from dear_jax.images.io import write_photo
 
 # Tests compare to 1e-6, which accelerators do not promise; JAX_PLATFORMS overrides.
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS") or "cpu")
@@ -54,5 +54,5 @@ def mask_folder(tmp_path_factory):
     rng = np.random.default_rng(1)
     for i, part in enumerate(["01-10", "01-10", "10-20"]):
         mask = rng.random((24, 32)) < 0.1 * (i + 1)
-        photo.write_photo(path / part / f"{i}.png", mask.astype(np.uint8) * 255)
+        write_photo(path / part / f"{i}.png", mask.astype(np.uint8) * 255)
     return path

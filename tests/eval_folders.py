@@ -6,7 +6,8 @@ import numpy as np
 from tiny import draw_like
 
 import run_eval
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import write_photo
 from dear_jax.models import registry
 from dear_jax.weights import Weights, write_weights
 
@@ -19,7 +20,7 @@ def write_photos(folder: Path, names=("a", "b", "c"), seed: int = 0) -> Path:
     for name in names:
         coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
         size = (32, 40 if name == names[-1] else 32)
-        photo.write_photo(folder / f"{name}.png", resize.bicubic(coarse, size))
+        write_photo(folder / f"{name}.png", resize.bicubic(coarse, size))
     return folder
 
 
@@ -28,7 +29,7 @@ def write_masks(folder: Path) -> Path:
     for name, ratio in (("01-10/x", 0.1), ("01-10/y", 0.05), ("20-30/z", 0.25)):
         mask = np.zeros((40, 40), np.uint8)
         mask[: round(40 * ratio)] = 255
-        photo.write_photo(folder / f"{name}.png", mask)
+        write_photo(folder / f"{name}.png", mask)
     return folder
 
 

@@ -10,7 +10,7 @@ from parity_outcome import Arrays, Comparison, Outcome, largest, nhwc
 from dear_jax import metrics
 from dear_jax.convert import rules
 from dear_jax.errors import InputError
-from dear_jax.images.photo import read_photo
+from dear_jax.images.io import read_photo
 from dear_jax.models import alexnet, vgg16
 from dear_jax.models.lpips import LPIPS
 

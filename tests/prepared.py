@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dear_jax.data.manifest import Manifest, Record, Shard, write_manifest
-from dear_jax.images import photo
+from dear_jax.images.io import list_photos, read_photo
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> Path:
@@ -40,7 +40,7 @@ def write_set(
     """
     written = []
     for place, folder in groups.items():
-        paths = photo.list_photos(source / folder)
+        paths = list_photos(source / folder)
         for i, run in enumerate(np.array_split(np.arange(len(paths)), shards)):
             name = f"{place}/{root.name}-{i:05d}-of-{shards:05d}.array_record"
             chosen = [paths[k] for k in run]
@@ -66,7 +66,7 @@ def assert_equal_batches(some: list[dict], others: list[dict]) -> None:
 
 
 def _record(source: Path, path: Path) -> Record:
-    height, width = photo.read_photo(path).shape[:2]
+    height, width = read_photo(path).shape[:2]
     name = path.relative_to(source).as_posix()
     return Record(name, width, height, *_facts(path))
 

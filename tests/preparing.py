@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep import __main__ as command
 from data_prep.sources import File
-from dear_jax.images import photo
+from dear_jax.images.io import write_photo
 
 
 def write_photos(folder: Path) -> Path:
@@ -15,7 +15,7 @@ def write_photos(folder: Path) -> Path:
     for i in range(12):
         pixels = rng.integers(0, 256, (9 + i % 3, 12 - i % 4, 3), np.uint8)
         name = f"{'ab'[i % 2]}/{i}.{'png' if i % 3 else 'jpg'}"
-        photo.write_photo(folder / name, pixels)
+        write_photo(folder / name, pixels)
     return folder
 
 
@@ -30,7 +30,7 @@ def write_masks(folder: Path) -> Path:
 def write_mask(path: Path, share: float, side: int = 20) -> None:
     """A mask of which the first `share` of the pixels is missing."""
     mask = np.arange(side * side) < round(share * side * side)
-    photo.write_photo(path, mask.reshape(side, side).astype(np.uint8) * 255)
+    write_photo(path, mask.reshape(side, side).astype(np.uint8) * 255)
 
 
 def run(*arguments) -> int:

@@ -15,8 +15,9 @@ from tiny import tiny_fields
 import dear_jax
 from dear_jax.cli import all_photos, one_photo
 from dear_jax.cli.main import main
-from dear_jax.images import photo, resize
-from dear_jax.images.reading import read_picture
+from dear_jax.images import resize
+from dear_jax.images.io import read_image, read_photo, write_photo
+from dear_jax.images.masks import read_mask
 from dear_jax.inference.classical import Telea
 from dear_jax.inference.degradation import estimate_level
 from dear_jax.inference.two_stage import TwoStage
@@ -35,12 +36,12 @@ def here(tmp_path, monkeypatch):
     """A folder with a photo, a mask that is a box, and photos in a folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEAR_JAX_CACHE", "off")
-    photo.write_photo("photo.png", drawn_photo())
+    write_photo("photo.png", drawn_photo())
     mask = np.zeros((24, 20), np.uint8)
     mask[6:12, 4:14] = 255
-    photo.write_photo("mask.png", mask)
+    write_photo("mask.png", mask)
     for i, name in enumerate(["a.png", "b.jpg", "sub/a.png"]):
-        photo.write_photo(f"photos/{name}", drawn_photo(i))
+        write_photo(f"photos/{name}", drawn_photo(i))
     return tmp_path
 
 
@@ -82,7 +83,7 @@ def test_the_result_is_what_the_system_makes_of_photo_and_mask(restore):
     flags = ("photo.png", "--mask", "mask.png", "--scale", "2.5", "-o", "out.png")
     status, out, _ = restore(*flags, *CLASSICAL)
     assert status == 0 and out.startswith("out.png: 20 x 24 to 50 x 60 pixels, ")
-    expected = classical(drawn_photo(), photo.read_mask("mask.png"), scale=2.5)
+    expected = classical(drawn_photo(), read_mask("mask.png"), scale=2.5)
     np.testing.assert_array_equal(read("out.png"), expected)
 
 
@@ -96,13 +97,13 @@ def test_a_size_is_width_by_height_and_another_shape_is_remarked(restore):
 
 
 def test_every_way_to_say_what_is_missing_is_the_same(restore, here):
-    mask = photo.read_mask("mask.png")
+    mask = read_mask("mask.png")
     magenta = np.where(mask[..., None], np.uint8([255, 0, 255]), drawn_photo())
-    photo.write_photo("magenta.png", magenta)
+    write_photo("magenta.png", magenta)
     alpha = np.where(mask, 0, 255).astype(np.uint8)
     Image.fromarray(np.dstack([drawn_photo(), alpha])).save("alpha.png")
-    photo.write_photo("swapped.png", np.where(mask, 0, 255).astype(np.uint8))
-    photo.write_photo("smaller.png", np.uint8(255) * np.pad(mask[7:11, 5:13], 1))
+    write_photo("swapped.png", np.where(mask, 0, 255).astype(np.uint8))
+    write_photo("smaller.png", np.uint8(255) * np.pad(mask[7:11, 5:13], 1))
     ways = {
         "photo.png": [
             ("--mask", "mask.png"),
@@ -136,7 +137,7 @@ def test_known_pixels_stay_at_the_photos_size_unless_told_otherwise(restore, tin
     flags = ("photo.png", "--mask", "mask.png", *tiny)
     assert restore(*flags)[0] == 0
     assert restore(*flags, "--no-keep-known", "-o", "free.png")[0] == 0
-    known = ~photo.read_mask("mask.png")
+    known = ~read_mask("mask.png")
     kept, free = read("photo-restored.png"), read("free.png")
     np.testing.assert_array_equal(kept[known], drawn_photo()[known])
     assert (free[known] != drawn_photo()[known]).any()
@@ -148,7 +149,7 @@ def test_known_pixels_are_kept_in_larger_results_if_asked_for(restore, tiny):
     status, _, errors = restore(*flags)
     assert status == 0 and "known pixels" in errors
     small = resize.bicubic(read("photo-restored.png"), (24, 20)).astype(int)
-    off = np.abs(small - drawn_photo())[~photo.read_mask("mask.png")]
+    off = np.abs(small - drawn_photo())[~read_mask("mask.png")]
     assert (off.max(-1) <= 1).mean() > 0.9
     assert "known" not in restore(*flags[:-1], "--overwrite")[2]
 
@@ -156,8 +157,8 @@ def test_known_pixels_are_kept_in_larger_results_if_asked_for(restore, tiny):
 def test_an_enlarged_photo_is_restored_at_the_level_estimated_from_it(restore, level):
     noise = np.random.default_rng(0).normal(0, 30, (24, 20, 1))
     noisy = np.uint8(np.clip(drawn_photo() + noise, 0, 255))
-    photo.write_photo("noisy.png", noisy)
-    mask = photo.read_mask("mask.png")
+    write_photo("noisy.png", noisy)
+    mask = read_mask("mask.png")
     found = estimate_level(noisy, mask)
     assert 0.1 < found < 1
     flags = ("noisy.png", "--mask", "mask.png", "--scale", "2", "-o", "o.png", *level)
@@ -175,7 +176,7 @@ def test_an_enlarged_photo_is_restored_at_the_level_estimated_from_it(restore, l
 
 def test_the_files_own_quality_is_what_auto_counts_on(restore, level):
     Image.fromarray(drawn_photo(size=(48, 40))).save("low.jpg", quality=30)
-    picture = read_picture("low.jpg")
+    picture = read_image("low.jpg")
     mask = np.zeros((48, 40), bool)
     found = estimate_level(picture.image, mask, picture.quality)
     out = restore("low.jpg", "--scale", "2", "-o", "o.png", *level)[1]
@@ -184,7 +185,7 @@ def test_the_files_own_quality_is_what_auto_counts_on(restore, level):
 
 def test_denoise_at_the_photos_size_changes_known_pixels_and_says_so(restore, level):
     flags = ("photo.png", "--mask", "mask.png", "-o", "o.png", *level)
-    known = ~photo.read_mask("mask.png")
+    known = ~read_mask("mask.png")
     _, out, errors = restore(*flags)
     assert "denoise 0.00," in out and "known pixels" not in errors
     np.testing.assert_array_equal(read("o.png")[known], drawn_photo()[known])
@@ -347,19 +348,19 @@ def test_bugs_keep_their_traceback(restore, monkeypatch):
 
 def test_the_result_is_written_last(restore, tiny, here, monkeypatch):
     before = []
-    write = one_photo.write_picture
+    write = one_photo.write_image
 
     def watched(path, picture):
         before.extend(sorted(path.name for path in here.glob("photo-restored*")))
         return write(path, picture)
 
-    monkeypatch.setattr(one_photo, "write_picture", watched)
+    monkeypatch.setattr(one_photo, "write_image", watched)
     flags = ("--mask", "mask.png", "--scale", "2", "--importance", "--preview", *tiny)
     assert restore("photo.png", *flags)[0] == 0
     assert before == ["photo-restored.importance.png", "photo-restored.preview.png"]
     importance = read("photo-restored.importance.png")
     restorer = dear_jax.load("tiny.safetensors")
-    image, mask = drawn_photo(), photo.read_mask("mask.png")
+    image, mask = drawn_photo(), read_mask("mask.png")
     expected = restorer.importance(image, mask) * 255
     np.testing.assert_allclose(importance, expected, atol=0.51)
     # Asking for more does not change the result.
@@ -404,13 +405,13 @@ def test_odd_masks_are_warned_of(restore):
 
 
 def test_a_mask_without_holes_is_warned_of(restore):
-    photo.write_photo("black.png", np.zeros_like(photo.read_photo("photo.png")))
+    write_photo("black.png", np.zeros_like(read_photo("photo.png")))
     status, _, errors = restore("photo.png", "--mask", "black.png", *CLASSICAL)
     assert status == 0 and "warning: photo.png: nothing of the photo" in errors
 
 
 def test_a_size_below_the_photos_is_refused_in_widths_by_heights(restore):
-    height, width = photo.read_photo("photo.png").shape[:2]
+    height, width = read_photo("photo.png").shape[:2]
     status, _, errors = restore("photo.png", "--size", f"{width}x1", *CLASSICAL)
     assert status == 2
     assert f"photo.png: is {width} x {height}, and --size {width}x1" in errors
@@ -420,12 +421,12 @@ def test_masks_of_a_folder_go_with_their_photos(restore, here):
     for name, top in (("a", 2), ("b", 9), ("sub/a", 15)):
         mask = np.zeros((24, 20), np.uint8)
         mask[top : top + 5, 4:9] = 255
-        photo.write_photo(f"masks/{name}.gif", mask)
+        write_photo(f"masks/{name}.gif", mask)
     flags = ("photos", "--recursive", "--mask", "masks", "-o", "out", *CLASSICAL)
     assert restore(*flags)[0] == 0
     for name in ("a", "sub/a"):
-        mask = photo.read_mask(f"masks/{name}.gif")
-        expected = classical(photo.read_photo(f"photos/{name}.png"), mask)
+        mask = read_mask(f"masks/{name}.gif")
+        expected = classical(read_photo(f"photos/{name}.png"), mask)
         np.testing.assert_array_equal(read(f"out/{name}.png"), expected)
 
 

@@ -7,7 +7,7 @@ from prepared import assert_equal_batches, first, write_set
 
 from dear_jax.data import pipeline
 from dear_jax.errors import InputError
-from dear_jax.images import photo
+from dear_jax.images.io import write_photo
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     for i in range(5):
         size = (20 + 3 * i, 30 - 2 * i, 3)
-        photo.write_photo(path / f"{i}.png", rng.integers(0, 256, size, np.uint8))
+        write_photo(path / f"{i}.png", rng.integers(0, 256, size, np.uint8))
     return path
 
 
@@ -96,7 +96,7 @@ def test_fewer_photos_than_a_batch_are_repeated_with_new_crops(folder, mask_fold
 
 def test_each_photo_comes_once_an_epoch(tmp_path):
     for i in range(6):
-        photo.write_photo(tmp_path / f"{i}.png", np.full((9, 9, 3), i, np.uint8))
+        write_photo(tmp_path / f"{i}.png", np.full((9, 9, 3), i, np.uint8))
     data = settings(tmp_path, "generated", side=4)
     for batch in first_batches(3, data, 6, 0):
         grey = np.rint(batch["image"][:, 0, 0, 0] * 255)

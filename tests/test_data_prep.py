@@ -19,7 +19,9 @@ from dear_jax.data.mask_bins import nearest_bin, open_test_masks
 from dear_jax.data.masks import open_masks
 from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
-from dear_jax.images import decoding, photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import decode_photo, list_photos, read_photo, write_photo
+from dear_jax.images.masks import decode_mask, read_mask
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ def test_records_are_the_files_in_the_order_of_the_folder(source, tmp_path):
     assert [shard.path for shard in manifest.shards] == [
         f"train/out-0000{i}-of-00003.array_record" for i in range(3)
     ]
-    paths = photo.list_photos(source)
+    paths = list_photos(source)
     records = [record for shard in manifest.shards for record in shard.records]
     assert [r.name for r in records] == [
         p.relative_to(source).as_posix() for p in paths
@@ -210,7 +212,7 @@ def test_records_are_the_files_in_the_order_of_the_folder(source, tmp_path):
         assert (record.width, record.height) == (width, height)
         assert record.bytes == len(data)
         assert record.sha256 == hashlib.sha256(data).hexdigest()
-        np.testing.assert_array_equal(packed[i], photo.read_photo(path))
+        np.testing.assert_array_equal(packed[i], read_photo(path))
 
 
 def test_manifest_describes_the_shards_on_disk(source, tmp_path):
@@ -229,8 +231,8 @@ def test_manifest_describes_the_shards_on_disk(source, tmp_path):
 def test_side_reduces_the_centre_square_and_leaves_squares_alone(tmp_path):
     rng = np.random.default_rng(0)
     wide = rng.integers(0, 256, (20, 30, 3), np.uint8)
-    photo.write_photo(tmp_path / "in" / "a.png", wide)
-    photo.write_photo(tmp_path / "in" / "b.jpg", wide[:16, :16])
+    write_photo(tmp_path / "in" / "a.png", wide)
+    write_photo(tmp_path / "in" / "b.jpg", wide[:16, :16])
     run("folder", tmp_path / "in", tmp_path / "out", "--side", 16)
     packed = open_photos(str(tmp_path / "out" / "train"))
     expected = resize.bicubic(wide[:, 5:25], (16, 16))
@@ -246,7 +248,7 @@ def test_reduced_jpeg_stays_close_to_the_photo():
     file = io.BytesIO()
     Image.fromarray(smooth).save(file, "PNG")
     made = records.make(file.getvalue(), "a.png", records.Recipe(side=32, quality=95))
-    pixels = decoding.decode_photo(made.data, "record")
+    pixels = decode_photo(made.data, "record")
     expected = resize.bicubic(smooth, (32, 32))
     assert made.data[:2] == b"\xff\xd8"
     assert np.abs(pixels.astype(int) - expected).mean() < 3
@@ -262,7 +264,7 @@ def test_masks_are_sorted_into_bins_by_their_measured_ratio(mask_folder, tmp_pat
     ]
     for shard, (low, high) in zip(manifest.shards, drawn_masks.RATIO_BINS, strict=True):
         for record in shard.records:
-            ratio = photo.read_mask(mask_folder / record.name).mean()
+            ratio = read_mask(mask_folder / record.name).mean()
             assert low <= ratio <= high and record.missing == ratio
     left_out = (out / "left_out.txt").read_text().splitlines()
     assert [Path(line.split(":")[0]).stem for line in left_out] == [
@@ -302,7 +304,7 @@ def test_bins_without_masks_are_named(tmp_path, capsys):
 def test_photos_smaller_than_the_side_are_named_or_left_out(tmp_path, capsys):
     for name, side in (("large", 12), ("small", 9)):
         pixels = np.zeros((side, side + 3, 3), np.uint8)
-        photo.write_photo(tmp_path / "in" / f"{name}.png", pixels)
+        write_photo(tmp_path / "in" / f"{name}.png", pixels)
     command = ["folder", tmp_path / "in", tmp_path / "out", "--side", 10]
     assert run(*command) == 2
     assert "small.png: 12 x 9 pixels, too small" in capsys.readouterr().err
@@ -358,14 +360,14 @@ def test_masks_in_an_archive_give_the_same_set_as_in_a_folder(mask_folder, tmp_p
 def test_inverted_masks_are_the_same_as_masks_of_the_other_polarity(tmp_path):
     for i, share in enumerate((0.2, 0.4)):
         write_mask(tmp_path / "white" / f"{i}.png", share)
-        black = ~photo.read_mask(tmp_path / "white" / f"{i}.png")
+        black = ~read_mask(tmp_path / "white" / f"{i}.png")
         path = tmp_path / "black" / f"{i}.png"
-        photo.write_photo(path, black.astype(np.uint8) * 255)
+        write_photo(path, black.astype(np.uint8) * 255)
     recipe = records.Recipe(masks=True, invert=True)
     for path in (tmp_path / "black").iterdir():
         made = records.make(path.read_bytes(), path.name, recipe)
-        white = photo.read_mask(tmp_path / "white" / path.name)
-        np.testing.assert_array_equal(decoding.decode_mask(made.data, "record"), white)
+        white = read_mask(tmp_path / "white" / path.name)
+        np.testing.assert_array_equal(decode_mask(made.data, "record"), white)
         assert made.missing == white.mean()
 
 

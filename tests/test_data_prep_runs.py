@@ -21,7 +21,8 @@ from dear_jax.data.mask_bins import open_test_masks
 from dear_jax.data.masks import open_masks
 from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
-from dear_jax.images import decoding, photo
+from dear_jax.images import decode
+from dear_jax.images.io import write_photo
 
 ROOT = Path(__file__).parents[1]
 
@@ -124,7 +125,7 @@ def test_killed_run_continues_to_the_same_bytes(tmp_path):
     rng = np.random.default_rng(0)
     for i in range(200):
         pixels = rng.integers(0, 256, (300, 300, 3), np.uint8)
-        photo.write_photo(tmp_path / "in" / f"{i}.png", pixels)
+        write_photo(tmp_path / "in" / f"{i}.png", pixels)
     options = ["--side", "200", "--quality", "0", "--per-shard", "9", "--workers", "2"]
 
     def start(out):
@@ -172,7 +173,7 @@ def test_want_of_memory_is_no_damage(source, tmp_path, monkeypatch, capsys):
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(decoding, "_simplified", fail)
+    monkeypatch.setattr(decode, "_by_mode", fail)
     assert run("folder", source, tmp_path / "set", "--skip-unreadable") == 2
     assert "too little memory" in capsys.readouterr().err
     assert not (tmp_path / "set" / "manifest.json").exists()

@@ -16,7 +16,8 @@ from dear_jax.data.degradations import degraded, toned
 from dear_jax.data.examples import Chooser, MakeExample
 from dear_jax.data.masks import open_masks
 from dear_jax.errors import InputError
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import list_photos, read_photo
 
 
 def ranges(**changes):
@@ -36,8 +37,8 @@ def conditioned(**changes):
 @pytest.fixture(scope="module")
 def crop():
     """A piece of a bundled photo, 96 x 96."""
-    path = photo.list_photos(bundled.PHOTOS)[0]
-    whole = photo.read_photo(path)
+    path = list_photos(bundled.PHOTOS)[0]
+    whole = read_photo(path)
     return np.ascontiguousarray(resize.bicubic(whole, (128, 128))[16:112, 16:112])
 
 

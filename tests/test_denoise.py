@@ -10,17 +10,17 @@ from tiny import tiny_restorer
 import dear_jax
 from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import list_photos, read_image, read_photo
 from dear_jax.images.jpeg_quality import quality_of_pixels, quality_of_tables
-from dear_jax.images.reading import read_picture
 from dear_jax.inference.degradation import degradation_level, estimate_level
 from dear_jax.inference.denoise import default_denoise, parse_denoise, settled_level
 
 
 def clean_photos(size: int = 96) -> list[np.ndarray]:
     """Bundled photos, reduced, which removes what noise they have."""
-    paths = photo.list_photos(bundled.PHOTOS)[:8]
-    return [resize.bicubic(photo.read_photo(path), (size, size)) for path in paths]
+    paths = list_photos(bundled.PHOTOS)[:8]
+    return [resize.bicubic(read_photo(path), (size, size)) for path in paths]
 
 
 def noisy(image: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
@@ -86,10 +86,10 @@ def test_files_say_at_which_quality_they_were_compressed(quality, tmp_path):
     image = Image.fromarray(clean_photos()[0])
     image.save(tmp_path / "a.jpg", quality=quality)
     image.save(tmp_path / "a.png")
-    picture = read_picture(tmp_path / "a.jpg")
+    picture = read_image(tmp_path / "a.jpg")
     assert abs(picture.quality - quality) < 1.5
-    assert picture.quality == quality_of_tables(picture.kept.jpeg.tables)
-    assert read_picture(tmp_path / "a.png").quality is None
+    assert picture.quality == quality_of_tables(picture.metadata.jpeg.tables)
+    assert read_image(tmp_path / "a.png").quality is None
 
 
 def test_a_file_that_says_more_is_believed():

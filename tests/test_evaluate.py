@@ -15,7 +15,8 @@ from dear_jax.evaluation.evaluate import Seconds, _measures, evaluate
 from dear_jax.evaluation.journal import Journal, Place
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.scores import METRICS, Score
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import list_photos, write_photo
 from dear_jax.inference.devices import mesh_for, spread
 from dear_jax.inference.restorer import Restorer
 
@@ -45,11 +46,11 @@ def photos(tmp_path):
     for i, name in enumerate("abcde"):
         coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
         size = (32, 40 if i == 3 else 32)
-        photo.write_photo(tmp_path / f"photos/{name}.png", resize.bicubic(coarse, size))
+        write_photo(tmp_path / f"photos/{name}.png", resize.bicubic(coarse, size))
     for name, ratio in (("01-10/x", 0.1), ("01-10/y", 0.05), ("20-30/z", 0.25)):
         mask = np.zeros((40, 40), np.uint8)
         mask[: round(40 * ratio)] = 255
-        photo.write_photo(tmp_path / f"masks/{name}.png", mask)
+        write_photo(tmp_path / f"masks/{name}.png", mask)
     return tmp_path
 
 
@@ -396,7 +397,7 @@ def test_a_lost_picture_is_made_again(cases, tmp_path):
     shown = gallery.shown_cases(cases)
     measuring = Measuring(tmp_path, Silent())
     first = measuring.measure(Counted(), cases, shown, "A")
-    for path in photo.list_photos(tmp_path / "pictures")[:2]:
+    for path in list_photos(tmp_path / "pictures")[:2]:
         path.unlink()
     again = measuring.measure(Counted(), cases, shown, "A")
     for one, other in zip(first.pictures, again.pictures, strict=True):

@@ -13,7 +13,8 @@ from eval_folders import write_random_weights
 from PIL import Image
 from tiny import tiny_fields
 
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import write_photo
 from tests.starting import finish, free_port, start
 
 pytestmark = pytest.mark.long
@@ -26,10 +27,10 @@ def write_folder(folder: Path, count: int) -> Path:
     for i in range(count):
         name = f"{'ab'[i % 2]}/{i:02}.png"
         coarse = rng.integers(0, 256, (5, 5, 3), np.uint8)
-        photo.write_photo(folder / name, resize.bicubic(coarse, (24, 24 + i % 3)))
+        write_photo(folder / name, resize.bicubic(coarse, (24, 24 + i % 3)))
         mask = np.zeros((24, 24 + i % 3), np.uint8)
         mask[i % 9 : i % 9 + 6, 5:15] = 255
-        photo.write_photo(folder.parent / "masks" / name, mask)
+        write_photo(folder.parent / "masks" / name, mask)
     return folder
 
 
@@ -171,7 +172,7 @@ def test_processes_go_on_where_others_stopped(together, tmp_path):
 
 def test_processes_of_different_lists_do_nothing(together, tmp_path):
     for folder in (tmp_path, tmp_path / "masks"):
-        photo.write_photo(folder / "more.png", np.zeros((24, 24), np.uint8))
+        write_photo(folder / "more.png", np.zeros((24, 24), np.uint8))
     first, second = together((), (str(tmp_path / "more.png"),))
     assert (first[0], second[0]) == (2, 2)
     told = [line for line in (first[2] + second[2]).splitlines() if "error:" in line]

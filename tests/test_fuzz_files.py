@@ -13,16 +13,16 @@ import cv2
 import numpy as np
 import pytest
 from eval_folders import write_random_weights
-from picture_files import encoded
+from image_files import encoded
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save
-from test_pictures_damaged import FILES, damaged
+from test_image_damage import FILES, damaged
 from tiny import tiny_fields
 
 from dear_jax import weights
 from dear_jax.cli.main import main
-from dear_jax.images.reading import read_picture
+from dear_jax.images.io import read_image
 
 COUNT, OF_WEIGHTS = 200, 40
 CLASSICAL = ("--model", "telea+bicubic")
@@ -108,7 +108,7 @@ def checked(arguments: list[str]) -> tuple[Ended, list[str]]:
         assert not name.startswith((".partial-", ".write-test-")), name
         with Image.open(path) as image:
             image.load()
-        read_picture(path)
+        read_image(path)
     return ended, made
 
 
@@ -227,8 +227,8 @@ def one_photo(rng) -> Ended:
     if ended.status == 2:
         assert made == []
     elif "--scale=2" in arguments:
-        expected = read_picture(name).size
-        found = read_picture(pictures[0]).size
+        expected = read_image(name).size
+        found = read_image(pictures[0]).size
         assert found == tuple(2 * side for side in expected)
     return ended
 

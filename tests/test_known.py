@@ -6,7 +6,8 @@ from scipy.optimize import lsq_linear
 
 from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import read_photo
 from dear_jax.inference import back_projection as agreement
 from dear_jax.inference.back_projection import Reduction
 from dear_jax.inference.known import Consistency, consistency, keep_known
@@ -88,7 +89,7 @@ def test_windows_meet_what_can_be_met(monkeypatch, floats):
 
 @pytest.mark.parametrize("scale", [1.5, 2, 2.5, 6])
 def test_photos_agree_and_stay_near_to_the_result(scale):
-    truth = photo.read_photo(bundled.PHOTOS / "cat.png")[:96, :120]
+    truth = read_photo(bundled.PHOTOS / "cat.png")[:96, :120]
     size = round(96 / scale), round(120 / scale)
     image, mask = resize.bicubic(truth, size), np.zeros(size, bool)
     mask[size[0] // 3 : size[0] // 2] = True

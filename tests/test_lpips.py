@@ -10,7 +10,7 @@ import pytest
 
 from dear_jax import bundled, metrics
 from dear_jax.errors import InputError
-from dear_jax.images.photo import read_photo
+from dear_jax.images.io import read_photo
 from dear_jax.models.lpips import LPIPS, SMALLEST, _unit
 from dear_jax.models.lpips_weights import read_lpips
 

@@ -12,7 +12,9 @@ from dear_jax.data.mask_bins import nearest_bin, open_test_masks
 from dear_jax.data.masks import open_masks
 from dear_jax.errors import InputError
 from dear_jax.files import content_hash as digest
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import write_photo
+from dear_jax.images.masks import read_mask
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def full_rows(folder, rows):
     for i, count in enumerate(rows):
         mask = np.zeros((40, 40), np.uint8)
         mask[:count] = 255
-        photo.write_photo(folder / f"{i}.png", mask)
+        write_photo(folder / f"{i}.png", mask)
     return folder
 
 
@@ -35,7 +37,7 @@ def full_rows(folder, rows):
 
 
 def test_drawn_masks_are_flips_and_turns_of_the_files(mask_folder):
-    files = [photo.read_mask(p) for p in sorted(mask_folder.rglob("*.png"))]
+    files = [read_mask(p) for p in sorted(mask_folder.rglob("*.png"))]
     masks = open_masks(str(mask_folder))
     assert len(masks) == 3
     upright = [f[::u, ::v] for f in files for u in (1, -1) for v in (1, -1)]
@@ -56,7 +58,7 @@ def test_drawn_masks_are_flips_and_turns_of_the_files(mask_folder):
 def test_square_masks_come_in_all_eight_orientations(tmp_path):
     corner = np.zeros((8, 8), np.uint8)
     corner[0, :3] = 255
-    photo.write_photo(tmp_path / "m.png", corner)
+    write_photo(tmp_path / "m.png", corner)
     masks = open_masks(str(tmp_path))
     drawn = {masks.draw(np.random.default_rng(s), (8, 8)).tobytes() for s in range(100)}
     assert len(drawn) == 8
@@ -101,7 +103,7 @@ def test_masks_that_cannot_be_opened_name_the_configuration_key(tmp_path):
 
 
 def test_masks_that_cannot_be_read_are_named_with_the_remedy(tmp_path):
-    photo.write_photo(tmp_path / "red.png", np.full((4, 4, 3), (255, 0, 0), np.uint8))
+    write_photo(tmp_path / "red.png", np.full((4, 4, 3), (255, 0, 0), np.uint8))
     masks = open_masks(str(tmp_path))
     with pytest.raises(InputError, match=r"red\.png.*or remove it from config\.data"):
         masks.draw(np.random.default_rng(0), (4, 4))

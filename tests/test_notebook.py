@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dear_jax.images.reading import read_picture
+from dear_jax.images.io import read_image
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "notebooks" / "restore.ipynb"
@@ -234,9 +234,9 @@ def test_it_runs_from_top_to_bottom_without_a_network(notebook, monkeypatch, tmp
         drawn = [o for o in outputs[name] if "image/png" in o.get("data", {})]
         assert len(drawn) == 1, name
     assert "non-commercial" in "".join(o.get("text", "") for o in outputs["restore"])
-    photo = read_picture(tmp_path / "example.png")
-    repaired = read_picture(tmp_path / "repaired.png")
-    assert read_picture(tmp_path / "restored.png").size == (576, 576)
+    photo = read_image(tmp_path / "example.png")
+    repaired = read_image(tmp_path / "repaired.png")
+    assert read_image(tmp_path / "restored.png").size == (576, 576)
     changed = (repaired.pixels != photo.pixels).any(-1)
     white = (photo.pixels == 245).all(-1)
     assert changed.mean() < 0.2 and changed[white].mean() > 0.9
@@ -258,7 +258,7 @@ def executed(notebook, monkeypatch, folder: Path) -> nbformat.NotebookNode:
     )
     monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = nbformat.from_dict(notebook)  # A copy.
-    save = nbformat.v4.new_code_cell('write_picture("example.png", picture)')
+    save = nbformat.v4.new_code_cell('write_image("example.png", picture)')
     notebook.cells.append(save)
     # No folders: the only kernel then is the interpreter that runs this.
     kernels = KernelSpecManager(kernel_dirs=[])

@@ -9,7 +9,7 @@ import pytest
 from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.evaluation import film_damage, old_photos
-from dear_jax.images import photo
+from dear_jax.images.io import read_photo
 
 FROZEN = Path(__file__).parent / "goldens" / "old_photos.txt"
 NAMES = sorted(path.name for path in bundled.PHOTOS.glob("*.png"))[:6]
@@ -17,7 +17,7 @@ NAMES = sorted(path.name for path in bundled.PHOTOS.glob("*.png"))[:6]
 
 @pytest.fixture(scope="module")
 def photos():
-    return {name: photo.read_photo(bundled.PHOTOS / name) for name in NAMES}
+    return {name: read_photo(bundled.PHOTOS / name) for name in NAMES}
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 from prepared import write_records, write_set
 
 from dear_jax import bundled
-from dear_jax.data import shards
+from dear_jax.data import shards, sources
 from dear_jax.data.sources import open_images, open_photos
 from dear_jax.errors import InputError
-from dear_jax.images import photo
+from dear_jax.images.io import read_bytes, read_photo, write_photo
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     for i, name in enumerate(["0", "b/1", "b/2", "b-c", "d"]):
         size = (20 + 3 * i, 30 - 2 * i, 3)
-        photo.write_photo(path / f"{name}.png", rng.integers(0, 256, size, np.uint8))
+        write_photo(path / f"{name}.png", rng.integers(0, 256, size, np.uint8))
     return path
 
 
@@ -73,8 +73,12 @@ def test_a_digest_is_of_the_content_wherever_it_lies(folder, prepared, tmp_path)
 
 def test_a_file_is_hashed_again_only_when_it_changed(tmp_path, monkeypatch):
     path, reads = tmp_path / "a.png", []
-    read = photo.read_bytes
-    monkeypatch.setattr(photo, "read_bytes", lambda p: reads.append(p) or read(p))
+
+    def counted(path):
+        reads.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(sources, "read_bytes", counted)
 
     def digest_after(content=None, seconds=None):
         if content:
@@ -115,7 +119,7 @@ def test_records_without_a_manifest_are_named_by_file_and_number(folder, tmp_pat
         photos = open_photos(str(where))
         below = "in/" if where == tmp_path else ""
         assert photos.names == [f"{below}p.array_record record {i}" for i in (0, 1)]
-        np.testing.assert_array_equal(photos[1], photo.read_photo(folder / "d.png"))
+        np.testing.assert_array_equal(photos[1], read_photo(folder / "d.png"))
     assert photos.facts()[1] == f"p.array_record {path.stat().st_size} record 1"
 
 
@@ -135,7 +139,7 @@ def test_chosen_photos_keep_their_names(folder, prepared):
     photos = open_photos([str(folder), str(prepared / "train")]).select([7, 0])
     assert photos.names == ["b/2.png", "0.png"] and len(photos) == 2
     again = photos.select([1])
-    np.testing.assert_array_equal(again[0], photo.read_photo(folder / "0.png"))
+    np.testing.assert_array_equal(again[0], read_photo(folder / "0.png"))
 
 
 def test_photos_can_be_sent_to_other_processes(folder, prepared):
@@ -170,7 +174,7 @@ def test_nothing_at_all_is_refused(tmp_path):
 
 
 def test_images_beside_shards_are_refused(copy):
-    photo.write_photo(copy / "train" / "x.png", np.zeros((2, 2), np.uint8))
+    write_photo(copy / "train" / "x.png", np.zeros((2, 2), np.uint8))
     with pytest.raises(InputError, match="train: holds images and ArrayRecord files"):
         open_photos(str(copy / "train"))
 
@@ -265,7 +269,7 @@ def test_unreadable_images_are_left_out_on_request_and_logged(folder, tmp_path, 
     with caplog.at_level("WARNING", logger="absl"):
         kept = open_photos(str(tmp_path), skip_unreadable=True)
     assert kept.names == ["a.png", "c.png"]
-    np.testing.assert_array_equal(kept[1], photo.read_photo(folder / "d.png"))
+    np.testing.assert_array_equal(kept[1], read_photo(folder / "d.png"))
     assert "b.png" in caplog.text and "a.png" not in caplog.text
     (tmp_path / "b.png").write_bytes(good[0])  # A mended photo is noticed.
     assert len(open_photos(str(tmp_path), skip_unreadable=True)) == 3

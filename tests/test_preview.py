@@ -6,7 +6,7 @@ import pytest
 from dear_jax.errors import InputError
 from dear_jax.evaluation import sheet
 from dear_jax.evaluation.preview import draw_preview, preview_sheet
-from dear_jax.images import photo
+from dear_jax.images.io import read_photo
 
 GREEN, BLUE = (0, 200, 0), (0, 0, 200)
 
@@ -92,7 +92,7 @@ def test_any_shape_can_be_drawn(size):
 def test_previews_are_written_whole(tmp_path):
     pictures = plain((8, 8), GREEN), None, plain((16, 16), BLUE)
     draw_preview(tmp_path / "new" / "p.png", *pictures)
-    read = photo.read_photo(tmp_path / "new" / "p.png")
+    read = read_photo(tmp_path / "new" / "p.png")
     np.testing.assert_array_equal(read, preview_sheet(*pictures))
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from prepared import write_set
 
+from dear_jax.data import mask_bins, sources
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol
-from dear_jax.images import decoding, photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import write_photo
+from dear_jax.images.masks import read_mask
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +22,11 @@ def folders(tmp_path_factory):
     rng = np.random.default_rng(0)
     for name, size in (("a", (36, 36)), ("b", (36, 36)), ("c/d", (36, 45))):
         coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
-        photo.write_photo(root / f"photos/{name}.png", resize.bicubic(coarse, size))
+        write_photo(root / f"photos/{name}.png", resize.bicubic(coarse, size))
     for name, ratio in (("01-10/x", 0.1), ("01-10/y", 0.05), ("20-30/z", 0.25)):
         mask = np.zeros((40, 40), np.uint8)
         mask[: round(40 * ratio)] = 255
-        photo.write_photo(root / f"masks/{name}.png", mask)
+        write_photo(root / f"masks/{name}.png", mask)
     return root / "photos", root / "masks"
 
 
@@ -79,8 +82,8 @@ def test_names_need_no_photo_to_be_decoded(folders, prepared, monkeypatch):
     for found in (folders, prepared):
         cases = protocol.cases(*found, 2)
         with monkeypatch.context() as patched:
-            patched.setattr(decoding, "decode_photo", lambda *_: pytest.fail("decoded"))
-            patched.setattr(decoding, "decode_mask", lambda *_: pytest.fail("decoded"))
+            for room, name in ((sources, "decode_photo"), (mask_bins, "decode_mask")):
+                patched.setattr(room, name, lambda *_: pytest.fail("decoded"))
             assert len(cases.names) == 3 and cases.places(2)
 
 
@@ -94,7 +97,7 @@ def test_input_is_the_reduced_photo_black_where_missing(folders):
 
 def test_masks_of_other_sizes_are_reduced_by_nearest_neighbour(folders):
     case = protocol.cases(*folders, 2).of_photo(0)[1]
-    mask = photo.read_mask(folders[1] / "20-30" / "z.png")
+    mask = read_mask(folders[1] / "20-30" / "z.png")
     np.testing.assert_array_equal(case.mask, resize.nearest(mask, (18, 18)))
 
 
@@ -159,7 +162,7 @@ def test_other_pixels_in_as_many_bytes_are_another_place(tmp_path, kind, part):
 
     def places(seconds):
         path = tmp_path / part / f"a.{kind}"
-        photo.write_photo(path, rng.integers(0, 256, shape[part], np.uint8))
+        write_photo(path, rng.integers(0, 256, shape[part], np.uint8))
         os.utime(path, (seconds, seconds))
         sizes.add(path.stat().st_size)
         cases = protocol.cases(tmp_path / "photos", tmp_path / "masks", 2)
@@ -167,7 +170,7 @@ def test_other_pixels_in_as_many_bytes_are_another_place(tmp_path, kind, part):
 
     shape, sizes = {"photos": (36, 36, 3), "masks/10-20": (36, 36)}, set()
     for name, size in shape.items():
-        photo.write_photo(tmp_path / name / f"a.{kind}", np.zeros(size, np.uint8))
+        write_photo(tmp_path / name / f"a.{kind}", np.zeros(size, np.uint8))
     assert places(1e9) != places(1e9 + 1) and len(sizes) == 1
 
 
@@ -206,11 +209,11 @@ def test_scale_that_leaves_no_pixel_names_photo_and_largest_scale(folders):
 
 def test_photos_too_small_for_the_metrics_are_refused_at_the_first(folders, tmp_path):
     small = tmp_path / "small"
-    photo.write_photo(small / "t.png", np.zeros((30, 40, 3), np.uint8))
+    write_photo(small / "t.png", np.zeros((30, 40, 3), np.uint8))
     words = "small/t.png: 40 x 30 pixels; the metrics need at least 31 x 31"
     with pytest.raises(InputError, match=words):
         protocol.cases(small, folders[1], 2)
-    photo.write_photo(small / "a.png", np.zeros((31, 31, 3), np.uint8))
+    write_photo(small / "a.png", np.zeros((31, 31, 3), np.uint8))
     cases = protocol.cases(small, folders[1], 2)
     assert cases.of_photo(0)[0].truth.shape == (31, 31, 3)
     with pytest.raises(InputError, match=words):
@@ -228,7 +231,7 @@ def test_absent_photos_and_masks_say_what_to_set(folders, tmp_path):
 
 
 def test_a_photo_that_cannot_be_read_is_named_when_its_turn_comes(folders, tmp_path):
-    photo.write_photo(tmp_path / "a.png", np.zeros((36, 36, 3), np.uint8))
+    write_photo(tmp_path / "a.png", np.zeros((36, 36, 3), np.uint8))
     (tmp_path / "b.png").write_text("no image")
     cases = protocol.cases(tmp_path, folders[1], 2)
     assert len(cases.of_photo(0)) == 2

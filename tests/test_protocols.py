@@ -20,7 +20,8 @@ from dear_jax.evaluation import (
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.scores import METRICS, PARTS
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import read_photo, write_photo
 from dear_jax.inference.loading import open_system
 from dear_jax.inference.restorer import Restorer
 
@@ -89,9 +90,7 @@ def test_cases_of_v2_are_old_photos_black_where_masked(photos):
     cases = protocol_v2.cases(photos, 2)
     assert len(cases) == len(NAMES) and cases.per_photo == 1
     for index, case in enumerate(cases):
-        made = old_photos.old_photo(
-            photo.read_photo(photos / case.photo), 2, case.photo
-        )
+        made = old_photos.old_photo(read_photo(photos / case.photo), 2, case.photo)
         np.testing.assert_array_equal(case.truth, made.truth)
         np.testing.assert_array_equal(case.mask, made.mask)
         np.testing.assert_array_equal(case.image[~made.mask], made.image[~made.mask])
@@ -164,12 +163,12 @@ def test_sr_is_what_brute_force_finds_on_luma_without_a_border(tmp_path):
     photos = tmp_path / "photos"
     for i, size in enumerate([(35, 34), (34, 44)]):
         coarse = np.random.default_rng(i).integers(0, 256, (5, 5, 3), np.uint8)
-        photo.write_photo(photos / f"{i}.png", resize.bicubic(coarse, size))
+        write_photo(photos / f"{i}.png", resize.bicubic(coarse, size))
     cases = protocol_sr.cases(photos, 3)
     assert [case.truth.shape[:2] for case in cases] == [(33, 33), (33, 42)]
     scores = evaluate(open_system("bicubic"), cases, perceptual=False)
     for score, case in zip(scores, cases, strict=True):
-        whole = photo.read_photo(photos / case.photo)
+        whole = read_photo(photos / case.photo)
         height, width = (3 * (side // 3) for side in whole.shape[:2])
         truth = whole[:height, :width]
         np.testing.assert_array_equal(case.truth, truth)

@@ -12,7 +12,8 @@ from dear_jax.data import resident
 from dear_jax.data.pipeline import training_batches
 from dear_jax.data.resident import make_render
 from dear_jax.errors import InputError
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import list_photos, read_photo, write_photo
 
 SIDE = 12
 
@@ -38,9 +39,9 @@ def settings(photos, **changes):
 def folder(tmp_path_factory):
     """The bundled photos, reduced to 56 x 64 pixels."""
     path = tmp_path_factory.mktemp("alike")
-    for file in photo.list_photos(bundled.PHOTOS):
-        pixels = resize.bicubic(photo.read_photo(file), (56, 64))
-        photo.write_photo(path / file.name, pixels)
+    for file in list_photos(bundled.PHOTOS):
+        pixels = resize.bicubic(read_photo(file), (56, 64))
+        write_photo(path / file.name, pixels)
     return path
 
 
@@ -118,7 +119,7 @@ def test_the_host_renders_by_itself(folder):
 def test_photos_unlike_the_first_cannot_be_resident(folder, tmp_path):
     for file in sorted(folder.iterdir())[:2]:
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    photo.write_photo(tmp_path / "odd.png", np.zeros((56, 63, 3), np.uint8))
+    write_photo(tmp_path / "odd.png", np.zeros((56, 63, 3), np.uint8))
     data = settings(tmp_path, render="resident")
     with pytest.raises(InputError, match=r"odd\.png: 63 x 56 .*data_prep .*--side 56"):
         make_render(data, mesh_of(1))

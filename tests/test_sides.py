@@ -10,7 +10,7 @@ from dear_jax.data import sides
 from dear_jax.data.pipeline import training_batches
 from dear_jax.data.resident import make_render
 from dear_jax.errors import InputError
-from dear_jax.images import photo
+from dear_jax.images.io import write_photo
 from dear_jax.training.step import check_split, make_mesh
 
 
@@ -94,7 +94,7 @@ def test_every_side_must_be_split_over_processes_and_devices():
 def test_examples_of_several_sides_are_the_same_wherever_they_are_made(tmp_path):
     for i in range(3):
         pixels = np.random.default_rng(i).integers(0, 256, (80, 90, 3), np.uint8)
-        photo.write_photo(tmp_path / f"{i}.png", pixels)
+        write_photo(tmp_path / f"{i}.png", pixels)
     data = several(photos=(str(tmp_path),))
     host = batches_of(data, 6)
     data.render = "resident"

@@ -9,7 +9,7 @@ import dear_jax
 from dear_jax import bundled
 from dear_jax.cli.main import main
 from dear_jax.errors import InputError
-from dear_jax.images import photo
+from dear_jax.images.io import read_photo, write_photo
 from dear_jax.inference import loading as pretrained
 from dear_jax.inference.loading import find_weights, open_system
 from dear_jax.inference.texture import is_texture_of_another, mixed, texture_path
@@ -140,11 +140,11 @@ def test_the_command_takes_texture(file, monkeypatch, capsys):
     monkeypatch.chdir(file.parent)
     monkeypatch.setenv("DEAR_JAX_CACHE", "off")
     image = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
-    photo.write_photo("photo.png", image)
+    write_photo("photo.png", image)
     flags = ["restore", "photo.png", "--scale", "2", "--model", file.name]
     assert main([*flags, "--texture", "0.5", "-o", "out.png"]) == 0
     restorer = dear_jax.load(file, texture=0.5)
-    np.testing.assert_array_equal(photo.read_photo("out.png"), restorer(image, scale=2))
+    np.testing.assert_array_equal(read_photo("out.png"), restorer(image, scale=2))
     capsys.readouterr()
     assert main([*flags, "--texture", "2", "-o", "other.png"]) == 2
     assert "--texture 2: give a number from 0 to 1" in capsys.readouterr().err

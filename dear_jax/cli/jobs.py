@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dear_jax.errors import InputError
-from dear_jax.images.photo import SUFFIXES, names_below
+from dear_jax.images.io import SUFFIXES, names_below
 
 RESTORED = "-restored"
 # Beside the output.

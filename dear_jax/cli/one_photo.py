@@ -9,11 +9,14 @@ import numpy as np
 from dear_jax.cli.jobs import Job
 from dear_jax.cli.wishes import Wishes
 from dear_jax.errors import InputError
-from dear_jax.images.masks import hole_mask, remarks
-from dear_jax.images.photo import write_photo
-from dear_jax.images.picture import Picture
-from dear_jax.images.reading import read_picture
-from dear_jax.images.writing import check_output, write_picture
+from dear_jax.images.io import (
+    ImageFile,
+    check_output,
+    read_image,
+    write_image,
+    write_photo,
+)
+from dear_jax.images.masks import find_mask, mask_remarks
 from dear_jax.inference.denoise import AUTO, default_denoise, settled_level
 from dear_jax.inference.restorer import Restorer, target_size
 
@@ -88,7 +91,7 @@ def restore_photo(
                 tell(f"{job.name}: {agreement.line()}")
         _write_beside(job, wishes, image, mask, result, importance)
         whole = picture.with_pixels(result, opaque=_fills_alpha(wishes))
-        for remark in write_picture(job.out, whole):
+        for remark in write_image(job.out, whole):
             warn(remark)
     progress(1.0, 1.0)
     sizes = f"{source[1]} x {source[0]} to {target[1]} x {target[0]}"
@@ -97,7 +100,7 @@ def restore_photo(
 
 def _level(
     restorer: Restorer,
-    picture: Picture,
+    picture: ImageFile,
     mask: np.ndarray,
     target: tuple[int, int],
     wishes: Wishes,
@@ -123,16 +126,18 @@ def _keeps_known(
     return same_size and not level
 
 
-def _read(job: Job, wishes: Wishes, warn: Tell) -> tuple[Picture, np.ndarray]:
+def _read(job: Job, wishes: Wishes, warn: Tell) -> tuple[ImageFile, np.ndarray]:
     """The photo and its mask."""
-    picture = read_picture(job.photo)
-    mask = hole_mask(picture, job.mask, say=warn, **wishes.holes)
-    for remark in (*picture.kept.remarks, *remarks(mask, picture)):
+    picture = read_image(job.photo)
+    mask = find_mask(picture, job.mask, warn=warn, **wishes.holes)
+    for remark in (*picture.metadata.remarks, *mask_remarks(mask, picture)):
         warn(remark)
     return picture, mask
 
 
-def _target(job: Job, picture: Picture, wishes: Wishes, warn: Tell) -> tuple[int, int]:
+def _target(
+    job: Job, picture: ImageFile, wishes: Wishes, warn: Tell
+) -> tuple[int, int]:
     """The size (h, w) of the result, which its file can hold."""
     height, width = picture.size
     if wishes.size and (wishes.size[0] < height or wishes.size[1] < width):

@@ -10,7 +10,7 @@ class Wishes(NamedTuple):
 
     Attributes:
       scale, size: of the result; at most one of them, none for the photo's size.
-      holes: arguments of `hole_mask` but for the mask's file.
+      holes: arguments of `find_mask` but for the mask's file.
       keep_known: whether results agree with known pixels; None: at the photo's size.
       preview, importance: whether to write them beside the result.
       max_memory: bytes, None for what the machine has.

@@ -17,7 +17,8 @@ from dear_jax.data.drawn_masks import RATIO_BINS, bin_name, draw_strokes
 from dear_jax.data.sources import Images, open_images
 from dear_jax.errors import InputError
 from dear_jax.files import content_hash
-from dear_jax.images import decoding, photo
+from dear_jax.images.io import names_below
+from dear_jax.images.masks import decode_mask
 
 GENERATED_SIZE = (512, 512)
 GENERATED_PER_BIN = 50
@@ -72,7 +73,7 @@ def open_test_masks(
     bins = _bin_folders(folder) if str(where) != "bundled" else []
     if not bins:
         return _sorted_in(open_images(where, remedy, bundled.MASKS))
-    records = photo.names_below(folder, {shards.SUFFIX})
+    records = names_below(folder, {shards.SUFFIX})
     if records:
         shards.check_complete(folder, records)
     return {path.name: _masks(open_images(path, remedy)) for path in bins}
@@ -123,7 +124,7 @@ def _sorted_in(images: Images) -> dict[str, list[TestMask]]:
 
 def _read(images: Images, index: int) -> np.ndarray:
     try:
-        return decoding.decode_mask(images.data(index), images.title(index))
+        return decode_mask(images.data(index), images.title(index))
     except InputError as error:
         raise InputError(f"{error}, or remove it") from None
 

@@ -16,7 +16,8 @@ from dear_jax.data.drawn_masks import (
 )
 from dear_jax.data.sources import open_images
 from dear_jax.errors import InputError
-from dear_jax.images import decoding, resize
+from dear_jax.images import resize
+from dear_jax.images.masks import decode_mask
 
 _REMEMBERED_BYTES = 1 << 29
 
@@ -97,7 +98,7 @@ class MaskFiles:
     def _read(self, index: int) -> np.ndarray:
         try:
             data = self._images.data(index)
-            return decoding.decode_mask(data, self._images.title(index))
+            return decode_mask(data, self._images.title(index))
         except InputError as error:
             raise InputError(f"{error}, or remove it from config.data.masks") from None
 

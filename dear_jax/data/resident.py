@@ -31,6 +31,9 @@ from dear_jax.models.dear.coordinates import to_coordinates
 _GIB = 2**30
 Batch = dict[str, jax.Array]
 
+_HALF_WEIGHT = 1 << (resize.WEIGHT_BITS // 2)
+_HALF_LEVEL = 1 << (resize.WEIGHT_BITS - 1)
+
 
 def make_render(
     data: ml_collections.ConfigDict, mesh: Mesh
@@ -204,7 +207,7 @@ def _reduced(tables: _Tables, window: jax.Array, place: _Place) -> jax.Array:
         known = jnp.arange(taps.shape[2])[None, None, None]
         return jnp.where(which[..., None] == known, taps[:, :, None], 0).sum(-1)
 
-    return resize.resampled(window, weights(0), weights(1))
+    return resampled(window, weights(0), weights(1))
 
 
 def _mirrored(window: jax.Array, place: _Place) -> jax.Array:
@@ -317,3 +320,39 @@ def _bar(total: int) -> Any:
         mininterval=pause,
         disable=jax.process_index() != 0,
     )
+
+
+@jax.jit
+def resampled(photos: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """Makes new pixels of old ones, as Pillow does: width first, both times rounded.
+
+    Args:
+      photos: [B, H, W, C] whole numbers in [0, 255].
+      rows: int32 [B or 1, h, H], weights of old rows in units of 2^-22.
+      columns: int32 [B or 1, w, W], those of old columns.
+
+    Returns:
+      [B, h, w, C] int32 in [0, 255].
+    """
+    return _weighted(
+        _weighted(photos, columns, "bhwc,bnw->bhnc"), rows, "bhwc,bnh->bnwc"
+    )
+
+
+def _weighted(photos: jax.Array, weights: jax.Array, rule: str) -> jax.Array:
+    """One pass of `resampled`."""
+    weights = jnp.broadcast_to(weights, (len(photos), *weights.shape[1:]))
+    axis = rule.partition("->")[2].index("n")
+    # Floats hold whole numbers below 2^24. With weights in halves, sums stay below
+    # when reducing up to 15 times, and beyond hardly reach a level's last bits.
+    high = (weights + (_HALF_WEIGHT >> 1)) // _HALF_WEIGHT
+    halves = jnp.concatenate([high, weights - high * _HALF_WEIGHT], 1)
+    sums = jnp.einsum(
+        rule,
+        photos.astype(jnp.float32),
+        halves.astype(jnp.float32),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    high, low = jnp.split(sums.astype(jnp.int32), 2, axis)
+    levels = (high * _HALF_WEIGHT + low + _HALF_LEVEL) >> resize.WEIGHT_BITS
+    return jnp.clip(levels, 0, 255)

@@ -18,7 +18,7 @@ from dear_jax import bundled
 from dear_jax.data.shards import SUFFIX, RecordFile, check_complete
 from dear_jax.errors import InputError, Unreadable
 from dear_jax.files import content_hash_of_file
-from dear_jax.images import decoding, photo
+from dear_jax.images.io import SUFFIXES, decode_photo, names_below, read_bytes
 
 
 class Images:
@@ -160,7 +160,7 @@ class Folder:
 
     def data(self, number: int) -> bytes:
         """The file's content; InputError if it cannot be read."""
-        return photo.read_bytes(self.title(number))
+        return read_bytes(self.title(number))
 
     def _status(self, number: int) -> os.stat_result:
         try:
@@ -180,9 +180,9 @@ def _open_part(path: Path, remedy: str) -> Sequence[Folder | RecordFile]:
         raise InputError(f"{path}: a file, and no {SUFFIX}; {remedy}")
     if not os.path.isdir(path):
         raise InputError(f"{path}: no such folder (looked from {Path.cwd()}); {remedy}")
-    names = photo.names_below(path, photo.SUFFIXES | {SUFFIX})
+    names = names_below(path, SUFFIXES | {SUFFIX})
     if not names:
-        known = " ".join(sorted(photo.SUFFIXES))
+        known = " ".join(sorted(SUFFIXES))
         raise InputError(
             f"{path}: holds no image (files ending in {known} or {SUFFIX}); {remedy}"
         )
@@ -215,7 +215,7 @@ class Photos:
     def __getitem__(self, index: int) -> np.ndarray:
         try:
             data = self._images.data(index)
-            return decoding.decode_photo(data, self._images.title(index))
+            return decode_photo(data, self._images.title(index))
         except InputError as error:
             raise InputError(f"{error}, {self._otherwise}") from None
 
@@ -284,7 +284,7 @@ def _problem(images: Images, index: int) -> str | None:
     if version in _problems:
         return _problems[version]
     try:
-        decoding.decode_photo(images.data(index), images.title(index))
+        decode_photo(images.data(index), images.title(index))
     except Unreadable as error:
         problem = str(error)
     else:

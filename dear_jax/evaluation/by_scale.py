@@ -22,7 +22,7 @@ from dear_jax.evaluation.measuring import Measuring
 from dear_jax.evaluation.printable import printable
 from dear_jax.evaluation.protocol import Cases
 from dear_jax.evaluation.scores import Score
-from dear_jax.images import photo
+from dear_jax.images.io import write_photo
 from dear_jax.inference.loading import BASELINES, DEFAULT, is_system, load, open_system
 from dear_jax.inference.restorer import Restorer
 
@@ -238,7 +238,7 @@ def _measure_scale(
     path = stem.with_name(f"{stem.name}.json")
     report.write_json(path, every, about, cases.protocol)
     path = stem.with_name(f"{stem.name}.png")
-    photo.write_photo(path, comparison.comparison_sheet(examples))
+    write_photo(path, comparison.comparison_sheet(examples))
     return scores
 
 
@@ -268,5 +268,5 @@ def _draw_ends(
             examples = comparison.examples(shown, pictures, scores)
             title = files.as_name(label, LONGEST_TITLE)
             drawn.append(stem.with_name(f"{stem.name}-{title}-{part}.png"))
-            photo.write_photo(drawn[-1], comparison.comparison_sheet(examples))
+            write_photo(drawn[-1], comparison.comparison_sheet(examples))
     return drawn

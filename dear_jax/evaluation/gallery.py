@@ -8,7 +8,7 @@ import numpy as np
 from dear_jax.errors import InputError
 from dear_jax.evaluation.protocol import Case, Cases
 from dear_jax.evaluation.scores import Score
-from dear_jax.images import photo
+from dear_jax.images.io import read_photo, write_photo
 from dear_jax.inference.restorer import Restorer
 
 ROWS = 8
@@ -64,7 +64,7 @@ class Gallery:
         """Writes a result, uint8 [h, w, 3], if its case is to be shown."""
         file = self._files.get(case.place)
         if file is not None:
-            photo.write_photo(file, output)
+            write_photo(file, output)
 
     def pictures(self, system: Restorer) -> list[np.ndarray]:
         """All results, uint8 [h, w, 3]; what was not kept is restored."""
@@ -73,14 +73,14 @@ class Gallery:
     def _picture(self, case: Case, system: Restorer) -> np.ndarray:
         file = self._files[case.place]
         try:
-            kept = photo.read_photo(file)
+            kept = read_photo(file)
         except InputError:
             kept = None
         if kept is not None and kept.shape == case.truth.shape:
             return kept
         more = {"denoise": case.level} if self._told else {}
         output = system(case.image, case.mask, size=case.truth.shape[:2], **more)
-        photo.write_photo(file, output)
+        write_photo(file, output)
         return output
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dear_jax.evaluation import sheet
 from dear_jax.evaluation.shown import sides
-from dear_jax.images.photo import write_photo
+from dear_jax.images.io import write_photo
 
 # Height of all pictures in a sheet: that of the result, but within these, and none
 # wider than twice the most. Panoramas stand below each other.

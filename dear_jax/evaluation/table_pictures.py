@@ -12,7 +12,7 @@ from dear_jax.evaluation.scores import Score
 from dear_jax.evaluation.table_filled import REFERENCE, Filled
 from dear_jax.evaluation.table_paper import Table, paper_tables
 from dear_jax.evaluation.table_rows import Place, RowResults
-from dear_jax.images import photo
+from dear_jax.images.io import write_photo
 from dear_jax.inference import loading as pretrained
 from dear_jax.inference.two_stage import TwoStage
 
@@ -55,10 +55,10 @@ def draw(
             yield name(f"ratios-{dataset}")
         shown = results.shown[place][:ROWS]
         examples = comparison.examples(shown, pictures, scores)
-        photo.write_photo(name(dataset), comparison.comparison_sheet(examples))
+        write_photo(name(dataset), comparison.comparison_sheet(examples))
         yield name(dataset)
         if table.number == 1 and dataset == table.datasets[0]:
-            photo.write_photo(name("stages"), _stages(place, results, weights))
+            write_photo(name("stages"), _stages(place, results, weights))
             yield name("stages")
 
 

@@ -1,4 +1,4 @@
-"""Where a photo is missing: by a mask file, boxes, a colour or transparency.
+"""Masks of what is missing of a photo: from a file, boxes, a colour or transparency.
 
 Masks are bool [H, W], True = missing; boxes are (x, y, width, height) in pixels from
 the upper left corner; colours RGB in 8 bits, of whatever depth the photo is.
@@ -10,41 +10,74 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from dear_jax.errors import InputError
-from dear_jax.images.photo import read_mask
-from dear_jax.images.picture import Picture
+from dear_jax.errors import InputError, Unreadable
+from dear_jax.images import resize
+from dear_jax.images.decode import decode, upper_bits
+from dear_jax.images.io import ImageFile, read_bytes
 
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
-# A colour is met by pixels as near in every channel, in 8-bit levels. JPEG moves even
-# plain areas: of thin magenta holes 32 finds 86 % at quality 75. More would take dark
-# parts of photos for black. Around holes colours at half size leave a tint: of what is
-# within 6 pixels 14 % is off by 24 levels after a dilation by 2, 3 % after one by 4.
+# Distances from a colour in every channel, in 8-bit levels. JPEG moves even plain
+# areas: of thin magenta holes 32 finds 86 % at quality 75. More would take dark parts
+# of photos for black. Around holes colours at half size leave a tint: of what is within
+# 6 pixels 14 % is off by 24 levels after a dilation by 2, 3 % after one by 4.
 _NEAR, _NEAR_LOSSY, _TINTED = 2, 32, 4
 _SAME_SHAPE = 0.01  # Ratios of sides that differ by less come from rounded sizes.
+_COLOURED = 64  # Levels between channels of coloured masks; JPEG moves grey ones less.
 
-MUCH = 0.6  # Share of a photo beyond which little can be told of the rest.
+_MUCH = 0.6  # Share of a photo beyond which the rest says little about it.
 # Of 300 irregular masks with up to 60 % holes none has as much of its border missing.
 _SUSPICIOUS, _BORDER = 0.4, 0.8
 _PLAIN = 2  # Levels; paint varies by less, in lossy files by some times as much.
 
 
-def hole_mask(
-    picture: Picture,
+def read_mask(path: str | Path) -> np.ndarray:
+    """Reads a mask as bool [H, W], True = missing; see `decode_mask`.
+
+    Raises:
+      InputError: if the file is missing, empty or not a mask that can be read.
+    """
+    return decode_mask(read_bytes(path), path)
+
+
+def decode_mask(data: bytes, name: str | Path) -> np.ndarray:
+    """Returns the mask bool [H, W] in the bytes of an image file; light is missing.
+
+    Light is above half of the range; what is transparent counts as black.
+
+    Args:
+      data: the file's content.
+      name: of the file, for messages.
+
+    Raises:
+      Unreadable: if it is damaged or no image, or one that may not mean what it
+        shows: with colours, with values 0 and 1 only, or only transparency that varies.
+      InputError: if memory or open files do not suffice.
+    """
+    channels = upper_bits(decode(data, name), name)
+    values = channels[..., 0] if channels.shape[2] == 1 else _grey(channels, name)
+    if values.max() == 1:
+        raise Unreadable(f"{name}: its values are 0 and 1; save white as 255")
+    return values > 127
+
+
+def find_mask(
+    image: ImageFile,
     mask_path: str | Path | None = None,
     box: Box | Sequence[Box] | None = None,
     colour: Colour | None = None,
     alpha: bool = False,
     invert: bool = False,
     dilate: int = 0,
-    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] = lambda remark: None,
 ) -> np.ndarray:
     """Finds what is missing of a photo, from one source or none.
 
     Args:
-      picture: the photo.
+      image: the photo.
       mask_path: image file, white = missing, see `read_mask`; of another size but the
         photo's shape it is resized by nearest neighbour.
       box: one box or several; parts outside the photo do not count.
@@ -53,7 +86,7 @@ def hole_mask(
       alpha: pixels are missing that are less than half opaque.
       invert: what the source leaves is missing instead.
       dilate: holes grow by a disk of this radius, in pixels, after all else.
-      say: is told what the user should know, as `remarks`.
+      warn: called with each remark on the source.
 
     Returns:
       bool [H, W]; all False without a source.
@@ -62,7 +95,6 @@ def hole_mask(
       InputError: for several sources, a source that does not fit the photo, or
         `invert` or `dilate` without any.
     """
-    say = say or (lambda remark: None)
     given = [mask_path is not None, box is not None, colour is not None, bool(alpha)]
     if sum(given) > 1:
         raise InputError(
@@ -78,23 +110,23 @@ def hole_mask(
                 f"{what}: nothing says what is missing; give a mask file, a box, a "
                 "colour or transparency too"
             )
-        return np.zeros(picture.size, bool)
+        return np.zeros(image.size, bool)
     if mask_path is not None:
-        mask = _from_file(mask_path, picture.size, say)
+        mask = _from_file(mask_path, image.size, warn)
     elif box is not None:
-        mask = _from_boxes(box, picture.size)
+        mask = _from_boxes(box, image.size)
     elif colour is not None:
-        mask = _from_colour(picture, colour, dilate, say)
+        mask = _from_colour(image, colour, dilate, warn)
     else:
-        mask = _from_alpha(picture)
+        mask = _from_alpha(image)
     mask = ~mask if invert else mask
     if colour is None and not mask.any():
-        say("nothing of the photo is marked as missing")
+        warn("nothing of the photo is marked as missing")
     return dilated(mask, dilate)
 
 
-def remarks(mask: np.ndarray, picture: Picture) -> list[str]:
-    """Returns what is odd about a mask [H, W], in sentences; usually none.
+def mask_remarks(mask: np.ndarray, image: ImageFile) -> list[str]:
+    """Returns sentences on what is odd about a mask [H, W]; usually none.
 
     That is more than 60 % missing, or signs that white and black are swapped: what
     would be known is one plain colour, or the photo's border is missing and what
@@ -104,11 +136,11 @@ def remarks(mask: np.ndarray, picture: Picture) -> list[str]:
     percent = f"{round(100 * share)} % of the photo is missing"
     if share == 1:
         return ["all of the photo is missing; if not, --invert-mask swaps the mask"]
-    signs = _signs_of_inversion(mask, picture)
+    signs = _signs_of_inversion(mask, image)
     if signs:
         advice = f"the mask looks inverted: {signs}; --invert-mask swaps it"
-        return [f"{percent}, and {advice}" if share > MUCH else advice]
-    if share > MUCH:
+        return [f"{percent}, and {advice}" if share > _MUCH else advice]
+    if share > _MUCH:
         return [
             f"{percent}, too much to be filled well; if the mask is white where the "
             "photo is good, --invert-mask swaps it"
@@ -117,20 +149,11 @@ def remarks(mask: np.ndarray, picture: Picture) -> list[str]:
 
 
 def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Adds all pixels whose centres are at most `radius` from a missing one's.
-
-    Raises:
-      InputError: if OpenCV is not installed.
-    """
+    """Adds all pixels whose centres are at most `radius` from a missing one's."""
     if radius == 0 or not mask.any():
         return mask
-    try:
-        import cv2
-    except ImportError:
-        raise InputError(
-            f"dilate={radius}: OpenCV is not installed; pip install "
-            "opencv-python-headless"
-        ) from None
+    import cv2  # Takes its time.
+
     known = np.logical_not(mask).astype(np.uint8)
     far = cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Squares of distances are whole numbers: half a one is far from all of them.
@@ -171,10 +194,8 @@ def parse_colour(text: str) -> Colour:
 
 
 def _from_file(
-    path: str | Path, size: tuple[int, int], say: Callable[[str], None]
+    path: str | Path, size: tuple[int, int], warn: Callable[[str], None]
 ) -> np.ndarray:
-    from dear_jax.images import resize  # Brings JAX.
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of damage that spoils no pixel.
         mask = read_mask(path)
@@ -183,12 +204,32 @@ def _from_file(
     sides = f"{_sides(mask.shape)}, the photo {_sides(size)}"
     ratio = mask.shape[1] * size[0] / (mask.shape[0] * size[1])
     if abs(ratio - 1) <= _SAME_SHAPE:
-        say(f"the mask is {sides}: resized to it by nearest neighbour")
+        warn(f"the mask is {sides}: resized to it by nearest neighbour")
         return resize.nearest(mask, size)
     remedy = "give a mask of the photo's size"
     if mask.shape == size[::-1]:
         remedy = "turn it: photos are taken upright, as their EXIF orientation says"
     raise InputError(f"{path}: the mask is {sides}; {remedy}")
+
+
+def _grey(channels: np.ndarray, name: str | Path) -> np.ndarray:
+    """Grey levels uint8 [H, W] of a mask of 2 to 4 channels uint8."""
+    count = channels.shape[2]
+    colours = np.repeat(channels[..., :1], 3, -1) if count == 2 else channels[..., :3]
+    alpha = channels[..., -1:] if count in (2, 4) else np.uint8([255])
+    if (alpha < 255).any():
+        if (colours == colours[0, 0]).all():
+            raise Unreadable(
+                f"{name}: only its transparency varies; save it without, white where "
+                "the photo is missing and black elsewhere"
+            )
+        colours = (colours * (alpha / 255)).astype(np.uint8)
+    if (colours.max(-1) - colours.min(-1)).max() > _COLOURED:
+        raise Unreadable(
+            f"{name}: has colours; save a mask as white where the photo is missing "
+            "and black elsewhere"
+        )
+    return np.asarray(Image.fromarray(colours).convert("L"))
 
 
 def _from_boxes(boxes: Box | Sequence[Box], size: tuple[int, int]) -> np.ndarray:
@@ -207,32 +248,32 @@ def _from_boxes(boxes: Box | Sequence[Box], size: tuple[int, int]) -> np.ndarray
 
 
 def _from_colour(
-    picture: Picture, colour: Colour, dilate: int, say: Callable[[str], None]
+    image: ImageFile, colour: Colour, dilate: int, warn: Callable[[str], None]
 ) -> np.ndarray:
-    near = _NEAR_LOSSY if picture.kept.lossy else _NEAR
-    unit = np.iinfo(picture.pixels.dtype).max // 255
-    mask = np.ones(picture.size, bool)
+    near = _NEAR_LOSSY if image.metadata.lossy else _NEAR
+    unit = np.iinfo(image.pixels.dtype).max // 255
+    mask = np.ones(image.size, bool)
     for c, level in enumerate(colour):
-        off = picture.pixels[..., c].astype(np.int32) - level * unit
+        off = image.pixels[..., c].astype(np.int32) - level * unit
         mask &= np.abs(off) <= near * unit
-    if mask.any() and picture.kept.lossy and dilate < _TINTED:
-        say(f"its file blends colours around holes; --dilate {_TINTED} covers them")
+    if mask.any() and image.metadata.lossy and dilate < _TINTED:
+        warn(f"its file blends colours around holes; --dilate {_TINTED} covers them")
     if not mask.any():
-        say("no pixel has the colour #{:02x}{:02x}{:02x}".format(*colour))
+        warn("no pixel has the colour #{:02x}{:02x}{:02x}".format(*colour))
     return mask
 
 
-def _from_alpha(picture: Picture) -> np.ndarray:
-    if picture.alpha is None:
+def _from_alpha(image: ImageFile) -> np.ndarray:
+    if image.alpha is None:
         raise InputError(
             "the photo has no transparency that could say what is missing; give a mask "
             "file, a box or a colour"
         )
-    return picture.alpha < (np.iinfo(picture.alpha.dtype).max + 1) // 2
+    return image.alpha < (np.iinfo(image.alpha.dtype).max + 1) // 2
 
 
-def _signs_of_inversion(mask: np.ndarray, picture: Picture) -> str:
-    if _plain(picture, ~mask) and not _plain(picture, mask):
+def _signs_of_inversion(mask: np.ndarray, image: ImageFile) -> str:
+    if _plain(image, ~mask) and not _plain(image, mask):
         return "all that is not missing has one colour"
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
     if mask.mean() > _SUSPICIOUS and border.mean() > _BORDER:
@@ -240,13 +281,13 @@ def _signs_of_inversion(mask: np.ndarray, picture: Picture) -> str:
     return ""
 
 
-def _plain(picture: Picture, where: np.ndarray) -> bool:
+def _plain(image: ImageFile, where: np.ndarray) -> bool:
     """Whether those pixels are of one colour; False if they are few."""
     if where.sum() < max(16, where.size // 100):
         return False
-    limit = (4 if picture.kept.lossy else 1) * _PLAIN
-    unit = np.iinfo(picture.pixels.dtype).max / 255
-    return bool((picture.pixels[where].std(0) <= limit * unit).all())
+    limit = (4 if image.metadata.lossy else 1) * _PLAIN
+    unit = np.iinfo(image.pixels.dtype).max / 255
+    return bool((image.pixels[where].std(0) <= limit * unit).all())
 
 
 def _sides(size: tuple[int, int]) -> str:

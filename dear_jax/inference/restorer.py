@@ -70,7 +70,7 @@ class Restorer:
             its noise would be enlarged too, else 0, for then known pixels stay what
             they are.
           quality: JPEG quality of the photo's file, which "auto" takes into account,
-            see `Picture.quality`; None: as the pixels show it.
+            see `ImageFile.quality`; None: as the pixels show it.
 
         Returns:
           [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.

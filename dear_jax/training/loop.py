@@ -27,7 +27,7 @@ from dear_jax.distributed.processes import (
 from dear_jax.errors import InputError
 from dear_jax.evaluation.metrics_file import read_metrics
 from dear_jax.evaluation.run import draw_run
-from dear_jax.images.photo import write_photo
+from dear_jax.images.io import write_photo
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.training.check import check_config
 from dear_jax.training.log import Log

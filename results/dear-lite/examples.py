@@ -8,7 +8,9 @@ from pathlib import Path
 import dear_jax
 from dear_jax import bundled
 from dear_jax.evaluation import sheet
-from dear_jax.images import photo, resize
+from dear_jax.images import resize
+from dear_jax.images.io import read_photo, write_photo
+from dear_jax.images.masks import read_mask
 
 # Photo, mask, scale.
 SHOWN = (
@@ -24,18 +26,18 @@ def main() -> None:
     classical, restorer = dear_jax.load("classical"), dear_jax.load()
     rows, captions = [], []
     for name, damage, scale in SHOWN:
-        truth = photo.read_photo(bundled.PHOTOS / f"{name}.png")
+        truth = read_photo(bundled.PHOTOS / f"{name}.png")
         size = truth.shape[:2]
         small = (round(size[0] / scale), round(size[1] / scale))
         image = resize.bicubic(truth, small)
-        mask = resize.nearest(photo.read_mask(bundled.MASKS / f"{damage}.png"), small)
+        mask = resize.nearest(read_mask(bundled.MASKS / f"{damage}.png"), small)
         row = [sheet.show_mask(image, mask)]
         row += [f(image, mask, size=size) for f in (classical, restorer)]
         rows.append([*row, truth])
         captions.append(f"x{scale}\n{small[1]} x {small[0]}\n{damage} %")
     titles = ["input", "Telea + bicubic", restorer.name, "truth"]
     picture = sheet.contact_sheet(rows, titles, captions)
-    photo.write_photo(Path(__file__).parent / "examples.png", picture)
+    write_photo(Path(__file__).parent / "examples.png", picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Photo files are read with all that they hold, whatever their kind."""
+"""Image files of every kind are found, and read with all that they hold."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from picture_files import (
+from image_files import (
     DEEP,
     PIXELS,
     RNG,
@@ -21,10 +21,19 @@ from picture_files import (
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from dear_jax.errors import Unreadable
-from dear_jax.images import decoding, png
-from dear_jax.images.picture import Kept, Picture
-from dear_jax.images.reading import read_picture
+from dear_jax.errors import InputError, Unreadable
+from dear_jax.images.decode import TURNS
+from dear_jax.images.encode import encode_png
+from dear_jax.images.io import (
+    ImageFile,
+    decode_photo,
+    list_photos,
+    read_image,
+    read_photo,
+    write_photo,
+)
+from dear_jax.images.masks import read_mask
+from dear_jax.images.metadata import PNG_SIGNATURE, Metadata
 
 GREY = PIXELS[..., 0]
 
@@ -38,12 +47,14 @@ GREY = PIXELS[..., 0]
      ("1", "PNG"), ("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "WEBP"),
      ("RGB", "TIFF"), ("L", "TIFF"), ("LA", "TIFF"), ("RGBA", "TIFF"), ("P", "TIFF"),
      ("1", "TIFF"), ("YCbCr", "TIFF"), ("RGB", "BMP"), ("1", "BMP"),
-     ("RGB", "GIF"), ("RGB", "PPM"), ("L", "PPM")],
+     ("RGB", "GIF"), ("RGB", "PPM"), ("L", "PPM"), ("CMYK", "JPEG"), ("LAB", "TIFF")],
 )  # fmt: skip
-def test_pixels_are_those_of_training(mode, known):
-    data = encoded(Image.fromarray(PIXELS).convert(mode), known)
-    picture = read(data)
-    np.testing.assert_array_equal(picture.pixels, decoding.decode_photo(data, "x"))
+def test_files_of_any_mode_are_rgb(mode, known):
+    image = Image.fromarray(PIXELS).convert(mode)
+    picture = read(encoded(image, known))
+    assert picture.pixels.shape == (5, 7, 3) and picture.pixels.dtype == np.uint8
+    if known not in ("JPEG", "WEBP") and mode != "LAB":
+        np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
     assert picture.grey == (mode in ("1", "L", "LA"))
     assert (picture.alpha is not None) == mode.endswith("A")
     assert picture.format == known and picture.bits == 8
@@ -55,13 +66,16 @@ def test_alpha_is_the_last_channel(name, mode):
     image = Image.fromarray(PIXELS).convert(mode)
     alpha = RNG.integers(0, 256, (5, 7), np.uint8)
     image.putalpha(Image.fromarray(alpha))
-    np.testing.assert_array_equal(read(encoded(image, name)).alpha, alpha)
+    picture = read(encoded(image, name))
+    np.testing.assert_array_equal(picture.alpha, alpha)
+    colours = PIXELS if mode == "RGBA" else np.asarray(image)[..., [0, 0, 0]]
+    np.testing.assert_array_equal(picture.pixels, colours)  # Of clear pixels, too.
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_pngs_of_sixteen_bits_keep_all_of_them(count):
     channels = DEEP[..., :count]
-    picture = read(png.encode(channels, Kept()))
+    picture = read(encode_png(channels, Metadata()))
     assert picture.grey == (count < 3) and picture.bits == 16
     np.testing.assert_array_equal(picture.pixels[..., 0], channels[..., 0])
     if count > 2:
@@ -124,13 +138,27 @@ def test_floats_are_taken_as_sixteen_bits(count, turn):
     expected = channels if count > 1 else channels[..., [0, 0, 0]]
     expected = np.rot90(expected, {1: 0, 3: 2, 6: -1}[turn])
     np.testing.assert_array_equal(picture.pixels, expected[..., :3])
-    assert "floats" in picture.kept.remarks[0]
+    assert "floats" in picture.metadata.remarks[0]
 
 
-def test_floats_of_another_range_are_refused():
-    for count in (1, 3):
-        with pytest.raises(Unreadable, match=r"x: floats from 0 to 2; save floats in"):
-            read(tiff_of(np.linspace(0, 2, 6 * count, dtype="f4").reshape(2, 3, count)))
+def test_grey_floats_are_rounded_to_grey_levels():
+    levels = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    photo = decode_photo(encoded(levels, "TIFF"), "x")
+    np.testing.assert_array_equal(photo[..., 0].ravel(), np.arange(256))
+
+
+@pytest.mark.parametrize("values", [[0, 1.5], [-0.1, 1], [0.5, np.nan]])
+@pytest.mark.parametrize("count", [1, 3])
+def test_floats_of_another_range_are_refused(values, count):
+    floats = np.array(values, np.float32).reshape(1, 2, 1).repeat(count, -1)
+    with pytest.raises(Unreadable, match=r"x: floats from .*; save floats in \[0, 1\]"):
+        read(tiff_of(floats))
+
+
+@pytest.mark.parametrize("values", [[0, 70_000], [-1, 300], [0, 255]])
+def test_whole_numbers_of_other_ranges_are_refused(values):
+    with pytest.raises(Unreadable, match="save it with 8 bits"):
+        read(encoded(np.array([values], np.int32), "TIFF"))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +180,7 @@ def test_a_single_transparent_colour_becomes_alpha(bits, kind, count):
         b"IDAT": zlib.compress(body),
         b"IEND": b"",
     }
-    data = png.SIGNATURE
+    data = PNG_SIGNATURE
     for name, content in parts.items():
         check = struct.pack(">I", zlib.crc32(name + content))
         data += struct.pack(">I", len(content)) + name + content + check
@@ -178,9 +206,30 @@ def test_palettes_with_transparency_become_alpha():
 
 def test_the_name_does_not_decide_the_format(tmp_path):
     (tmp_path / "x.jpg").write_bytes(encoded(PIXELS, "PNG"))
-    picture = read_picture(tmp_path / "x.jpg")
+    picture = read_image(tmp_path / "x.jpg")
     assert picture.format == "PNG"
     np.testing.assert_array_equal(picture.pixels, PIXELS)
+
+
+def test_uncompressed_photos_are_read_as_pillow_reads_them():
+    plain = encoded(PIXELS, "PPM")
+    assert np.shares_memory(decode_photo(plain, "x"), np.frombuffer(plain, "u1"))
+    unusual = [
+        plain.replace(b"P6\n", b"P6 # made by hand\n"),
+        plain + b"\n",
+        plain.replace(b"\n255\n", b"\n254\n"),
+    ]
+    for data in (plain, *unusual):
+        expected = np.asarray(Image.open(io.BytesIO(data)))
+        np.testing.assert_array_equal(decode_photo(data, "x"), expected)
+    with pytest.raises(Unreadable, match="x: cannot be read"):
+        decode_photo(plain[:-1], "x")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 20_000), (20_000, 1)])
+def test_photos_of_odd_sizes_are_read(size):
+    pixels = read(encoded(np.full((*size, 3), 9, np.uint8))).pixels
+    assert pixels.shape == (*size, 3) and (pixels == 9).all()
 
 
 def test_of_several_pictures_the_first_is_taken_and_that_is_said():
@@ -191,8 +240,8 @@ def test_of_several_pictures_the_first_is_taken_and_that_is_said():
                        **options)  # fmt: skip
         picture = read(data)
         assert (picture.pixels == (255, 0, 0)).all()
-        assert "first" in picture.kept.remarks[0]
-        assert not read(encoded(frames[0], known)).kept.remarks
+        assert "first" in picture.metadata.remarks[0]
+        assert not read(encoded(frames[0], known)).metadata.remarks
 
 
 # What they carry
@@ -201,7 +250,7 @@ def test_of_several_pictures_the_first_is_taken_and_that_is_said():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_all_orientations_give_the_same_upright_pixels(orientation):
     back = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
-    turn = decoding.TURNS.get(back)
+    turn = TURNS.get(back)
     photo = Image.fromarray(PIXELS)
     lying = photo if turn is None else photo.transpose(turn)
     exif = Image.Exif()
@@ -213,7 +262,7 @@ def test_all_orientations_give_the_same_upright_pixels(orientation):
         encoded(lying, "TIFF", exif=exif),
         encoded(lying, "TIFF", exif=exif, compression="tiff_lzw"),
         encoded(lying, "WEBP", exif=exif, lossless=True),
-        png.encode(deep, Kept(exif=block)),
+        encode_png(deep, Metadata(exif=block)),
         tiff_of(deep, turn=orientation),
         tiff_of(np.asarray(lying) / np.float32(255), turn=orientation),
     ]
@@ -221,7 +270,7 @@ def test_all_orientations_give_the_same_upright_pixels(orientation):
         picture = read(data)
         expected = PIXELS.astype(picture.pixels.dtype)
         if picture.bits == 16:
-            floats = picture.kept.remarks
+            floats = picture.metadata.remarks
             expected = expected * np.uint16(257) if floats else expected * 256 + 7
         np.testing.assert_array_equal(picture.pixels, expected)
     jpeg = encoded(lying.resize((64, 64)), "JPEG", exif=exif)
@@ -233,15 +282,15 @@ def test_xmp_turns_a_photo_without_exif_and_then_says_it_is_upright():
     packet = b'<x:xmpmeta tiff:Orientation="6">text</x:xmpmeta>'
     picture = read(encoded(PIXELS, "WEBP", xmp=packet, lossless=True))
     np.testing.assert_array_equal(picture.pixels, np.rot90(PIXELS, -1))
-    assert picture.kept.xmp == packet.replace(b'"6"', b'"1"')
+    assert picture.metadata.xmp == packet.replace(b'"6"', b'"1"')
 
 
 @pytest.mark.parametrize("known", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_what_a_file_carries_is_found(known):
     dpi = {} if known == "WEBP" else {"dpi": (300, 150)}
     block = b"Exif\0\0" + exif_block(6)
-    kept = read(encoded(PIXELS, known, icc_profile=SRGB, exif=block, **dpi)).kept
-    assert kept.profile == SRGB and not kept.remarks
+    kept = read(encoded(PIXELS, known, icc_profile=SRGB, exif=block, **dpi)).metadata
+    assert kept.icc_profile == SRGB and not kept.remarks
     exif = Image.Exif()
     exif.load(kept.exif)
     assert (exif[271], exif[315], exif[0x0112]) == ("Maker", "An artist", 1)
@@ -256,7 +305,7 @@ def test_what_a_file_carries_is_found(known):
 def test_the_thumbnail_goes_and_all_else_of_the_exif_data_stays():
     block = exif_block(8)
     thumbnail = block[block.index(b"\xff\xd8\xff") :]
-    kept = read(encoded(PIXELS, "JPEG", exif=b"Exif\0\0" + block)).kept
+    kept = read(encoded(PIXELS, "JPEG", exif=b"Exif\0\0" + block)).metadata
     assert thumbnail not in kept.exif and b"\xff\xd8\xff" not in kept.exif
     assert b"maker's own notes" in kept.exif
 
@@ -265,7 +314,7 @@ def test_exif_data_in_the_text_of_a_png_are_found():
     text = PngInfo()
     digits = (b"Exif\0\0" + exif_block()).hex()
     text.add_text("Raw profile type exif", f"\nexif\n{len(digits) // 2}\n{digits}")
-    assert b"An artist" in read(encoded(PIXELS, pnginfo=text)).kept.exif
+    assert b"An artist" in read(encoded(PIXELS, pnginfo=text)).metadata.exif
 
 
 @pytest.mark.parametrize("known", ["PNG", "JPEG", "WEBP"])
@@ -275,8 +324,8 @@ def test_damaged_exif_data_are_left_out_and_the_pixels_stay(known):
         data = encoded(PIXELS, known, lossless=True, exif=b"Exif\0\0" + damaged)
         picture = read(data)
         np.testing.assert_array_equal(picture.pixels, plain)
-        assert picture.kept.exif is None
-        assert "EXIF" in picture.kept.remarks[0]
+        assert picture.metadata.exif is None
+        assert "EXIF" in picture.metadata.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -287,9 +336,9 @@ def test_damaged_exif_data_are_left_out_and_the_pixels_stay(known):
     ids=["nonsense", "cut", "unsigned", "of inks", "tables"],
 )  # fmt: skip
 def test_profiles_that_are_damaged_or_of_other_colours_are_left_out(profile):
-    kept = read(encoded(PIXELS, icc_profile=profile)).kept
-    assert kept.profile is None and "colour profile" in kept.remarks[0]
-    assert read(encoded(GREY, icc_profile=SRGB)).kept.profile is None
+    kept = read(encoded(PIXELS, icc_profile=profile)).metadata
+    assert kept.icc_profile is None and "colour profile" in kept.remarks[0]
+    assert read(encoded(GREY, icc_profile=SRGB)).metadata.icc_profile is None
 
 
 @pytest.mark.parametrize("known", ["JPEG", "TIFF"])
@@ -302,8 +351,8 @@ def test_print_colours_go_by_their_profile_which_then_is_gone(known):
     white = read(encoded(Image.new("CMYK", (8, 8)), known, icc_profile=print_profile()))
     assert white.pixels.min() > 247
     for picture in (plain, managed, white):
-        assert picture.kept.profile is None
-        assert "CMYK" in picture.kept.remarks[0] and not picture.grey
+        assert picture.metadata.icc_profile is None
+        assert "CMYK" in picture.metadata.remarks[0] and not picture.grey
 
 
 def test_what_was_compressed_with_losses_is_known():
@@ -313,17 +362,17 @@ def test_what_was_compressed_with_losses_is_known():
         ("PNG", {}, False), ("TIFF", {"compression": "jpeg"}, True),
         ("TIFF", {"compression": "tiff_lzw"}, False),
     ):  # fmt: skip
-        assert read(encoded(noise, known, **options)).kept.lossy == lossy
+        assert read(encoded(noise, known, **options)).metadata.lossy == lossy
 
 
-# Pictures
+# Changing what was read
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_floats_give_back_the_same_pixels(kind):
     top = np.iinfo(kind).max
     levels = np.linspace(0, top, 3 * 2**14).astype(kind).reshape(128, 128, 3)
-    picture = Picture(levels)
+    picture = ImageFile(levels)
     floats = picture.floats()
     assert floats.dtype == np.float32 and floats.min() == 0 and floats.max() == 1
     np.testing.assert_array_equal(picture.with_pixels(floats).pixels, levels)
@@ -333,14 +382,14 @@ def test_floats_give_back_the_same_pixels(kind):
 
 def test_other_bits_are_rounded():
     deep = np.arange(65536, dtype=np.uint16).reshape(128, 512, 1).repeat(3, -1)
-    eight = Picture(PIXELS).with_pixels(deep).pixels
+    eight = ImageFile(PIXELS).with_pixels(deep).pixels
     np.testing.assert_array_equal(eight, np.rint(deep / 257))
-    sixteen = Picture(deep).with_pixels(PIXELS).pixels
+    sixteen = ImageFile(deep).with_pixels(PIXELS).pixels
     np.testing.assert_array_equal(sixteen, PIXELS * np.uint16(257))
 
 
 def test_grey_pictures_stay_grey():
-    grey = Picture(np.repeat(PIXELS[..., :1], 3, -1), grey=True)
+    grey = ImageFile(np.repeat(PIXELS[..., :1], 3, -1), grey=True)
     np.testing.assert_array_equal(grey.with_pixels(grey.pixels).pixels, grey.pixels)
     other = grey.with_pixels(PIXELS).pixels
     np.testing.assert_allclose(other[..., 0], PIXELS.mean(-1), atol=0.5)
@@ -352,9 +401,42 @@ def test_transparency_is_resized_along(kind):
     top = np.iinfo(kind).max
     alpha = np.zeros((5, 7), kind)
     alpha[:, 3:] = top
-    picture = Picture(DEEP[..., :3].astype(kind), alpha)
+    picture = ImageFile(DEEP[..., :3].astype(kind), alpha)
     assert picture.with_pixels(picture.pixels).alpha is alpha
     larger = picture.with_pixels(np.zeros((20, 28, 3), kind))
     assert larger.alpha.shape == (20, 28) and larger.alpha.dtype == kind
     assert (larger.alpha[:, :8] == 0).all() and (larger.alpha[:, 18:] == top).all()
     assert picture.with_pixels(np.zeros((20, 28, 3)), opaque=True).alpha is None
+
+
+# Folders
+
+
+def test_photos_are_listed_by_path_through_subfolders_and_links(tmp_path):
+    for name in ("b.png", "a/2.JPG", "a/1.png", "a-b/c.tif", "a/notes.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "in" / "a")
+    (tmp_path / "in" / "a" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "folder.png").mkdir()
+    (tmp_path / "in" / ".thumbs").mkdir()
+    (tmp_path / "in" / ".thumbs" / "t.png").touch()
+    (tmp_path / "in" / "a" / "._1.png").touch()
+    listed = list_photos(tmp_path / "in")
+    names = [path.relative_to(tmp_path / "in").as_posix() for path in listed]
+    assert names == ["a/1.png", "a/2.JPG", "a-b/c.tif", "b.png", "linked/1.png",
+                     "linked/2.JPG"]  # fmt: skip
+
+
+def test_a_folder_without_photos_or_none_at_all_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no image; expected files ending in"):
+        list_photos(tmp_path)
+    with pytest.raises(InputError, match="no such folder; give a folder"):
+        list_photos(tmp_path / "absent")
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    write_photo(tmp_path / "new" / "x.png", PIXELS)
+    np.testing.assert_array_equal(read_photo(tmp_path / "new/x.png"), PIXELS)
+    write_photo(tmp_path / "m.png", PIXELS[..., 0])
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), PIXELS[..., 0] > 127)

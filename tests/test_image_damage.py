@@ -1,27 +1,41 @@
 """Of any damaged file there is a whole picture, or one line that says what is wrong."""
 
+import os
 import struct
 import zlib
 
 import cv2
 import numpy as np
 import pytest
-from picture_files import DEEP, PIXELS, RNG, SRGB, encoded, exif_block, read, tiff_of
+from image_files import (
+    DEEP,
+    PIXELS,
+    RNG,
+    SRGB,
+    encoded,
+    exif_block,
+    read,
+    refusal,
+    saved,
+    tiff_of,
+)
 from PIL import Image
 
 from dear_jax.errors import InputError, Unreadable
-from dear_jax.images import directories, exif, png, tiff
-from dear_jax.images.picture import Kept
-from dear_jax.images.reading import read_picture
+from dear_jax.images import exif
+from dear_jax.images.encode import encode_png, encode_tiff
+from dear_jax.images.io import read_image, read_photo
+from dear_jax.images.masks import read_mask
+from dear_jax.images.metadata import PNG_SIGNATURE, Metadata, read_png_chunks
 
 NOISE = RNG.integers(0, 256, (20, 30, 3), np.uint8)
 FLOATS = RNG.random((20, 30, 3), np.float32)
 CARRIED = {"exif": b"Exif\0\0" + exif_block(6), "icc_profile": SRGB}
-KEPT = Kept(exif=exif.cleaned(exif_block()), profile=SRGB, dpi=(300, 300))
+KEPT = Metadata(exif=exif.clean(exif_block()), icc_profile=SRGB, dpi=(300, 300))
 FILES = {
     "png": encoded(NOISE, "PNG", **CARRIED),
     "palette": encoded(Image.fromarray(NOISE).quantize(9), "PNG", transparency=3),
-    "png16": png.encode(DEEP, KEPT),
+    "png16": encode_png(DEEP, KEPT),
     "jpeg": encoded(NOISE, "JPEG", xmp=b"<x tiff:Orientation='3'/>", **CARRIED),
     "progressive": encoded(NOISE, "JPEG", progressive=True),
     "cmyk": encoded(Image.fromarray(NOISE).convert("CMYK"), "JPEG"),
@@ -29,7 +43,7 @@ FILES = {
     "lossless": encoded(NOISE, "WEBP", lossless=True),
     "tiff": encoded(NOISE, "TIFF", **CARRIED),
     "lzw": encoded(NOISE, "TIFF", compression="tiff_lzw"),
-    "tiff16": tiff.encode(DEEP[..., :3], KEPT),
+    "tiff16": encode_tiff(DEEP[..., :3], KEPT),
     "plain16": tiff_of(DEEP, ">", extra=1),
     "floats": tiff_of(FLOATS, turn=6),
     "deflated": cv2.imencode(".tiff", FLOATS)[1].tobytes(),
@@ -76,8 +90,8 @@ def whole_or_refused(data):
     if picture.alpha is not None:
         assert picture.alpha.shape == picture.size
         assert picture.alpha.dtype == picture.pixels.dtype
-    if picture.kept.exif is not None:
-        directories.parse(picture.kept.exif)
+    if picture.metadata.exif is not None:
+        exif.parse(picture.metadata.exif)
     return True
 
 
@@ -91,7 +105,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(name):
 
 @pytest.mark.parametrize("name", ["png", "palette", "png16"])
 def test_pngs_with_right_checksums_and_wrong_content_as_well(name):
-    parts = list(png.chunks(FILES[name]))
+    parts = list(read_png_chunks(FILES[name]))
     rng = np.random.default_rng(3)
     outcomes = set()
     for _ in range(60):
@@ -106,7 +120,7 @@ def test_pngs_with_right_checksums_and_wrong_content_as_well(name):
         if kind == b"IDAT" and len(content) != len(parts[which][1]):
             content = zlib.compress(content)
         altered[which] = (kind, bytes(content))
-        data = png.SIGNATURE
+        data = PNG_SIGNATURE
         for kind, content in altered:
             check = struct.pack(">I", zlib.crc32(kind + content))
             data += struct.pack(">I", len(content)) + kind + content + check
@@ -159,13 +173,38 @@ def test_what_is_no_photo_is_refused(data):
         read(data)
 
 
+@pytest.mark.parametrize("read", [read_image, read_photo, read_mask])
+def test_what_is_no_image_is_refused_with_the_remedy(read, tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("Dear diary,\n")
+    noise = RNG.integers(0, 256, (64, 64, 3), np.uint8)
+    jpeg = saved(tmp_path, noise, "torn.jpg").read_bytes()
+    (tmp_path / "torn.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    for name, words in {
+        "absent.png": "no such file; check its name",
+        ".": "a folder; give one image file",
+        "empty.png": "an empty file; copy it again",
+        "text.png": "save it as PNG or JPEG",
+        "torn.jpg": "truncated",
+        "x" * 300: "make it readable",
+    }.items():
+        assert words in refusal(read, tmp_path / name)
+
+
+@pytest.mark.skipif(os.name != "posix" or not os.getuid(), reason="root may read all")
+def test_a_file_one_may_not_read_is_refused(tmp_path):
+    path = saved(tmp_path, PIXELS)
+    path.chmod(0)
+    assert "Permission denied" in refusal(read_photo, path)
+
+
 def test_a_file_that_is_not_there_is_told_apart_from_a_damaged_one(tmp_path):
     with pytest.raises(InputError, match="no such file") as caught:
-        read_picture(tmp_path / "absent.png")
+        read_image(tmp_path / "absent.png")
     assert not isinstance(caught.value, Unreadable)
     (tmp_path / "empty.png").touch()
     with pytest.raises(Unreadable, match="an empty file"):
-        read_picture(tmp_path / "empty.png")
+        read_image(tmp_path / "empty.png")
 
 
 # Directories of tagged values
@@ -173,16 +212,16 @@ def test_a_file_that_is_not_there_is_told_apart_from_a_damaged_one(tmp_path):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_directories_come_back_as_they_were(order):
-    value = directories.Value
-    inner = {1: value(2, b"N\0"), 2: directories.long(order, 1, 2, 3)}
+    value = exif.Value
+    inner = {1: value(2, b"N\0"), 2: exif.long(order, 1, 2, 3)}
     tags = {
         271: value(2, b"odd length\0"),
-        274: directories.short(order, 6),
-        282: directories.fraction(order, 72.5),
-        directories.EXIF: value(4, b"", {7: value(7, b"abc")}),
-        directories.GPS: value(4, b"", inner),
+        274: exif.short(order, 6),
+        282: exif.rational(order, 72.5),
+        exif.EXIF_IFD: value(4, b"", {7: value(7, b"abc")}),
+        exif.GPS_IFD: value(4, b"", inner),
     }
-    again_order, again = directories.parse(directories.block(tags, order))
+    again_order, again = exif.parse(exif.pack(tags, order))
     assert again_order == order
 
     def plain(found):
@@ -201,14 +240,14 @@ def test_values_that_share_bytes_cannot_fill_the_memory():
     head = b"II*\0" + struct.pack("<IH", 8, count)
     entries = (struct.pack("<HHII", tag, 7, size, 0) for tag in range(count))
     block = head + b"".join(entries) + bytes(4)
-    with pytest.raises(directories.Damaged):
-        directories.parse(block)
-    endless = {directories.EXIF: directories.Value(4, struct.pack("<I", 8))}
-    with pytest.raises(directories.Damaged):
-        directories.parse(directories.block(endless, "<"))
+    with pytest.raises(exif.Damaged):
+        exif.parse(block)
+    endless = {exif.EXIF_IFD: exif.Value(4, struct.pack("<I", 8))}
+    with pytest.raises(exif.Damaged):
+        exif.parse(exif.pack(endless, "<"))
 
 
 def test_exif_data_without_content_are_none_and_not_damaged():
-    assert exif.cleaned(b"Exif\0\0") is None
+    assert exif.clean(b"Exif\0\0") is None
     picture = read(encoded(PIXELS, "PNG"))
-    assert picture.kept == Kept()
+    assert picture.metadata == Metadata()

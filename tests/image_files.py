@@ -2,13 +2,16 @@
 
 import io
 import struct
+import warnings
 
 import numpy as np
+import pytest
 from PIL import Image, ImageCms
 
-from dear_jax.images import directories, profiles
-from dear_jax.images.directories import long, short
-from dear_jax.images.reading import decode_picture
+from dear_jax.errors import InputError
+from dear_jax.images import exif, metadata
+from dear_jax.images.exif import Value, long, short
+from dear_jax.images.io import decode_image, decode_photo, with_bits
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), np.uint8)
@@ -25,7 +28,34 @@ def encoded(pixels, known="PNG", **options):
 
 
 def read(data):
-    return decode_picture(data, "x")
+    """The image in a file's bytes; its photo has the same pixels, in the upper bits."""
+    image = decode_image(data, "x")
+    eight = image.pixels if image.bits == 8 else image.pixels >> 8
+    if "its floats were taken as 16 bits" in image.metadata.remarks:
+        eight = with_bits(image.pixels, 8)
+    if image.bits == 16 and image.grey and image.pixels.max() < 256:
+        return image  # These levels might have been meant as ones of eight bits.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF data.
+        np.testing.assert_array_equal(decode_photo(data, "x"), eight)
+    return image
+
+
+def saved(folder, image, name="x.png", **options):
+    """The path of an image or an array, as Pillow writes it."""
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(folder / name, **options)
+    return folder / name
+
+
+def refusal(read, path):
+    """The message of a refusal, checked to be one line that begins with the file."""
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    assert message.count(str(path)) == 1
+    return message
 
 
 def tiff_of(channels, order="<", white_is_zero=False, extra=None, apart=False, turn=1):
@@ -50,10 +80,10 @@ def tiff_of(channels, order="<", white_is_zero=False, extra=None, apart=False, t
     }
     if extra is not None:
         tags[338] = short(order, extra)
-    start = len(directories.block(tags, order))
+    start = len(exif.pack(tags, order))
     starts = np.cumsum([start, *map(len, strips)])[:-1].tolist()
     tags[273] = long(order, *starts)
-    return directories.block(tags, order) + b"".join(strips)
+    return exif.pack(tags, order) + b"".join(strips)
 
 
 def print_profile():
@@ -66,7 +96,7 @@ def print_profile():
     table += bytes(range(256)) * 3
     header = bytearray(128)
     header[8:12] = b"\2\x40\0\0"
-    header[12:24] = b"prtr" + profiles.CMYK + b"Lab "
+    header[12:24] = b"prtr" + metadata.CMYK + b"Lab "
     header[36:40] = b"acsp"
     header[68:80] = struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
     tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
@@ -78,25 +108,25 @@ def exif_block(orientation=1):
     """EXIF data of a camera, with a thumbnail, as bytes after "Exif\\0\\0"."""
     order = "<"
     inner = {
-        0x9003: directories.Value(2, b"2020:02:20 20:20:20\0"),
-        0x927C: directories.Value(7, b"maker's own notes"),
+        0x9003: Value(2, b"2020:02:20 20:20:20\0"),
+        0x927C: Value(7, b"maker's own notes"),
         0xA002: long(order, 7),
         0xA003: long(order, 5),
     }
     first = {
-        271: directories.Value(2, b"Maker\0"),
-        272: directories.Value(2, b"X\0"),
+        271: Value(2, b"Maker\0"),
+        272: Value(2, b"X\0"),
         274: short(order, orientation),
-        315: directories.Value(2, b"An artist\0"),
-        directories.EXIF: directories.Value(4, b"", inner),
-        directories.GPS: directories.Value(4, b"", {1: directories.Value(2, b"N\0")}),
+        315: Value(2, b"An artist\0"),
+        exif.EXIF_IFD: Value(4, b"", inner),
+        exif.GPS_IFD: Value(4, b"", {1: Value(2, b"N\0")}),
     }
-    start = len(directories.block(first, order))
-    block = bytearray(directories.block(first, order))
+    start = len(exif.pack(first, order))
+    block = bytearray(exif.pack(first, order))
     thumbnail = encoded(PIXELS, "JPEG")
     second = {513: long(order, 0), 514: long(order, len(thumbnail))}
-    behind = start + len(directories.pack(second, order, start))
+    behind = start + len(exif._pack(second, order, start))
     second[513] = long(order, behind)
     # Where the first directory says that another follows.
     struct.pack_into("<I", block, 8 + 2 + 12 * len(first), start)
-    return bytes(block) + directories.pack(second, order, start) + thumbnail
+    return bytes(block) + exif._pack(second, order, start) + thumbnail

@@ -5,25 +5,33 @@ import io
 import cv2
 import numpy as np
 import pytest
-from picture_files import DEEP, PIXELS, RNG, SRGB, encoded, exif_block, read
-from PIL import Image, ImageCms, JpegImagePlugin
+from image_files import DEEP, PIXELS, RNG, SRGB, encoded, exif_block, read
+from PIL import Image, ImageCms, IptcImagePlugin, JpegImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
 from dear_jax.errors import InputError
-from dear_jax.images import directories, exif, photo, png
-from dear_jax.images.picture import JpegQuality, Kept, Picture
-from dear_jax.images.reading import read_picture
-from dear_jax.images.writing import FORMATS, check_output, write_picture
+from dear_jax.images import exif
+from dear_jax.images.encode import encode_png, encode_tiff
+from dear_jax.images.io import (
+    FORMATS,
+    SUFFIXES,
+    ImageFile,
+    check_output,
+    read_image,
+    write_image,
+)
+from dear_jax.images.metadata import JpegTables, Metadata
 
 ALPHA = RNG.integers(0, 256, (5, 7), np.uint8)
-EXIF = exif.cleaned(exif_block(6))
+EXIF = exif.clean(exif_block(6))
 XMP = b"<x:xmpmeta>text</x:xmpmeta>"
-FULL = Kept(profile=SRGB, exif=EXIF, xmp=XMP, dpi=(300.0, 150.0))
+FULL = Metadata(icc_profile=SRGB, exif=EXIF, xmp=XMP, dpi=(300.0, 150.0))
 
 
 def written(path, picture):
     """What is read of a picture that was written, and the remarks on that."""
-    remarks = write_picture(path, picture)
-    return read_picture(path), remarks
+    remarks = write_image(path, picture)
+    return read_image(path), remarks
 
 
 def as_tags(block):
@@ -51,7 +59,7 @@ def grey_profile():
 def test_eight_bits_come_back_exactly(suffix, grey, tmp_path):
     pixels = np.repeat(PIXELS[..., :1], 3, -1) if grey else PIXELS
     for alpha in (None, ALPHA) if suffix in (".png", ".tif", ".webp") else (None,):
-        picture = Picture(pixels, alpha, grey)
+        picture = ImageFile(pixels, alpha, grey)
         again, remarks = written(tmp_path / f"x{suffix}", picture)
         np.testing.assert_array_equal(again.pixels, pixels)
         np.testing.assert_array_equal(again.alpha, alpha)
@@ -70,7 +78,7 @@ def test_sixteen_bits_come_back_exactly(suffix, size, grey, with_alpha, tmp_path
     pixels = np.where((x > 200)[..., None], noise, smooth).astype(np.uint16)
     pixels = np.repeat(pixels[..., :1], 3, -1) if grey else pixels
     alpha = noise[..., 0].astype(np.uint16) if with_alpha else None
-    again, remarks = written(tmp_path / f"x{suffix}", Picture(pixels, alpha, grey))
+    again, remarks = written(tmp_path / f"x{suffix}", ImageFile(pixels, alpha, grey))
     np.testing.assert_array_equal(again.pixels, pixels)
     np.testing.assert_array_equal(again.alpha, alpha)
     assert not remarks
@@ -82,7 +90,9 @@ def test_other_programs_read_our_sixteen_bits(suffix, tmp_path):
         grey = count == 1
         pixels = DEEP[..., [0, 0, 0]] if grey else DEEP[..., :3]
         alpha = DEEP[..., 3] if count == 4 else None
-        write_picture(tmp_path / f"x{suffix}", Picture(pixels, alpha, grey, kept=FULL))
+        write_image(
+            tmp_path / f"x{suffix}", ImageFile(pixels, alpha, grey, metadata=FULL)
+        )
         theirs = cv2.imread(str(tmp_path / f"x{suffix}"), cv2.IMREAD_UNCHANGED)
         assert theirs.dtype == np.uint16
         ours = DEEP[..., 0] if grey else DEEP[..., [2, 1, 0, 3][:count]]
@@ -92,7 +102,7 @@ def test_other_programs_read_our_sixteen_bits(suffix, tmp_path):
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".ppm", ".gif"])
 def test_sixteen_bits_are_rounded_where_eight_are_held(suffix, tmp_path):
     grey = np.repeat(DEEP[..., :1], 3, -1)
-    again, remarks = written(tmp_path / f"x{suffix}", Picture(grey, grey=True))
+    again, remarks = written(tmp_path / f"x{suffix}", ImageFile(grey, grey=True))
     assert again.bits == 8 and "its 16 were rounded" in remarks[0]
     np.testing.assert_allclose(again.pixels, grey / 257, atol=12)
     if suffix != ".jpg":
@@ -122,7 +132,7 @@ def test_a_jpeg_is_written_as_finely_as_it_was(mode, quality, subsampling, tmp_p
         smooth, "JPEG", quality=quality, subsampling=subsampling, progressive=True
     )
     first = Image.open(io.BytesIO(data))
-    write_picture(tmp_path / "x.jpg", read(data))
+    write_image(tmp_path / "x.jpg", read(data))
     second = Image.open(tmp_path / "x.jpg")
     assert second.quantization == first.quantization
     assert second.mode == mode and second.info["progressive"]
@@ -134,12 +144,14 @@ def test_a_jpeg_of_another_file_is_fine(tmp_path):
     smooth = np.asarray(Image.fromarray(PIXELS).resize((64, 48)))
     again, _ = written(tmp_path / "x.jpg", read(encoded(smooth, "PNG")))
     assert np.abs(again.pixels.astype(int) - smooth).mean() < 1.5
-    assert again.kept.jpeg.subsampling == 0
+    assert again.metadata.jpeg.subsampling == 0
 
 
 def test_tables_that_not_all_programs_read_are_not_kept():
     fine, coarse = [2] * 64, [300] * 64
-    kept = [read(encoded(PIXELS, "JPEG", qtables=[t, t])).kept for t in (fine, coarse)]
+    kept = [
+        read(encoded(PIXELS, "JPEG", qtables=[t, t])).metadata for t in (fine, coarse)
+    ]
     assert kept[0].jpeg.tables == (tuple(fine),) * 2 and kept[1].jpeg is None
 
 
@@ -149,20 +161,20 @@ def test_tables_that_not_all_programs_read_are_not_kept():
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_what_was_carried_is_carried_on(suffix, kind, tmp_path):
-    picture = Picture(DEEP[..., :3].astype(kind), kept=FULL)
+    picture = ImageFile(DEEP[..., :3].astype(kind), metadata=FULL)
     again, remarks = written(tmp_path / f"x{suffix}", picture)
-    assert again.kept.profile == SRGB and again.kept.xmp == XMP
-    assert as_tags(again.kept.exif) == as_tags(EXIF)
-    assert not again.kept.remarks
+    assert again.metadata.icc_profile == SRGB and again.metadata.xmp == XMP
+    assert as_tags(again.metadata.exif) == as_tags(EXIF)
+    assert not again.metadata.remarks
     if suffix != ".webp":
-        np.testing.assert_allclose(again.kept.dpi, FULL.dpi, atol=0.02)
+        np.testing.assert_allclose(again.metadata.dpi, FULL.dpi, atol=0.02)
     rounded = kind == np.uint16 and suffix in (".jpg", ".webp")
     assert len(remarks) == rounded
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
 def test_pillow_sees_what_is_carried(suffix, tmp_path):
-    write_picture(tmp_path / f"x{suffix}", Picture(PIXELS, kept=FULL))
+    write_image(tmp_path / f"x{suffix}", ImageFile(PIXELS, metadata=FULL))
     image = Image.open(tmp_path / f"x{suffix}")
     image.load()
     assert image.info["icc_profile"] == SRGB and image.info["xmp"] == XMP
@@ -171,12 +183,14 @@ def test_pillow_sees_what_is_carried(suffix, tmp_path):
 
 
 def test_a_round_trip_through_any_format_changes_nothing_twice(tmp_path):
-    picture = Picture(PIXELS, ALPHA, kept=FULL)
+    picture = ImageFile(PIXELS, ALPHA, metadata=FULL)
     for suffix in (".tif", ".png", ".tif", ".webp"):
         picture, _ = written(tmp_path / f"x{suffix}", picture)
     np.testing.assert_array_equal(picture.pixels, PIXELS)
     np.testing.assert_array_equal(picture.alpha, ALPHA)
-    assert picture.kept.profile == SRGB and as_tags(picture.kept.exif) == as_tags(EXIF)
+    assert picture.metadata.icc_profile == SRGB and as_tags(
+        picture.metadata.exif
+    ) == as_tags(EXIF)
 
 
 def test_either_byte_order_is_carried(tmp_path):
@@ -184,22 +198,22 @@ def test_either_byte_order_is_carried(tmp_path):
     data.endian = ">"
     data[271] = "Maker"
     data[0x0112] = 3
-    block = exif.cleaned(data.tobytes())
+    block = exif.clean(data.tobytes())
     assert block.startswith(b"MM")
-    for picture in (Picture(PIXELS), Picture(DEEP[..., :3])):
-        kept = Kept(exif=block, profile=SRGB, dpi=(72, 72))
-        full = Picture(picture.pixels, kept=kept)
+    for picture in (ImageFile(PIXELS), ImageFile(DEEP[..., :3])):
+        kept = Metadata(exif=block, icc_profile=SRGB, dpi=(72, 72))
+        full = ImageFile(picture.pixels, metadata=kept)
         again, _ = written(tmp_path / "x.tif", full)
         np.testing.assert_array_equal(again.pixels, picture.pixels)
-        assert as_tags(again.kept.exif)[271] == "Maker"
-        assert again.kept.profile == SRGB and again.kept.dpi == (72, 72)
+        assert as_tags(again.metadata.exif)[271] == "Maker"
+        assert again.metadata.icc_profile == SRGB and again.metadata.dpi == (72, 72)
 
 
 def test_exif_data_name_the_new_size(tmp_path):
     picture = read(encoded(PIXELS, "JPEG", exif=b"Exif\0\0" + exif_block()))
     larger = picture.with_pixels(np.zeros((20, 28, 3)))
     again, _ = written(tmp_path / "x.png", larger)
-    inner = as_tags(again.kept.exif)[0x8769]
+    inner = as_tags(again.metadata.exif)[0x8769]
     assert (inner[0xA002], inner[0xA003]) == (28, 20)
 
 
@@ -207,68 +221,113 @@ def test_profiles_of_grey_photos_go_to_grey_files_only(tmp_path):
     profile = grey_profile()
     ImageCms.ImageCmsProfile(io.BytesIO(profile))
     grey = np.repeat(PIXELS[..., :1], 3, -1)
-    picture = Picture(grey, grey=True, kept=Kept(profile=profile))
+    picture = ImageFile(grey, grey=True, metadata=Metadata(icc_profile=profile))
     for suffix in (".png", ".jpg", ".tif"):
         again, remarks = written(tmp_path / f"x{suffix}", picture)
-        assert again.kept.profile == profile and not remarks
+        assert again.metadata.icc_profile == profile and not remarks
     again, remarks = written(tmp_path / "x.webp", picture)
-    assert again.kept.profile is None and "of grey photos" in remarks[0]
+    assert again.metadata.icc_profile is None and "of grey photos" in remarks[0]
 
 
 def test_large_profiles_are_carried(tmp_path):
     size = len(SRGB) + 2_000_000
     profile = size.to_bytes(4) + SRGB[4:] + RNG.bytes(2_000_000)
     for suffix in (".png", ".jpg", ".tif"):
-        picture = Picture(PIXELS, kept=Kept(profile=profile))
+        picture = ImageFile(PIXELS, metadata=Metadata(icc_profile=profile))
         again, remarks = written(tmp_path / f"x{suffix}", picture)
-        assert again.kept.profile == profile and not remarks
+        assert again.metadata.icc_profile == profile and not remarks
 
 
 def test_chunks_that_say_what_colours_mean_are_carried_from_png_to_png(tmp_path):
     chunks = ((b"gAMA", (45455).to_bytes(4)), (b"cHRM", bytes(range(32))))
-    data = png.encode(PIXELS, Kept(colour_chunks=(*chunks, (b"sRGB", b"\0"))))
-    assert dict(read(data).kept.colour_chunks) == dict(chunks) | {b"sRGB": b"\0"}
+    data = encode_png(PIXELS, Metadata(png_chunks=(*chunks, (b"sRGB", b"\0"))))
+    assert dict(read(data).metadata.png_chunks) == dict(chunks) | {b"sRGB": b"\0"}
     again, _ = written(tmp_path / "x.png", read(data))
-    assert dict(again.kept.colour_chunks) == dict(chunks) | {b"sRGB": b"\0"}
-    managed = png.encode(PIXELS, Kept(profile=SRGB, colour_chunks=((b"sRGB", b"\0"),)))
-    assert not read(managed).kept.colour_chunks  # Never both.
+    assert dict(again.metadata.png_chunks) == dict(chunks) | {b"sRGB": b"\0"}
+    managed = encode_png(
+        PIXELS, Metadata(icc_profile=SRGB, png_chunks=((b"sRGB", b"\0"),))
+    )
+    assert not read(managed).metadata.png_chunks  # Never both.
+
+
+def test_texts_are_carried_from_png_to_png(tmp_path):
+    text = PngInfo()
+    text.add_text("Title", "An old photo")
+    text.add_itxt("Author", "François", "fr", "Auteur")
+    text.add_text("Comment", "long " * 100, zip=True)
+    text.add_text("Thumb::URI", "file:///photo.png")
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    picture = read(encoded(PIXELS, pnginfo=text))
+    write_image(tmp_path / "x.png", picture)
+    again = Image.open(tmp_path / "x.png").text
+    expected = {"Title": "An old photo", "Author": "François", "Comment": "long " * 100}
+    assert {key: again[key] for key in again if ":" not in key} == expected
+    assert again["Author"].lang == "fr" and "Thumb::URI" not in again
+    assert read_image(tmp_path / "x.png").metadata.xmp == XMP
+
+
+def test_iptc_records_are_carried_as_each_format_holds_them(tmp_path):
+    iptc = b"\x1c\2\x69\0\x05Title" + b"\x1c\2\x50\0\2Me"
+    for block in (EXIF, None):
+        tiff = encode_tiff(PIXELS, Metadata(exif=exif.with_iptc(block, iptc)))
+        picture = read(tiff)
+        for suffix in (".jpg", ".png", ".jpg", ".tif", ".jpg"):
+            picture, remarks = written(tmp_path / f"x{suffix}", picture)
+            assert not remarks
+            assert exif.without_iptc(picture.metadata.exif)[1] == iptc
+        with Image.open(tmp_path / "x.jpg") as image:
+            assert IptcImagePlugin.getiptcinfo(image)[2, 0x69] == b"Title"
+            assert (271 in image.getexif()) == (block is not None)
+            assert 33723 not in image.getexif()
+
+
+@pytest.mark.parametrize("aspect", [(2, 1), (59, 54), (1.5, 1.25)])
+def test_pixels_that_are_not_square_stay_so(aspect, tmp_path):
+    picture = ImageFile(PIXELS, metadata=Metadata(exif=EXIF, aspect=aspect))
+    for suffix in (".png", ".jpg", ".tif", ".png"):
+        picture, _ = written(tmp_path / f"x{suffix}", picture)
+        found = picture.metadata
+        assert found.aspect[0] / found.aspect[1] == pytest.approx(aspect[0] / aspect[1])
+        assert found.dpi is None
+    square, _ = written(tmp_path / "x.jpg", ImageFile(PIXELS))
+    assert square.metadata.aspect is None
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".ppm", ".gif"])
 def test_what_a_format_cannot_hold_is_said(suffix, tmp_path):
-    _, remarks = written(tmp_path / f"x{suffix}", Picture(PIXELS, kept=FULL))
+    _, remarks = written(tmp_path / f"x{suffix}", ImageFile(PIXELS, metadata=FULL))
     told = " ".join(remarks)
     for name in ("colour profile", "EXIF data", "XMP data"):
         assert f"holds no {name}: left out" in told
 
 
 def test_what_is_too_long_for_a_jpeg_is_left_out_and_that_is_said(tmp_path):
-    order, tags = directories.parse(EXIF)
-    tags[directories.EXIF].inner[0x927C] = directories.Value(7, bytes(70_000))
-    kept = FULL._replace(exif=directories.block(tags, order), xmp=XMP + bytes(66_000))
-    again, remarks = written(tmp_path / "x.jpg", Picture(PIXELS, kept=kept))
-    assert again.kept.exif is None and again.kept.xmp is None
+    order, tags = exif.parse(EXIF)
+    tags[exif.EXIF_IFD].inner[0x927C] = exif.Value(7, bytes(70_000))
+    kept = FULL._replace(exif=exif.pack(tags, order), xmp=XMP + bytes(66_000))
+    again, remarks = written(tmp_path / "x.jpg", ImageFile(PIXELS, metadata=kept))
+    assert again.metadata.exif is None and again.metadata.xmp is None
     assert len(remarks) == 2 and "no EXIF data of 7" in remarks[0]
-    again, remarks = written(tmp_path / "x.png", Picture(PIXELS, kept=kept))
-    assert again.kept.xmp == kept.xmp and not remarks
+    again, remarks = written(tmp_path / "x.png", ImageFile(PIXELS, metadata=kept))
+    assert again.metadata.xmp == kept.xmp and not remarks
 
 
 # Refusals
 
 
 def test_every_format_that_is_read_can_be_written():
-    assert set(FORMATS) == photo.SUFFIXES
+    assert set(FORMATS) == SUFFIXES
 
 
 @pytest.mark.parametrize("name", ["x", "x.heic", "x.png.txt"])
 def test_other_suffixes_are_refused(name, tmp_path):
     with pytest.raises(InputError, match="no format that can be written; use .png"):
-        write_picture(tmp_path / name, Picture(PIXELS))
+        write_image(tmp_path / name, ImageFile(PIXELS))
 
 
 def test_alpha_that_hides_nothing_is_no_hindrance(tmp_path):
-    picture = Picture(PIXELS, np.full((5, 7), 255, np.uint8))
-    assert not picture.transparent and Picture(PIXELS, ALPHA).transparent
+    picture = ImageFile(PIXELS, np.full((5, 7), 255, np.uint8))
+    assert not picture.transparent and ImageFile(PIXELS, ALPHA).transparent
     again, remarks = written(tmp_path / "x.bmp", picture)
     np.testing.assert_array_equal(again.pixels, PIXELS)
     assert again.alpha is None and not remarks
@@ -277,7 +336,7 @@ def test_alpha_that_hides_nothing_is_no_hindrance(tmp_path):
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".bmp", ".ppm"])
 def test_transparency_is_never_lost_silently(suffix, tmp_path):
     with pytest.raises(InputError, match="no transparency.*; write PNG"):
-        write_picture(tmp_path / f"x{suffix}", Picture(PIXELS, ALPHA))
+        write_image(tmp_path / f"x{suffix}", ImageFile(PIXELS, ALPHA))
     assert not list(tmp_path.iterdir())
 
 
@@ -286,15 +345,15 @@ def test_photos_larger_than_a_format_are_refused_before_the_work():
         with pytest.raises(InputError, match="70000 x 10 pixels.*write PNG or TIFF"):
             check_output(name, size=(10, 70_000))
     assert check_output("x.png", size=(10, 70_000)) == "PNG"
-    wide = Picture(np.zeros((1, 16_384, 3), np.uint8))
+    wide = ImageFile(np.zeros((1, 16_384, 3), np.uint8))
     with pytest.raises(InputError, match="WebP holds 16383 a side"):
-        write_picture("x.webp", wide)
+        write_image("x.webp", wide)
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"before")
-    broken = Kept(jpeg=JpegQuality(((1, 2, 3),), None, False))
+    broken = Metadata(jpeg=JpegTables(((1, 2, 3),), None, False))
     with pytest.raises(InputError, match="x.jpg: cannot be written as JPEG"):
-        write_picture(tmp_path / "x.jpg", Picture(PIXELS, kept=broken))
+        write_image(tmp_path / "x.jpg", ImageFile(PIXELS, metadata=broken))
     assert (tmp_path / "x.jpg").read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["x.jpg"]

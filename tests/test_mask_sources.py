@@ -1,19 +1,34 @@
-"""Laws of holes: every source says the same, mistakes are told, odd masks remarked."""
+"""Laws of masks: all sources agree, mistakes are refused, odd masks remarked."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import PIXELS, refusal, saved
 from PIL import Image
 
 from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.images import photo
-from dear_jax.images.masks import dilated, hole_mask, parse_box, parse_colour, remarks
-from dear_jax.images.picture import Kept, Picture
-from dear_jax.images.reading import read_picture
+from dear_jax.images.io import (
+    ImageFile,
+    list_photos,
+    read_image,
+    read_photo,
+    write_photo,
+)
+from dear_jax.images.masks import (
+    dilated,
+    find_mask,
+    mask_remarks,
+    parse_box,
+    parse_colour,
+    read_mask,
+)
+from dear_jax.images.metadata import Metadata
 
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (5, 7), np.uint8)
 MASKS = Path(__file__).parents[2] / "shared" / "data" / "masks" / "test"
 MAGENTA = (255, 0, 255)
 
@@ -22,7 +37,7 @@ MAGENTA = (255, 0, 255)
 def picture():
     """30 wide and 20 high, nowhere magenta."""
     pixels = np.random.default_rng(0).integers(0, 250, (20, 30, 3), np.uint8)
-    return Picture(pixels)
+    return ImageFile(pixels)
 
 
 @pytest.fixture
@@ -31,16 +46,16 @@ def mask():
 
 
 def write_mask(path, mask):
-    photo.write_photo(path, mask.astype(np.uint8) * 255)
+    write_photo(path, mask.astype(np.uint8) * 255)
     return path
 
 
-def sixteen(picture: Picture) -> Picture:
-    return Picture(picture.pixels.astype(np.uint16) * 257)
+def sixteen(picture: ImageFile) -> ImageFile:
+    return ImageFile(picture.pixels.astype(np.uint16) * 257)
 
 
 def test_without_a_source_nothing_is_missing(picture):
-    found = hole_mask(picture)
+    found = find_mask(picture)
     assert found.shape == (20, 30) and found.dtype == bool and not found.any()
 
 
@@ -49,11 +64,11 @@ def test_file_colour_and_transparency_say_the_same(picture, mask, tmp_path):
     painted = np.where(mask[..., None], np.uint8(MAGENTA), picture.pixels)
     clear = np.where(mask, np.uint8(127), np.uint8(128))
     for found in (
-        hole_mask(picture, path),
-        hole_mask(Picture(painted), colour=MAGENTA),
-        hole_mask(sixteen(Picture(painted)), colour=MAGENTA),
-        hole_mask(Picture(picture.pixels, clear), alpha=True),
-        hole_mask(Picture(picture.pixels, clear.astype(np.uint16) * 257), alpha=True),
+        find_mask(picture, path),
+        find_mask(ImageFile(painted), colour=MAGENTA),
+        find_mask(sixteen(ImageFile(painted)), colour=MAGENTA),
+        find_mask(ImageFile(picture.pixels, clear), alpha=True),
+        find_mask(ImageFile(picture.pixels, clear.astype(np.uint16) * 257), alpha=True),
     ):
         np.testing.assert_array_equal(found, mask)
 
@@ -61,39 +76,39 @@ def test_file_colour_and_transparency_say_the_same(picture, mask, tmp_path):
 def test_colours_are_met_within_the_tolerance_of_the_file(picture):
     pixels = np.zeros((1, 4, 3), np.uint8)
     pixels[0] = [(100, 0, 0), (102, 2, 0), (103, 0, 0), (100, 0, 33)]
-    exact = hole_mask(Picture(pixels), colour=(100, 0, 0))
+    exact = find_mask(ImageFile(pixels), colour=(100, 0, 0))
     assert exact.tolist() == [[True, True, False, False]]
-    lossy = Picture(pixels, format="JPEG", kept=Kept(lossy=True))
+    lossy = ImageFile(pixels, format="JPEG", metadata=Metadata(lossy=True))
     said = []
-    found = hole_mask(lossy, colour=(100, 0, 0), say=said.append)
+    found = find_mask(lossy, colour=(100, 0, 0), warn=said.append)
     assert found.tolist() == [[True, True, True, False]]
     assert said == ["its file blends colours around holes; --dilate 4 covers them"]
 
 
 def test_jpeg_keeps_painted_holes_findable(tmp_path):
-    pixels = photo.read_photo(bundled.PHOTOS / "coffee.png")[:96, :96]
+    pixels = read_photo(bundled.PHOTOS / "coffee.png")[:96, :96]
     holes = np.zeros((96, 96), bool)
     holes[20:60, 30:50] = holes[70:74] = True
     painted = np.where(holes[..., None], np.uint8(MAGENTA), pixels)
     Image.fromarray(painted).save(tmp_path / "p.jpg", quality=75)
-    read = read_picture(tmp_path / "p.jpg")
-    found = hole_mask(read, colour=MAGENTA, dilate=2)
+    read = read_image(tmp_path / "p.jpg")
+    found = find_mask(read, colour=MAGENTA, dilate=2)
     assert found[holes].mean() > 0.995 and not found[~dilated(holes, 4)].any()
 
 
 def test_the_dilation_advised_leaves_no_paint_in_jpeg(tmp_path):
-    pixels = photo.read_photo(bundled.PHOTOS / "coffee.png")[:96, :96]
+    pixels = read_photo(bundled.PHOTOS / "coffee.png")[:96, :96]
     holes = np.zeros((96, 96), bool)
     holes[21:59, 31:50] = holes[71:74] = True
     painted = np.where(holes[..., None], np.uint8(MAGENTA), pixels)
     for name, each in (("painted", painted), ("plain", pixels)):
         Image.fromarray(each).save(tmp_path / f"{name}.jpg", quality=85)
-    picture = read_picture(tmp_path / "painted.jpg")
-    plain = read_picture(tmp_path / "plain.jpg").pixels.astype(int)
+    picture = read_image(tmp_path / "painted.jpg")
+    plain = read_image(tmp_path / "plain.jpg").pixels.astype(int)
     said = []
-    hole_mask(picture, colour=MAGENTA, say=said.append)
+    find_mask(picture, colour=MAGENTA, warn=said.append)
     advised = int(re.search(r"--dilate (\d+)", said[0])[1])
-    found = hole_mask(picture, colour=MAGENTA, dilate=advised, say=said.append)
+    found = find_mask(picture, colour=MAGENTA, dilate=advised, warn=said.append)
     assert len(said) == 1
     near = dilated(holes, 6) & ~found
     off = np.abs(picture.pixels.astype(int) - plain).max(-1)[near]
@@ -102,47 +117,47 @@ def test_the_dilation_advised_leaves_no_paint_in_jpeg(tmp_path):
 
 def test_a_colour_that_is_nowhere_is_remarked(picture):
     said = []
-    assert not hole_mask(picture, colour=MAGENTA, say=said.append).any()
+    assert not find_mask(picture, colour=MAGENTA, warn=said.append).any()
     assert said == ["no pixel has the colour #ff00ff"]
 
 
 def test_a_source_that_marks_nothing_is_remarked(picture, tmp_path):
     black = write_mask(tmp_path / "black.png", np.zeros((20, 30), bool))
     white = write_mask(tmp_path / "white.png", np.ones((20, 30), bool))
-    opaque = Picture(picture.pixels, np.full((20, 30), 255, np.uint8))
+    opaque = ImageFile(picture.pixels, np.full((20, 30), 255, np.uint8))
     for photo_, source in (
         (picture, {"mask_path": black}),
         (picture, {"mask_path": white, "invert": True}),
         (opaque, {"alpha": True}),
     ):
         said = []
-        assert not hole_mask(photo_, **source, say=said.append).any()
+        assert not find_mask(photo_, **source, warn=said.append).any()
         assert said == ["nothing of the photo is marked as missing"]
     said = []
-    hole_mask(picture, say=said.append)
-    hole_mask(picture, white, say=said.append)
+    find_mask(picture, warn=said.append)
+    find_mask(picture, white, warn=said.append)
     assert said == []
 
 
 def test_boxes_are_cut_at_the_border_and_add_up(picture):
-    found = hole_mask(picture, box=[(-5, -5, 8, 7), (28, 18, 100, 100)])
+    found = find_mask(picture, box=[(-5, -5, 8, 7), (28, 18, 100, 100)])
     expected = np.zeros((20, 30), bool)
     expected[:2, :3] = expected[18:, 28:] = True
     np.testing.assert_array_equal(found, expected)
-    one = hole_mask(picture, box=(28, 18, 100, 100))
+    one = find_mask(picture, box=(28, 18, 100, 100))
     np.testing.assert_array_equal(one, expected & (np.arange(30) > 3))
 
 
 @pytest.mark.parametrize("box", [(30, 0, 5, 5), (0, 20, 5, 5), (-5, 0, 5, 5)])
 def test_a_box_beside_the_photo_is_refused(picture, box):
     with pytest.raises(InputError, match="covers no pixel .* 30 x 20"):
-        hole_mask(picture, box=[(0, 0, 2, 2), box])
+        find_mask(picture, box=[(0, 0, 2, 2), box])
 
 
 def test_inverting_swaps_what_is_missing(picture):
     box = (3, 4, 5, 6)
-    swapped = hole_mask(picture, box=box, invert=True)
-    np.testing.assert_array_equal(swapped, ~hole_mask(picture, box=box))
+    swapped = find_mask(picture, box=box, invert=True)
+    np.testing.assert_array_equal(swapped, ~find_mask(picture, box=box))
 
 
 def test_a_mask_of_another_size_and_the_same_shape_is_resized(picture, tmp_path):
@@ -150,7 +165,7 @@ def test_a_mask_of_another_size_and_the_same_shape_is_resized(picture, tmp_path)
     large[10:20, 20:40] = True
     said = []
     path = write_mask(tmp_path / "m.png", large)
-    found = hole_mask(picture, path, say=said.append)
+    found = find_mask(picture, path, warn=said.append)
     np.testing.assert_array_equal(found, large[::2, ::2])
     assert said == [
         "the mask is 60 x 40, the photo 30 x 20: resized to it by nearest neighbour"
@@ -164,20 +179,20 @@ def test_a_mask_of_another_size_and_the_same_shape_is_resized(picture, tmp_path)
 def test_a_mask_of_another_shape_is_refused(picture, tmp_path, shape, remedy):
     path = write_mask(tmp_path / "m.png", np.zeros(shape, bool))
     with pytest.raises(InputError, match=f"m.png: .*photo 30 x 20.*{remedy}"):
-        hole_mask(picture, path)
+        find_mask(picture, path)
 
 
 def test_sources_that_make_no_sense_are_refused(picture):
     with pytest.raises(InputError, match="give one of them"):
-        hole_mask(picture, box=(0, 0, 2, 2), alpha=True)
+        find_mask(picture, box=(0, 0, 2, 2), alpha=True)
     with pytest.raises(InputError, match="no transparency"):
-        hole_mask(picture, alpha=True)
+        find_mask(picture, alpha=True)
     with pytest.raises(InputError, match="^invert: nothing says"):
-        hole_mask(picture, invert=True)
+        find_mask(picture, invert=True)
     with pytest.raises(InputError, match="^dilate=3: nothing says"):
-        hole_mask(picture, dilate=3)
+        find_mask(picture, dilate=3)
     with pytest.raises(InputError, match="dilate=-1"):
-        hole_mask(picture, box=(0, 0, 2, 2), dilate=-1)
+        find_mask(picture, box=(0, 0, 2, 2), dilate=-1)
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3, 5, 13])
@@ -195,8 +210,8 @@ def test_dilation_of_nothing_is_nothing():
 
 def test_dilation_comes_after_inversion(picture):
     inner = (5, 5, 20, 10)
-    found = hole_mask(picture, box=inner, invert=True, dilate=2)
-    around = ~hole_mask(picture, box=inner)
+    found = find_mask(picture, box=inner, invert=True, dilate=2)
+    around = ~find_mask(picture, box=inner)
     np.testing.assert_array_equal(found, dilated(around, 2))
 
 
@@ -225,47 +240,49 @@ def test_what_is_no_colour_is_refused(text):
 
 
 def test_usual_masks_are_not_remarked(picture, mask):
-    assert remarks(mask, picture) == []
-    assert remarks(np.zeros((20, 30), bool), picture) == []
+    assert mask_remarks(mask, picture) == []
+    assert mask_remarks(np.zeros((20, 30), bool), picture) == []
 
 
 def test_much_that_is_missing_is_remarked(picture):
     mask = np.zeros((20, 30), bool)
     mask[1:-1, 1:-1] = True
-    (remark,) = remarks(mask, picture)
+    (remark,) = mask_remarks(mask, picture)
     assert remark.startswith("84 % of the photo is missing, too much")
     assert "--invert-mask" in remark
-    assert remarks(np.ones((20, 30), bool), picture)[0].startswith("all of the photo")
+    assert mask_remarks(np.ones((20, 30), bool), picture)[0].startswith(
+        "all of the photo"
+    )
 
 
 def test_a_known_island_looks_inverted(picture):
     mask = np.ones((20, 30), bool)
     mask[3:-3, 4:-4] = False
     assert mask.mean() < 0.6
-    (remark,) = remarks(mask, picture)
+    (remark,) = mask_remarks(mask, picture)
     assert remark.startswith(
         "the mask looks inverted: nearly all of the photo's border"
     )
-    assert remarks(~mask, picture) == []
+    assert mask_remarks(~mask, picture) == []
 
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_known_pixels_of_one_colour_look_inverted(picture, mask, deep):
-    painted = Picture(np.where(mask[..., None], np.uint8(255), picture.pixels))
+    painted = ImageFile(np.where(mask[..., None], np.uint8(255), picture.pixels))
     if deep:
         painted = sixteen(painted)
-    assert remarks(mask, painted) == []
-    (remark,) = remarks(~mask, painted)
+    assert mask_remarks(mask, painted) == []
+    (remark,) = mask_remarks(~mask, painted)
     assert "one colour" in remark and remark.startswith("70 %")
     small = np.zeros((20, 30), bool)
     small[:10] = True
     painted.pixels[:10] = 0
-    assert remarks(small, painted) == []
-    assert "one colour" in remarks(~small, painted)[0]
+    assert mask_remarks(small, painted) == []
+    assert "one colour" in mask_remarks(~small, painted)[0]
 
 
 def test_a_plain_photo_tells_nothing(mask):
-    assert remarks(mask, Picture(np.full((20, 30, 3), 128, np.uint8))) == []
+    assert mask_remarks(mask, ImageFile(np.full((20, 30, 3), 128, np.uint8))) == []
 
 
 @pytest.mark.parametrize("folder", [bundled.MASKS, MASKS])
@@ -273,14 +290,87 @@ def test_masks_of_photos_are_not_remarked_and_their_opposites_are(folder):
     if not folder.is_dir():
         pytest.skip("no such masks here")
     rng = np.random.default_rng(0)
-    picture = Picture(rng.integers(0, 256, (64, 64, 3), np.uint8))
+    picture = ImageFile(rng.integers(0, 256, (64, 64, 3), np.uint8))
     opposites = 0
-    paths = photo.list_photos(folder)[::8] if folder == MASKS else None
-    paths = paths or photo.list_photos(folder)
+    paths = list_photos(folder)[::8] if folder == MASKS else None
+    paths = paths or list_photos(folder)
     for path in paths:
-        mask = hole_mask(picture, path)
-        assert remarks(mask, picture) == [] or mask.mean() > 0.6
+        mask = find_mask(picture, path)
+        assert mask_remarks(mask, picture) == [] or mask.mean() > 0.6
         if mask.mean() < 0.4:
-            assert any("--invert-mask" in r for r in remarks(~mask, picture))
+            assert any("--invert-mask" in r for r in mask_remarks(~mask, picture))
             opposites += 1
     assert opposites > len(paths) // 2
+
+
+# Files of masks
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(GREY > 127),
+        Image.fromarray(GREY),
+        Image.fromarray(GREY).convert("P"),
+        Image.fromarray(GREY).convert("RGB"),
+        Image.fromarray(GREY).convert("RGBA"),
+        Image.fromarray(GREY.astype(np.uint16) << 8),
+    ],
+    ids=["1-bit", "grey", "palette", "RGB", "RGBA", "16-bit"],
+)
+def test_in_masks_of_any_mode_the_lighter_half_is_missing(image, tmp_path):
+    read = read_mask(saved(tmp_path, image))
+    assert read.dtype == bool
+    np.testing.assert_array_equal(read, GREY > 127)
+
+
+def test_masks_of_floats_split_at_one_half(tmp_path):
+    values = np.array([[0, 0.4, 0.6, 1]], np.float32)
+    read = read_mask(saved(tmp_path, values, "x.tif"))
+    assert read.tolist() == [[False, False, True, True]]
+
+
+def test_grey_masks_survive_jpeg(tmp_path):
+    mask = np.kron(RNG.random((4, 4)) < 0.5, np.ones((16, 16))).astype(bool)
+    colours = np.repeat(mask[..., None], 3, -1) * np.uint8(255)
+    read = read_mask(saved(tmp_path, colours, "x.jpg", quality=30))
+    np.testing.assert_array_equal(read, mask)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+@pytest.mark.parametrize("value", [0, 255])
+def test_masks_without_a_hole_and_with_nothing_else_are_read(mode, value, tmp_path):
+    path = saved(tmp_path, Image.new("L", (3, 2), value).convert(mode))
+    assert (read_mask(path) == bool(value)).all()
+
+
+def test_what_is_transparent_in_a_mask_is_not_missing(tmp_path):
+    grey = np.array([[255, 255, 0, 0]], np.uint8)
+    alpha = np.array([[255, 0, 255, 0]], np.uint8)
+    mask = Image.fromarray(np.dstack([grey, alpha]), "LA")
+    for image in (mask, mask.convert("RGBA")):
+        read = read_mask(saved(tmp_path, image))
+        assert read.tolist() == [[True, False, False, False]]
+
+
+@pytest.mark.parametrize("paint", [(0, 0, 0), (255, 255, 255)])
+def test_masks_of_transparency_alone_are_refused(paint, tmp_path):
+    image = Image.new("RGBA", (4, 4), (*paint, 255))
+    image.putpixel((1, 2), (*paint, 0))
+    message = refusal(read_mask, saved(tmp_path, image))
+    assert "only its transparency varies" in message and "white where" in message
+
+
+def test_coloured_masks_are_refused(tmp_path):
+    red = Image.new("RGB", (4, 4))
+    red.putpixel((1, 2), (255, 0, 0))
+    for image in (red, red.convert("P"), Image.fromarray(PIXELS)):
+        message = refusal(read_mask, saved(tmp_path, image))
+        assert "has colours; save a mask as white" in message
+
+
+def test_masks_of_zeros_and_ones_are_refused(tmp_path):
+    ones = (GREY > 127).astype(np.uint8)
+    assert "save white as 255" in refusal(read_mask, saved(tmp_path, ones))
+    deep = saved(tmp_path, ones.astype(np.uint16))
+    assert "save it with 8 bits" in refusal(read_mask, deep)

@@ -1,0 +1,324 @@
+"""Decoding of image files to channels of 8 or 16 bits.
+
+Channels are uint8 or uint16 [H, W, C], upright: C = 1 grey, 2 grey and alpha, 3 RGB,
+4 RGBA. Palettes are looked up, single transparent colours become alpha, other colours
+RGB, and floats in [0, 1] 16 bits. Of an animation the first picture is taken.
+
+Pillow cuts colours of 16 bits to 8, so OpenCV decodes those.
+"""
+
+import io
+import math
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+# Imported, they are known to Pillow, which need not look for all others then.
+from PIL import (
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from dear_jax.errors import InputError, Unreadable
+from dear_jax.files import TOO_MANY_OPEN, too_many_open
+from dear_jax.images.metadata import PNG_SIGNATURE, cmyk_to_srgb, read_tiff_tags
+
+# Large photos are read; of twice as many pixels Pillow makes an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of metadata in a PNG; profiles of cameras can be larger than Pillow's own limit.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 1 << 24)
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+_TURN = Image.Transpose
+# EXIF orientation -> what makes an image upright; 1 is upright already.
+TURNS = {
+    2: _TURN.FLIP_LEFT_RIGHT,
+    3: _TURN.ROTATE_180,
+    4: _TURN.FLIP_TOP_BOTTOM,
+    5: _TURN.TRANSPOSE,
+    6: _TURN.ROTATE_270,
+    7: _TURN.TRANSVERSE,
+    8: _TURN.ROTATE_90,
+}
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # By PNG's type of colours.
+_MAX_DEFLATE_RATIO = 1032  # Bytes that one byte of zlib can stand for.
+_ORIENTATION = 0x0112
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262  # Tags of TIFF.
+_PLANAR, _FORMAT = 284, 339
+_SEPARATE_PLANES, _FLOAT = 2, 3
+
+
+class Decoded(NamedTuple):
+    """A decoded image file.
+
+    Attributes:
+      channels: uint8 or uint16 [H, W, C], upright.
+      image: as Pillow opened it, loaded; None for TIFFs that Pillow does not read.
+      floats: whether the file holds floats.
+    """
+
+    channels: np.ndarray
+    image: Image.Image | None
+    floats: bool
+
+
+def decode(data: bytes, name: str | Path) -> Decoded:
+    """Decodes the content of a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file.
+
+    Args:
+      data: the file's content, which alone decides the format.
+      name: of the file, for messages.
+
+    Raises:
+      Unreadable: if it is damaged, no such image, or of numbers that could mean
+        several things.
+      InputError: if memory or open files do not suffice.
+    """
+    with refusing(data, name):
+        try:
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        except UnidentifiedImageError:
+            channels = _float_colours(data, name)
+            if channels is None:
+                raise
+            return Decoded(channels, None, True)
+        if image.format == "PNG" and _is_cut_short(data):
+            raise Unreadable(f"{name}: cut short, or damaged; copy it again")
+        if image.format == "TIFF" and _has_deep_planes(image):
+            raise Unreadable(
+                f"{name}: 16 bits with its channels apart; save it interleaved, or as "
+                "PNG"
+            )
+        channels = _deep_colours(data, image)
+        if channels is None:
+            image.load()
+            channels = _by_mode(image, name)
+        if channels.shape[2] in (1, 3):
+            channels = _with_transparent_colour(data, channels, image)
+        return Decoded(channels, image, image.mode == "F")
+
+
+def upper_bits(decoded: Decoded, name: str | Path) -> np.ndarray:
+    """Returns channels uint8 [H, W, C]: floats rounded, of 16 bits the upper eight.
+
+    Raises:
+      Unreadable: if grey levels of 16 bits could be meant as ones of eight.
+    """
+    channels = decoded.channels
+    if channels.dtype == np.uint8:
+        return channels
+    if decoded.floats:
+        return ((channels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if channels.shape[2] == 1:
+        _check_levels(channels, name)
+    return (channels >> 8).astype(np.uint8)
+
+
+@contextmanager
+def refusing(data: bytes, name: str | Path) -> Iterator[None]:
+    """Turns whatever goes wrong while `data` is decoded into an error of one line.
+
+    Raises:
+      Unreadable: if it is no image that can be read.
+      InputError: if memory or open files do not suffice.
+    """
+    if not data:
+        raise Unreadable(f"{name}: an empty file; copy it again")
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(
+            f"{name}: too little memory to decode it; free some, or reduce it first"
+        ) from None
+    except UnidentifiedImageError:
+        raise Unreadable(
+            f"{name}: cannot be read as an image; save it as PNG or JPEG"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise Unreadable(f"{name}: too large ({error}); reduce it first") from None
+    except Exception as error:  # Decoders meet damage with errors of any kind.
+        if too_many_open(error):
+            raise InputError(f"{name}: {TOO_MANY_OPEN}") from None
+        raise Unreadable(
+            f"{name}: cannot be read as an image ({error}); copy it again"
+        ) from None
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether a PNG file surely has too few bytes for the size in its header.
+
+    Checked before there is memory for the pixels, for a header of a few bytes can
+    announce any number of them.
+    """
+    at = len(PNG_SIGNATURE) + 8
+    width, height, bits, kind = struct.unpack_from(">IIBB", data, at)
+    row = 1 + width * bits * _PNG_CHANNELS.get(kind, 1) // 8
+    return row * height > _MAX_DEFLATE_RATIO * len(data)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright, by its EXIF data or XMP packet."""
+    try:
+        return TURNS.get(image.getexif().get(_ORIENTATION))
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
+        return None  # Damaged EXIF spoils no pixel.
+
+
+def _by_mode(image: Image.Image, name: str | Path) -> np.ndarray:
+    """Channels of a loaded image, by its mode."""
+    turn = _turn(image)
+    turned = image if turn is None else image.transpose(turn)
+    mode = turned.mode
+    if mode == "F" or mode.startswith("I"):
+        return _deep_grey(turned, image, name)
+    if mode in ("1", "L"):
+        return np.asarray(turned.convert("L"))[..., None]
+    if mode in ("LA", "La"):
+        return np.asarray(turned.convert("LA"))
+    if mode == "CMYK":
+        srgb = cmyk_to_srgb(turned, image.info.get("icc_profile"))
+        return np.asarray(srgb or turned.convert("RGB"))
+    if mode == "RGB":
+        return np.asarray(turned)
+    return np.asarray(turned.convert("RGBA" if image.has_transparency_data else "RGB"))
+
+
+def _deep_grey(turned: Image.Image, image: Image.Image, name: str | Path) -> np.ndarray:
+    """Channels uint16 [H, W, 1] of an image of mode I, I;16 or F."""
+    values = np.asarray(turned)
+    if not turned.mode.startswith("I;16"):
+        _check_levels(values, name)
+    if values.dtype.kind == "f":
+        values = np.rint(values * 65535)
+    values = values.astype(np.uint16)
+    # Pillow inverts files that count from white if they have 8 bits only.
+    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        values = 65535 - values
+    return values[..., None]
+
+
+def _check_levels(values: np.ndarray, name: str | Path) -> None:
+    """Raises Unreadable unless floats lie in [0, 1] and whole numbers have 16 bits.
+
+    Whole numbers that eight bits could hold are refused: they may mean either.
+    """
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        if not (low >= 0 and high <= 1):
+            raise Unreadable(
+                f"{name}: floats from {low:g} to {high:g}; save floats in [0, 1], "
+                "or 8 bits"
+            )
+    elif low < 0 or high > 65535 or 0 < high < 256:
+        raise Unreadable(
+            f"{name}: whole numbers from {low} to {high}, neither 8 nor 16 bits; "
+            "save it with 8 bits"
+        )
+
+
+def _with_transparent_colour(
+    data: bytes, channels: np.ndarray, image: Image.Image
+) -> np.ndarray:
+    """Adds alpha if an image of mode 1, L, I;16 or RGB has a transparent colour."""
+    colour = image.info.get("transparency")
+    if colour is None or isinstance(colour, bytes) or image.mode[:1] not in "1LIR":
+        return channels
+    colour = np.atleast_1d(colour)
+    if len(colour) != channels.shape[2]:
+        return channels
+    if image.format == "PNG" and image.mode == "L":
+        # Levels of fewer bits are spread over eight, the colour's are not.
+        colour = colour * (255 // (2 ** min(data[24], 8) - 1))
+    top = np.iinfo(channels.dtype).max
+    opaque = (channels != colour).any(-1, keepdims=True)
+    return np.concatenate([channels, opaque.astype(channels.dtype) * top], -1)
+
+
+def _has_deep_planes(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether a TIFF has over 8 bits and a plane for each channel.
+
+    No decoder here gets that right.
+    """
+    bits = image.tag_v2.get(_BITS, ())
+    separate = image.tag_v2.get(_PLANAR) == _SEPARATE_PLANES
+    return separate and len(bits) > 1 and max(bits) > 8
+
+
+def _deep_colours(data: bytes, image: Image.Image) -> np.ndarray | None:
+    """Channels uint16 [H, W, C] of a PNG or TIFF of colours with 16 bits; else None."""
+    arguments = image.tile[0].args if image.tile else ""
+    raw = arguments if isinstance(arguments, str) else str(arguments[0])
+    kind, deep, _ = raw.partition(";16")
+    kinds = {"LA": [0, 3], "RGB": [0, 1, 2], "RGBX": [0, 1, 2], "RGBA": [0, 1, 2, 3],
+             "RGBa": [0, 1, 2, 3]}  # fmt: skip
+    if image.format not in ("PNG", "TIFF") or not deep or kind not in kinds:
+        return None
+    # OpenCV turns TIFFs, and by nothing but their tag.
+    is_turned = image.format == "TIFF" and _ORIENTATION in image.tag_v2
+    turn = None if is_turned else _turn(image)
+    image.load()  # Its errors say what is wrong with a file, and OpenCV's do not.
+    values = _opencv(data)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        raise ValueError("its 16 bits are damaged")
+    channels = values[..., kinds[kind]]
+    if kind == "RGBa":
+        channels = _unmultiplied(channels)
+    if turn is None:
+        return channels
+    planes = [Image.fromarray(plane) for plane in np.moveaxis(channels, -1, 0)]
+    return np.stack([np.asarray(plane.transpose(turn)) for plane in planes], -1)
+
+
+def _float_colours(data: bytes, name: str | Path) -> np.ndarray | None:
+    """Channels uint16 [H, W, 3 or 4] of a TIFF of colours in floats; else None."""
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    tags = read_tiff_tags(data)
+    if tags.get(_PLANAR) == _SEPARATE_PLANES or _FLOAT not in tags.get(_FORMAT, ()):
+        return None
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
+    if tags.get(_WIDTH, 0) * tags.get(_HEIGHT, 0) > limit:
+        raise Image.DecompressionBombError(f"more than {limit} pixels")
+    values = _opencv(data)
+    if values is None or values.dtype.kind != "f" or values.ndim != 3:
+        return None
+    _check_levels(values, name)
+    return np.rint(values * 65535).astype(np.uint16)
+
+
+def _unmultiplied(channels: np.ndarray) -> np.ndarray:
+    """RGBA whose colours no longer are multiplied by alpha."""
+    alpha = np.maximum(channels[..., 3:], 1).astype(np.float64)
+    colours = np.rint(channels[..., :3] * (65535 / alpha)).clip(0, 65535)
+    return np.concatenate([colours.astype(np.uint16), channels[..., 3:]], -1)
+
+
+def _opencv(data: bytes) -> np.ndarray | None:
+    """[H, W, C] in the order RGBA; None if it cannot be read."""
+    import cv2
+
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if values is None or values.ndim < 3 or values.shape[2] not in (3, 4):
+        return values
+    return values[..., [2, 1, 0, 3][: values.shape[2]]]
