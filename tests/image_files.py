@@ -10,8 +10,9 @@ from PIL import Image, ImageCms
 
 from dear_jax.errors import InputError
 from dear_jax.images import exif, metadata
+from dear_jax.images.decode import with_bits
 from dear_jax.images.exif import Value, long, short
-from dear_jax.images.io import decode_image, decode_photo, with_bits
+from dear_jax.images.io import decode_image, decode_photo
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), np.uint8)

@@ -273,6 +273,8 @@ def test_all_orientations_give_the_same_upright_pixels(orientation):
             floats = picture.metadata.remarks
             expected = expected * np.uint16(257) if floats else expected * 256 + 7
         np.testing.assert_array_equal(picture.pixels, expected)
+    grey = read(encoded(np.ascontiguousarray(deep[..., 0]), "PNG", exif=exif))
+    np.testing.assert_array_equal(grey.pixels[..., 0], GREY.astype(np.uint16) * 256 + 7)
     jpeg = encoded(lying.resize((64, 64)), "JPEG", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(jpeg)))
     np.testing.assert_array_equal(read(jpeg).pixels, np.asarray(expected))

@@ -120,10 +120,22 @@ def upper_bits(decoded: Decoded, name: str | Path) -> np.ndarray:
     if channels.dtype == np.uint8:
         return channels
     if decoded.floats:
-        return ((channels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return with_bits(channels, 8)
     if channels.shape[2] == 1:
         _check_levels(channels, name)
     return (channels >> 8).astype(np.uint8)
+
+
+def with_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """Rounds numbers of 8 or 16 bits, or floats in [0, 1], to numbers of `bits`."""
+    if values.dtype.kind == "f":
+        top = 2**bits - 1
+        return np.rint(values.clip(0, 1) * top).astype(f"u{bits // 8}")
+    if values.dtype == np.uint16 and bits == 8:
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if values.dtype == np.uint8 and bits == 16:
+        return values.astype(np.uint16) * np.uint16(257)
+    return values
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from PIL import Image
 from dear_jax.errors import InputError
 from dear_jax.files import TOO_MANY_OPEN, replacing, too_many_open
 from dear_jax.images import exif
-from dear_jax.images.decode import decode, refusing, upper_bits
+from dear_jax.images.decode import decode, refusing, upper_bits, with_bits
 from dear_jax.images.encode import ENCODERS
 from dear_jax.images.jpeg_quality import quality_of_tables
 from dear_jax.images.metadata import Metadata, read_metadata
@@ -112,18 +112,6 @@ class ImageFile:
         if alpha is not None and alpha.shape != pixels.shape[:2]:
             alpha = _resized_alpha(alpha, pixels.shape[:2])
         return replace(self, pixels=pixels, alpha=alpha)
-
-
-def with_bits(values: np.ndarray, bits: int) -> np.ndarray:
-    """Rounds numbers of 8 or 16 bits, or floats in [0, 1], to numbers of `bits`."""
-    if values.dtype.kind == "f":
-        top = 2**bits - 1
-        return np.rint(values.clip(0, 1) * top).astype(f"u{bits // 8}")
-    if values.dtype == np.uint16 and bits == 8:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if values.dtype == np.uint8 and bits == 16:
-        return values.astype(np.uint16) * np.uint16(257)
-    return values
 
 
 def _resized_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
