@@ -23,10 +23,10 @@ from dear_jax.errors import InputError
 from dear_jax.evaluation.scores import METRICS
 from dear_jax.images import resize
 from dear_jax.metrics import SSIM_WINDOW
-from dear_jax.models import alexnet
+from dear_jax.models import lpips
 
 # Smallest side of a truth that all metrics can measure.
-SMALLEST = max(SSIM_WINDOW, alexnet.SMALLEST)
+SMALLEST = max(SSIM_WINDOW, lpips.SMALLEST["alexnet"])
 
 
 class Protocol(NamedTuple):
