@@ -215,6 +215,8 @@ A = storage("0", NUMBERS)
         {"x": tensor("0", NUMBERS, BOMB, (1,), (1,))},
         Code(b"}" + BOMB + code(1) + b"s"),
         Code(code(1) + BOMB + b"R"),
+        Code(BOMB + code(1) + b"R"),
+        Code(BOMB + code(1) + b"\x81"),
         Code(BOMB + BOMB + b"b"),
         _nested(100_000, doubled=False),
         Code(b"\x8e" + struct.pack("<Q", 2**60)),
@@ -330,3 +332,35 @@ def test_damaged_checkpoints_are_read_or_refused_in_one_line(kind, tmp_path):
             refusals += 1
             assert "\n" not in str(error) and len(str(error)) < 1000
     assert 30 < refusals
+
+
+def test_pieces_in_any_order_are_read_or_refused_and_never_take_long(tmp_path):
+    values = [
+        *map(code, (1, 2**40, "x", "f4", b"abcd", (), (1,), (1, 1), {"a": 1}, None)),
+        *(code((1, (1,), 0, False, b"abcd")), code((3, ">")), BOMB, A, Code(b"h\x01")),
+        *(Code(b"]"), Code(b"\x8f"), tensor("0", NUMBERS, 0, (4,), (1,))),
+        call("numpy.dtype", "f4"),
+        call("numpy.core.multiarray._reconstruct"),
+        *map(name, ("omegaconf.x", "torch.FloatStorage", "collections.OrderedDict")),
+        *map(name, ("torch.Size", "numpy.dtype", "numpy.core.numeric._frombuffer")),
+        *map(name, ("_codecs.encode", "torch._utils._rebuild_tensor_v2")),
+    ]
+    steps = [b"q\x01", b"\x85", b"\x86", b"R", b"\x81", b"b", b"s", b"a", b"Q"]
+    steps += [b"(" + values[i] + values[j] + b"u" for i, j in ((2, 12), (12, 2))]
+    steps += [b"(" + value + b"e" for value in values[:8]]
+    steps += [b"(" + value + b"\x90" for value in values[:8]]
+    path, rng = tmp_path / "file.pth", np.random.default_rng(0)
+    for _ in range(500):
+        body = b"}" + code("key") + values[rng.integers(len(values))]
+        for _ in range(rng.integers(1, 6)):
+            body += values[rng.integers(len(values))]
+            for _ in range(rng.integers(1, 3)):
+                body += steps[rng.integers(len(steps))]
+        data = zip_file(Code(body), {"0": NUMBERS})
+        start = time.monotonic()
+        try:
+            path.write_bytes(data)
+            read_checkpoint(path)
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000
+        assert time.monotonic() - start < 5

@@ -83,7 +83,7 @@ _NAMES = """
     BINFLOAT BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BINUNICODE
     SHORT_BINUNICODE BINUNICODE8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST
     APPEND APPENDS EMPTY_DICT EMPTY_SET BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET
-    GLOBAL STACK_GLOBAL REDUCE NEWOBJ BINPERSID
+    GLOBAL STACK_GLOBAL BINPERSID
 """
 _OPCODES = [getattr(pickle, name)[0] for name in _NAMES.split()]
 
@@ -429,6 +429,14 @@ class _Unpickler(pickle._Unpickler):
         array = array.astype(dtype.dtype.newbyteorder("="), copy=False)
         return array.reshape(shape, order="F" if order == "F" else "C")
 
+    def load_reduce(self) -> None:
+        """Makes an object; whether by a call or as a new one of a class is the same."""
+        arguments, maker = self.stack.pop(), self.stack.pop()
+        # Python's message for what cannot be called can take forever to write.
+        if not callable(maker) or not isinstance(arguments, tuple):
+            _refuse(f"asks to run code (calls a {type(maker).__name__})")
+        self.stack.append(maker(*arguments))
+
     def load_build(self) -> None:
         """Completes an object by its state."""
         state, target = self.stack.pop(), self.stack[-1]
@@ -467,6 +475,8 @@ class _Unpickler(pickle._Unpickler):
             target.update(zip(map(_key, items[::2]), items[1::2], strict=True))
 
     dispatch |= {
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_reduce,
         pickle.BUILD[0]: load_build,
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
