@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from dear_jax.errors import InputError
-from dear_jax.evaluation.digits import many
-from dear_jax.evaluation.metrics_file import NAME, MetricsFile
+from dear_jax.evaluation.scores import many
 from dear_jax.training.events import Events
+from dear_jax.training.metrics_file import NAME, MetricsFile
 from dear_jax.training.rates import Rates, memory
 
 # Share of the time from which on the bar says that steps wait for data.
