@@ -34,7 +34,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "pillow", "opencv-python-headless
 # Code that decides a score: what is restored, what restores, and what measures.
 CODE = (
     *("models/**/*.py", "inference/**/*.py", "images/**/*.py", "data/**/*.py"),
-    *("metrics/**/*.py", "weights.py", "assets/metrics/*.safetensors"),
+    *("metrics.py", "weights.py", "assets/metrics/*.safetensors"),
     *("evaluation/protocol*.py", "evaluation/film_damage.py", "evaluation/evaluate.py"),
 )
 LONGEST_TITLE = 80
