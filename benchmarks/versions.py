@@ -20,12 +20,7 @@ from typing import Any
 
 import numpy as np
 from measuring import busy_cores, say
-from processes import Failed, Side, cores, run
-
-from dear_jax import bundled
-from dear_jax.data.drawn_masks import draw_strokes
-from dear_jax.images import resize
-from dear_jax.images.io import read_photo
+from processes import Failed, Side, cores, photo_and_mask, run
 
 # Enlarged, then at scale 1, the last of them 12 megapixels.
 SIZES = (
@@ -96,11 +91,7 @@ def job_of(flags: Any, size: str, tree: str, folder: Path) -> dict[str, Any]:
     missing = flags.missing if target > side else flags.missing_at_scale_1
     photo = folder / f"{side}-{missing}.npz"
     if not photo.exists():
-        image = read_photo(bundled.PHOTOS / "astronaut.png")
-        image = resize.bicubic(image, (side, side)).astype(np.float32) / 255
-        rng = np.random.default_rng(0)
-        mask = draw_strokes(rng, (side, side), (missing, missing))
-        np.savez(photo, photo=image, mask=mask)
+        np.savez(photo, **photo_and_mask(side, missing))
     job = {"system": flags.model, "photo": str(photo), "target": target}
     job |= {"weights": str(folder / f"{tree}.safetensors"), "threads": flags.threads}
     if tree == "before" and size in flags.windowed:

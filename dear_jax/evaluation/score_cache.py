@@ -187,8 +187,8 @@ class Evaluator:
             given_level=given_level,
         )
         scores = [replace(score, system=label) for score in scores]
-        files = [kept[sample.key] for sample in shown]
-        return Evaluated(scores, _pictures(system, files, shown, given_level))
+        places = [kept[sample.key] for sample in shown]
+        return Evaluated(scores, _pictures(system, places, shown, given_level))
 
     def pictures(
         self,
