@@ -31,7 +31,10 @@ TREES = ("before", "now")
 # What makes a weights file in a tree; either has its own fields and parameters.
 WEIGHTS = """
 import sys
-from dear_jax.models.registry import build, fields_of, init_variables
+try:
+    from dear_jax.registry import build, fields_of, init_variables  # Until 0.1.
+except ImportError:
+    from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights
 name, path = sys.argv[1:]
 fields = fields_of(name)
