@@ -23,6 +23,7 @@ the command, the configuration or the data, which is said in one line.
 """
 
 import os
+from logging import getLogger
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -93,7 +94,9 @@ def reason(error: Exception) -> str:
 
 def main(_) -> None:
     """Trains as the flags say, as one of several processes if there are several."""
-    logging.set_verbosity(logging.FATAL)  # Orbax logs what it also raises, and more.
+    # Orbax logs what it also raises, for each array of a state.
+    logging.set_verbosity(logging.FATAL)
+    getLogger("asyncio").setLevel("CRITICAL")
     with exit_status():
         initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
         from dear_jax.training.loop import train
