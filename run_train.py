@@ -82,14 +82,14 @@ def parse(argv: list[str]) -> list[str]:
 
 def reason(error: Exception) -> str:
     """What is wrong with flags or configuration, in one line."""
-    lines = (
-        str(error).replace("\\n", "\n").replace("\\", "").strip("\"'\n").splitlines()
-    )
     if isinstance(error, LookupError | AttributeError):
-        return f"--config: {' '.join(lines)}; the file of the configuration says more"
+        # The library quotes names twice.
+        text = str(error).replace("\\n", " ").replace("\\", "")
+        text = text[1:-1] if text[:1] in ("'", '"') else text
+        return f"--config: {text}; the file of the configuration says more"
     if isinstance(error, SyntaxError):
         return f"--config: no Python: {error}"
-    return lines[-1].removeprefix("dear_jax.errors.InputError: ").strip()
+    return str(error).strip().splitlines()[-1].split("InputError: ")[-1]
 
 
 def main(_) -> None:

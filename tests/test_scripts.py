@@ -52,7 +52,7 @@ def complaint(result: subprocess.CompletedProcess) -> str:
         ("more", "'more'"),
         ("--config=none.py", "No such file.*none.py"),
         ("--config=configs/quickstart.py:none", "model 'none' is unknown"),
-        ("--config=tests/tiny.py", "get_config"),
+        ("--config=tests/starting.py", "get_config"),
         ("--config=README.md", "no Python"),
     ],
 )
