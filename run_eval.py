@@ -95,12 +95,12 @@ def main(argv=None) -> int:
 
 def print_scales(flags: argparse.Namespace, out: Path) -> None:
     """Measures the models of --model at the scales of --scale."""
-    from dear_jax.evaluation import by_scale
+    from dear_jax.evaluation import report
 
     if flags.setup:
         raise errors.InputError(f"--setup {flags.setup}: goes with --table")
-    report = by_scale.measure_scales(
-        scales=by_scale.parse_scales(flags.scale or "4"),
+    text = report.measure_scales(
+        scales=report.parse_scales(flags.scale or "4"),
         models=flags.model,
         weights=Path(flags.weights).expanduser(),
         data=flags.data or "bundled",
@@ -110,12 +110,12 @@ def print_scales(flags: argparse.Namespace, out: Path) -> None:
         ends=flags.ends,
         name=flags.protocol or "v1",
     )
-    print(report)
+    print(text)
 
 
 def print_table(flags: argparse.Namespace, out: Path) -> None:
     """Measures and prints a table of the paper."""
-    from dear_jax.evaluation import table_measure as measure
+    from dear_jax.evaluation import table_run
 
     if flags.model:
         raise errors.InputError("--model goes with --scale; a --setup fills a table")
@@ -127,7 +127,7 @@ def print_table(flags: argparse.Namespace, out: Path) -> None:
         raise errors.InputError(f"--ends {flags.ends}: goes with --scale")
     if flags.masks and not flags.data:
         raise errors.InputError(f"--masks {flags.masks}: goes with --data")
-    told = measure.measure_table(
+    lines = table_run.measure_table(
         number=flags.table,
         setup=flags.setup or BUNDLED,
         data=flags.data,
@@ -136,7 +136,7 @@ def print_table(flags: argparse.Namespace, out: Path) -> None:
         limit=flags.limit,
         out=out,
     )
-    for line in told:
+    for line in lines:
         print(line)
 
 

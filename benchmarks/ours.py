@@ -20,7 +20,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from roofline import measure_limits  # noqa: E402
 
-from dear_jax.convert.conversion import convert_state, family  # noqa: E402
+from dear_jax.convert import convert_state, family  # noqa: E402
 from dear_jax.inference.loading import from_weights  # noqa: E402
 from dear_jax.models import registry  # noqa: E402
 from dear_jax.weights import Weights, read_weights  # noqa: E402

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dear_jax.convert import MEMBERS
 from dear_jax.convert.checkpoint import read_checkpoint
-from dear_jax.convert.conversion import MEMBERS
-from dear_jax.convert.state_dicts import state_dict_of
+from dear_jax.convert.rules import state_dict_of
 
 
 class Side(NamedTuple):
@@ -65,7 +65,7 @@ def write_state(folder: Path, flags, job: dict[str, Any], official: Side) -> Non
     job["state"] = str(folder / f"{job['system']}.npz")
     if job["system"] == "liif" and flags.liif_weights:
         content = read_checkpoint(flags.liif_weights, MEMBERS["liif"])
-        np.savez(job["state"], **state_dict_of(content, "liif").state)
+        np.savez(job["state"], **state_dict_of(content, "liif")[0])
     else:
         run(official, {**job, "do": "draw"})
 

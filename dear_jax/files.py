@@ -139,3 +139,13 @@ def content_hash_of_file(
             return found
         _hashes[key] = found
     return _hashes[key]
+
+
+def printable(text: str) -> str:
+    """The text with escapes such as \\udce9 for what UTF-8 does not hold.
+
+    Names of files are bytes: one that is not UTF-8 has surrogates in it
+    (`os.fsdecode`), which no file or terminal in UTF-8 takes. Inside a string of JSON
+    the escape is JSON's own: whoever reads it gets back the name as it was.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,22 +11,20 @@ from dear_jax import metrics
 from dear_jax.convert import rules
 from dear_jax.errors import InputError
 from dear_jax.images.io import read_photo
-from dear_jax.models import alexnet, vgg16
-from dear_jax.models.lpips import LPIPS
+from dear_jax.models.lpips import CONVOLUTIONS, LPIPS
 
 # Distance of ex_*.png to ex_ref.png by AlexNet, as the authors' code gives it.
 EXAMPLES = {"ex_p0.png": 0.7219, "ex_p1.png": 0.1376}
-_LAYERS = {"alexnet": alexnet.LAYERS, "vgg16": vgg16.LAYERS}
 
 
 def lpips_file(meta: dict, arrays: Arrays, _) -> Outcome:
     """Distance and its gradient, with the weights of `drawn`."""
     network = meta["network"]
     weights = drawn(network)
-    names = (layer.replace("relu", "conv") for layer in _LAYERS[network])
+    drawn_layers = zip(CONVOLUTIONS[network], weights.convolutions, strict=True)
     features = {
-        name: {"kernel": rules.conv(kernel), "bias": bias}
-        for name, (kernel, bias) in zip(names, weights.convolutions, strict=True)
+        layer.name: {"kernel": rules.conv(kernel), "bias": bias}
+        for layer, (kernel, bias) in drawn_layers
     }
     heads = {f"head_{i}": head for i, head in enumerate(weights.heads, 1)}
     params = {"features": features, **heads}

@@ -21,11 +21,9 @@ from parity_outcome import (
     parameters,
 )
 
-from dear_jax.convert import rules
-from dear_jax.convert.conversion import convert_checkpoint, convert_state
-from dear_jax.convert.conversion import family as rules_of
-from dear_jax.convert.edsr import trunk_fields_from, trunk_mapping, trunk_unused
-from dear_jax.convert.specs import edsr_fields, part, spec_fields
+from dear_jax.convert import convert_checkpoint, convert_state, family, rules
+from dear_jax.convert.edsr import trunk_fields_from, trunk_mapping
+from dear_jax.convert.liif import edsr_fields, part, spec_fields
 from dear_jax.errors import InputError
 from dear_jax.inference.loading import from_weights
 from dear_jax.models import registry
@@ -38,7 +36,7 @@ def built(fields: dict, arrays: Arrays, what: str = "") -> tuple[Any, dict, str]
     """Module, variables and a description, from fields that the meta tells."""
     state = parameters(arrays)
     fields = {**registry.fields_of(fields["architecture"]), **fields}
-    _check_fields(fields, rules_of(fields["architecture"]).fields_from(state))
+    _check_fields(fields, family(fields["architecture"]).fields_from(state))
     variables, left = convert_state(state, fields)
     about = described(what or fields["architecture"], state, left)
     return registry.build(fields), variables, about
@@ -90,14 +88,10 @@ def _trunk(fields: dict, arrays: Arrays) -> tuple[Any, dict, str]:
     state, module = parameters(arrays), EDSRTrunk(**fields)
     _check_fields(fields, trunk_fields_from(state, ""))
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-    variables = rules.convert(
-        state,
-        trunk_mapping(fields, "", "trunk"),
-        trunk_unused(""),
-        {},
-        {"params": {"trunk": shapes["params"]}},
-    )
-    about = described("edsr encoder", state, trunk_unused(""))
+    mapping = trunk_mapping(fields, "", "trunk")
+    shapes = {"params": {"trunk": shapes["params"]}}
+    variables = rules.convert(state, mapping, shapes)
+    about = described("edsr encoder", state, rules.left_out(state, mapping))
     return module, {"params": variables["params"]["trunk"]}, about
 
 

@@ -25,7 +25,7 @@ from dear_jax.errors import InputError
 from dear_jax.images import resize
 from dear_jax.models.dear.coordinates import pixel_centres
 from dear_jax.models.dear.filtering import filter_pixels
-from dear_jax.models.fourier import FourierUnit, SpectralTransform
+from dear_jax.models.lama import FourierUnit, SpectralTransform
 
 
 def operator_file(meta: dict, arrays: Arrays, _) -> Outcome:
@@ -44,16 +44,11 @@ def operator_file(meta: dict, arrays: Arrays, _) -> Outcome:
     kind, mapping_of = layers[name]
     module, mapping = kind(meta["out_channels"]), mapping_of("", "")
     state = parameters(arrays)
-    unused = {
-        key: "counts training steps"
-        for key in state
-        if key.endswith("num_batches_tracked")
-    }
     shapes = jax.eval_shape(module.init, jax.random.key(0), x)
-    variables = rules.convert(state, mapping, unused, {}, shapes)
+    variables = rules.convert(state, mapping, shapes)
     output = jax.jit(module.apply)(variables, x)
     return Outcome(
-        described(name, state, unused),
+        described(name, state, rules.left_out(state, mapping)),
         [largest("output", output, nhwc(arrays["output"]), 1e-5)],
     )
 

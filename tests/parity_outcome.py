@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dear_jax.convert.conversion import by_reason
+from dear_jax.convert import by_reason
 from dear_jax.errors import InputError
 
 Arrays = Mapping[str, np.ndarray]

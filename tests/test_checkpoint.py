@@ -20,7 +20,7 @@ from torch_files import (
     zip_file,
 )
 
-from dear_jax.convert.checkpoint import read_checkpoint
+from dear_jax.convert.checkpoint import Inert, read_checkpoint
 from dear_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -93,11 +93,14 @@ def test_plain_data_beside_tensors_comes_back(write, tmp_path):
         "flag": True,
         "nothing": None,
         "size": call("torch.Size", (1, 2)),
+    }
+    others = {
+        "type": name("argparse.Namespace"),
         "device": call("torch.device", "cuda", 0),
     }
-    found = read(write({**content, "type": name("argparse.Namespace")}), tmp_path)
-    assert found.pop("type").name == "argparse.Namespace"
-    assert found == {**content, "size": (1, 2), "device": "cuda:0"}
+    found = read(write({**content, **others}), tmp_path)
+    assert found.pop("type") is Inert and isinstance(found.pop("device"), Inert)
+    assert found == {**content, "size": (1, 2)}
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -185,6 +188,7 @@ def test_storages_that_are_not_there_or_too_short_are_refused(tmp_path):
     array = np.ones(8, np.float32)
     content = {"x": whole("0", array)}
     assert "0" in refusal(zip_file(content, {"1": array}), tmp_path)
+    assert "cut short" in refusal(legacy_file(content, {}), tmp_path)
     assert "16 bytes" in refusal(zip_file(content, {"0": array[:4]}), tmp_path)
     refusal(legacy_file(content, {"1": array}), tmp_path)
     refusal(legacy_file(content, {"0": array[:4]}), tmp_path)

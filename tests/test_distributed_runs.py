@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dear_jax.checkpoint import Checkpoints
-from dear_jax.evaluation.metrics_file import read_metrics
 from dear_jax.models.registry import build
 from dear_jax.multihost import HEARTBEAT
+from dear_jax.training.metrics_file import read_metrics
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 from tests.starting import finish, free_port, start

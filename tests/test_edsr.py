@@ -8,8 +8,7 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like
 
-from dear_jax.convert import edsr, rules
-from dear_jax.convert.conversion import convert_state
+from dear_jax.convert import convert_state, edsr, rules
 from dear_jax.errors import InputError
 from dear_jax.models.edsr import EDSR, MEAN, EDSRTrunk, upscaling_steps
 from dear_jax.models.layers import pixel_shuffle
@@ -34,8 +33,12 @@ def official_state(fields, seed=0):
     """A state_dict that converts to a model of these fields, and its variables."""
     model = build(fields)
     variables = draw_like(init_shapes(model), seed=seed)
-    state = dict(edsr.constants(fields))
-    for key, ((path, layout),) in edsr.mapping(fields).items():
+    state = {}
+    for key, rule in edsr.mapping(fields).items():
+        if not isinstance(rule, tuple):
+            state |= {key: rule} if isinstance(rule, np.ndarray) else {}
+            continue
+        ((path, layout),) = rule
         array = variables
         for part in path.split("/"):
             array = array[part]

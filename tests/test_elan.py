@@ -10,8 +10,7 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like
 
-from dear_jax.convert import elan, rules
-from dear_jax.convert.conversion import convert_state
+from dear_jax.convert import convert_state, elan, rules
 from dear_jax.errors import InputError
 from dear_jax.models.edsr import MEAN
 from dear_jax.models.elan import (
@@ -79,14 +78,18 @@ def convert(state, fields):
 def official_state(fields):
     """A state_dict that converts to a model of these fields, and its variables."""
     variables = draw_variables(build(fields))
-    state = dict(elan.constants(fields))
-    for key, ((path, layout),) in elan.mapping(fields).items():
+    state = {}
+    for key, rule in elan.mapping(fields).items():
+        if not isinstance(rule, tuple):
+            state |= {key: rule} if isinstance(rule, np.ndarray) else {}
+            continue
+        ((path, layout),) = rule
         array = variables
         for part in path.split("/"):
             array = array[part]
         if layout is rules.conv:
             array = array.transpose(3, 2, 0, 1)
-        elif layout is elan.pointwise:
+        elif layout is rules.pointwise:
             array = array.T[:, :, None, None]
         state[key] = array
     return state, variables

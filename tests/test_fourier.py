@@ -9,7 +9,7 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like
 
-from dear_jax.models.fourier import (
+from dear_jax.models.lama import (
     FourierUnit,
     SpectralTransform,
     inverse,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dear_jax.errors import InputError
-from dear_jax.evaluation.metrics_file import MetricsFile, read_metrics
 from dear_jax.training import throughput
 from dear_jax.training.logging import Log
+from dear_jax.training.metrics_file import MetricsFile, read_metrics
 from dear_jax.training.throughput import Rates
 
 SHEET = np.zeros((4, 6, 3), np.uint8)

@@ -8,7 +8,7 @@ import pytest
 from rounding import assert_close
 
 from dear_jax.errors import InputError
-from dear_jax.models import vgg16
+from dear_jax.models import lpips
 from dear_jax.training import losses
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
 
@@ -181,10 +181,11 @@ class Played:
 @pytest.fixture(scope="module")
 def games(draw_params):
     """Both objectives with few channels, of VGG16 too."""
+    convolutions = lpips.CONVOLUTIONS
     with pytest.MonkeyPatch.context() as patch:
-        blocks = tuple((count, 4) for count, _ in vgg16._BLOCKS)
-        patch.setattr(vgg16, "_BLOCKS", blocks)
-        vgg = draw_params(vgg16.VGG16(), TARGET)["params"]
+        narrow = tuple(layer._replace(features=4) for layer in convolutions["vgg16"])
+        patch.setitem(convolutions, "vgg16", narrow)
+        vgg = draw_params(lpips.Features("vgg16"), TARGET)["params"]
         yield {
             "misf": Played(MISFObjective(width=4), vgg),
             "lama": Played(LaMaObjective(width=4), vgg),

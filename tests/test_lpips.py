@@ -11,8 +11,7 @@ import pytest
 from dear_jax import bundled, metrics
 from dear_jax.errors import InputError
 from dear_jax.images.io import read_photo
-from dear_jax.models.lpips import LPIPS, SMALLEST, _unit
-from dear_jax.models.lpips_weights import read_lpips
+from dear_jax.models.lpips import LPIPS, SMALLEST, _unit, read_lpips
 
 EXAMPLES = Path(__file__).parents[2] / "shared" / "golden" / "lpips"
 RNG = np.random.default_rng(0)
@@ -89,9 +88,7 @@ def test_compiled_inside_a_program_it_gives_the_same(photos):
 
 def test_weights_first_read_inside_a_program_are_of_use_outside(photos):
     noisy, truth = photos
-    from dear_jax.metrics.lpips import _parameters
-
-    _parameters.cache_clear()
+    metrics._parameters.cache_clear()
     inside = jax.jit(metrics.lpips)(noisy, truth)
     np.testing.assert_allclose(metrics.lpips(noisy, truth), inside, rtol=1e-5)
 

@@ -9,8 +9,7 @@ import pytest
 from rounding import assert_close
 from tiny import draw_like, example, query_methods
 
-from dear_jax.convert import lte
-from dear_jax.convert.conversion import convert_state
+from dear_jax.convert import convert_state, lte, rules
 from dear_jax.errors import InputError
 from dear_jax.models.dear.coordinates import neighbours
 from dear_jax.models.dear.residual import sample_bilinear
@@ -66,11 +65,14 @@ def official_state(fields, seed=0):
     rng = np.random.default_rng(seed)
     shapes = init_shapes(build(fields))["params"]
     state = {}
-    for key, ((path, layout),) in lte.mapping(fields).items():
+    for key, rule in lte.mapping(fields).items():
+        if isinstance(rule, str):
+            continue
+        ((path, layout),) = rule
         leaf = shapes
         for part in path.split("/")[1:]:
             leaf = leaf[part]
-        ones = (1, 1) if layout is lte.pointwise else ()
+        ones = (1, 1) if layout is rules.pointwise else ()
         shape = leaf.shape[::-1] + ones
         state[key] = rng.normal(size=shape).astype(np.float32)
     return state

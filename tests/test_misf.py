@@ -12,8 +12,7 @@ from tiny import draw_like, example
 from dear_jax.convert import misf, rules
 from dear_jax.errors import InputError
 from dear_jax.models.dear.filtering import filter_pixels, shifted_windows
-from dear_jax.models.inpainting import ColourHead
-from dear_jax.models.layers import Upsample, reflect_pad
+from dear_jax.models.layers import ColourHead, Upsample, reflect_pad
 from dear_jax.models.misf import MISF, FilterPredictor, double, halve, stretch
 from dear_jax.models.registry import build, fields_of, init_shapes
 
@@ -49,8 +48,7 @@ def test_the_released_model_has_its_parameters_but_those_never_used():
     shapes = init_shapes(build(fields_of("misf")))
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     assert count == 23_059_493 - 327
-    fields = fields_of("misf")
-    assert len(misf.mapping(fields)) + len(misf.unused(fields)) == 92
+    assert len(misf.mapping(fields_of("misf"))) == 92
 
 
 def test_a_fresh_model_starts_as_its_authors_do_and_paints_grey():
@@ -187,17 +185,19 @@ def test_the_colour_head_is_a_reflect_padded_convolution():
 def test_tensors_tell_every_field_and_the_dead_ones_are_left():
     fields = {"width": 6, "blocks": 3}
     shapes = init_shapes(build({"architecture": "misf", **fields}))
-    state = {key: np.zeros(3, np.float32) for key in misf.unused(fields)}
-    for key, ((path, layout),) in misf.mapping(fields).items():
+    state = {}
+    for key, rule in misf.mapping(fields).items():
+        if isinstance(rule, str):
+            state[key] = np.zeros(3, np.float32)
+            continue
+        ((path, layout),) = rule
         leaf = functools.reduce(lambda tree, part: tree[part], path.split("/"), shapes)
         axes = {rules.conv: (3, 2, 0, 1), rules.transposed_conv: (2, 3, 0, 1)}
         state[key] = np.zeros(leaf.shape, np.float32)
         if layout in axes:
             state[key] = state[key].transpose(axes[layout])
     assert misf.fields_from(state) == fields
-    made = rules.convert(
-        state, misf.mapping(fields), misf.unused(fields), misf.constants(fields), shapes
-    )
+    made = rules.convert(state, misf.mapping(fields), shapes)
     assert jax.tree.map(np.shape, made) == jax.tree.map(np.shape, shapes)
     del state["encoder0.1.weight"]
     with pytest.raises(InputError, match="encoder0.1.weight is missing"):

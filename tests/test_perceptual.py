@@ -7,38 +7,45 @@ import pytest
 from rounding import assert_close
 
 from dear_jax.errors import InputError
-from dear_jax.models import alexnet, vgg16
-from dear_jax.models.alexnet import AlexNet
-from dear_jax.models.imagenet import imagenet_normalised
-from dear_jax.models.lpips_weights import read_vgg16
+from dear_jax.models.lpips import (
+    CONVOLUTIONS,
+    SMALLEST,
+    Features,
+    imagenet_normalised,
+    read_vgg16,
+)
 from dear_jax.models.registry import fields_of
-from dear_jax.models.vgg16 import VGG16
 from dear_jax.weights import Weights, write_weights
 
+VGG16, ALEXNET = Features("vgg16"), Features("alexnet")
 IMAGE = jnp.asarray(np.random.default_rng(0).random((1, 19, 33, 3)), jnp.float32)
 LARGER = jnp.asarray(np.random.default_rng(0).random((1, 38, 47, 3)), jnp.float32)
 
 
+def activations(network):
+    return tuple(layer.activation for layer in CONVOLUTIONS[network])
+
+
 @pytest.fixture(scope="module")
 def variables(draw_params):
-    return draw_params(VGG16(), IMAGE)
+    return draw_params(VGG16, IMAGE)
 
 
 @pytest.fixture(scope="module")
 def maps(variables):
-    return VGG16().apply(variables, IMAGE)
+    return VGG16.apply(variables, IMAGE)
 
 
 @pytest.fixture(scope="module")
 def alexnets(draw_params):
     """Parameters of AlexNet, and its activations."""
-    variables = draw_params(AlexNet(), LARGER)
-    return variables, AlexNet().apply(variables, LARGER)
+    variables = draw_params(ALEXNET, LARGER)
+    return variables, ALEXNET.apply(variables, LARGER)
 
 
 def test_parameters_are_those_of_vgg16_without_its_dense_layers(variables):
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 14_714_688
-    names = {name.replace("relu", "conv") for name in vgg16.LAYERS}
+    names = {layer.name for layer in CONVOLUTIONS["vgg16"]}
     assert variables["params"].keys() == names and len(names) == 13
 
 
@@ -49,7 +56,7 @@ def test_parameters_are_those_of_alexnet_without_its_dense_layers(alexnets):
 
 
 def test_activations_halve_with_every_block_and_are_finite(maps):
-    assert tuple(maps) == vgg16.LAYERS
+    assert tuple(maps) == activations("vgg16")
     for name, channels, size in [
         ("relu1_2", 64, (19, 33)), ("relu2_2", 128, (9, 16)), ("relu3_3", 256, (4, 8)),
         ("relu4_3", 512, (2, 4)), ("relu5_3", 512, (1, 2)),
@@ -61,7 +68,7 @@ def test_activations_halve_with_every_block_and_are_finite(maps):
 
 def test_alexnets_activations_have_the_sizes_it_says(alexnets):
     _, maps = alexnets
-    assert tuple(maps) == alexnet.LAYERS
+    assert tuple(maps) == activations("alexnet")
     for name, channels, size in [
         ("relu1", 64, (8, 11)), ("relu2", 192, (3, 5)), ("relu3", 384, (1, 2)),
         ("relu4", 256, (1, 2)), ("relu5", 256, (1, 2)),
@@ -71,23 +78,23 @@ def test_alexnets_activations_have_the_sizes_it_says(alexnets):
         assert maps[name].min() == 0
 
 
-@pytest.mark.parametrize("network", [alexnet, vgg16], ids=["alexnet", "vgg16"])
+@pytest.mark.parametrize("network", ["alexnet", "vgg16"])
 def test_the_smallest_side_reaches_the_last_layer_and_one_less_does_not(network):
-    module = {alexnet: AlexNet, vgg16: VGG16}[network]()
+    module = Features(network)
 
     def last(side):
         shape = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
         maps = jax.eval_shape(
             lambda x: module.init_with_output(jax.random.key(0), x)[0], shape
         )
-        return maps[network.LAYERS[-1]].shape[1:3]
+        return maps[activations(network)[-1]].shape[1:3]
 
-    assert last(network.SMALLEST) == (1, 1)
-    assert last(network.SMALLEST - 1) == (0, 0)
+    assert last(SMALLEST[network]) == (1, 1)
+    assert last(SMALLEST[network] - 1) == (0, 0)
 
 
 def test_named_layers_come_in_the_order_asked_for_and_unchanged(variables, maps):
-    some = VGG16().apply(variables, IMAGE, ("relu3_1", "relu1_2"))
+    some = VGG16.apply(variables, IMAGE, ("relu3_1", "relu1_2"))
     assert tuple(some) == ("relu3_1", "relu1_2")
     for name, value in some.items():
         np.testing.assert_array_equal(value, maps[name])
@@ -95,9 +102,9 @@ def test_named_layers_come_in_the_order_asked_for_and_unchanged(variables, maps)
 
 def test_a_layer_that_does_not_exist_is_refused(variables, alexnets):
     with pytest.raises(ValueError, match="relu3_4"):
-        VGG16().apply(variables, IMAGE, ("relu1_1", "relu3_4"))
+        VGG16.apply(variables, IMAGE, ("relu1_1", "relu3_4"))
     with pytest.raises(ValueError, match="relu6"):
-        AlexNet().apply(alexnets[0], LARGER, ("relu6",))
+        ALEXNET.apply(alexnets[0], LARGER, ("relu6",))
 
 
 def test_an_activation_is_the_maximum_pooled_and_convolved_one_before(variables, maps):

@@ -1,18 +1,38 @@
-"""Laws of the evaluation protocol: which damaged photos there are to restore."""
+"""Laws of the protocols: which damaged photos there are to restore, and how made."""
 
+import hashlib
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from eval_folders import write_photos
 from prepared import write_set
+from skimage.metrics import structural_similarity
 
+import run_eval
+from dear_jax import bundled
 from dear_jax.data import mask_bins, sources
 from dear_jax.errors import InputError
-from dear_jax.evaluation import protocol
+from dear_jax.evaluation import (
+    film_damage,
+    protocol,
+    protocol_sr,
+    protocol_v2,
+    report,
+    score_cache,
+)
+from dear_jax.evaluation import protocol_v2 as old_photos
+from dear_jax.evaluation.evaluate import evaluate
+from dear_jax.evaluation.score_cache import Evaluator
+from dear_jax.evaluation.scores import METRICS, PARTS
 from dear_jax.images import resize
-from dear_jax.images.io import write_photo
+from dear_jax.images.io import read_photo, write_photo
 from dear_jax.images.masks import read_mask
+from dear_jax.inference.loading import open_system
+from dear_jax.inference.restorer import Restorer
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +60,7 @@ def prepared(folders, tmp_path_factory):
     return root / "photos" / "test", root / "masks" / "test"
 
 
-def assert_equal_cases(some, others):
+def assert_equal_samples(some, others):
     some, others = list(some), list(others)
     assert len(some) == len(others) > 0
     for one, other in zip(some, others, strict=True):
@@ -50,9 +70,9 @@ def assert_equal_cases(some, others):
 
 
 def test_photo_i_takes_mask_i_mod_n_in_every_bin(folders):
-    cases = protocol.cases(*folders, 2)
-    assert cases.names == ["a.png", "b.png", "c/d.png"] and len(cases) == 6
-    assert [(c.photo, c.bin, c.mask_name) for c in cases] == [
+    samples = protocol.samples(*folders, 2)
+    assert samples.names == ["a.png", "b.png", "c/d.png"] and len(samples) == 6
+    assert [(c.photo, c.bin, c.mask_name) for c in samples] == [
         ("a.png", "01-10", "x.png"),
         ("a.png", "20-30", "z.png"),
         ("b.png", "01-10", "y.png"),
@@ -62,43 +82,43 @@ def test_photo_i_takes_mask_i_mod_n_in_every_bin(folders):
     ]
 
 
-def test_the_cases_of_a_photo_are_those_met_while_iterating(folders):
-    cases = protocol.cases(*folders, 2)
+def test_the_samples_of_a_photo_are_those_met_while_iterating(folders):
+    samples = protocol.samples(*folders, 2)
     with ThreadPoolExecutor(3) as pool:
-        apart = list(pool.map(cases.of_photo, range(3)))
+        apart = list(pool.map(samples.of_photo, range(3)))
     assert [len(found) for found in apart] == [2, 2, 2]
-    assert_equal_cases((case for found in apart for case in found), cases)
+    assert_equal_samples((sample for found in apart for sample in found), samples)
 
 
-def test_prepared_sets_give_the_cases_of_their_folders(folders, prepared):
-    plain, packed = protocol.cases(*folders, 1.5), protocol.cases(*prepared, 1.5)
+def test_prepared_sets_give_the_samples_of_their_folders(folders, prepared):
+    plain, packed = protocol.samples(*folders, 1.5), protocol.samples(*prepared, 1.5)
     assert plain.names == packed.names
-    assert_equal_cases(plain, packed)
+    assert_equal_samples(plain, packed)
     one = next(prepared[0].glob("*-00001-of-00002.array_record"))
-    assert protocol.cases(one, "none", 1).names == ["c/d.png"]
+    assert protocol.samples(one, "none", 1).names == ["c/d.png"]
 
 
 def test_names_need_no_photo_to_be_decoded(folders, prepared, monkeypatch):
     for found in (folders, prepared):
-        cases = protocol.cases(*found, 2)
+        samples = protocol.samples(*found, 2)
         with monkeypatch.context() as patched:
             for room, name in ((sources, "decode_photo"), (mask_bins, "decode_mask")):
                 patched.setattr(room, name, lambda *_: pytest.fail("decoded"))
-            assert len(cases.names) == 3 and cases.places(2)
+            assert len(samples.names) == 3 and samples.keys(2)
 
 
 def test_input_is_the_reduced_photo_black_where_missing(folders):
-    case = protocol.cases(*folders, 2.5).of_photo(2)[1]
-    assert case.truth.shape == (36, 45, 3) and case.mask.shape == (14, 18)
-    expected = resize.bicubic(case.truth, (14, 18))
-    np.testing.assert_array_equal(case.image[~case.mask], expected[~case.mask])
-    assert case.mask.any() and not case.image[case.mask].any()
+    sample = protocol.samples(*folders, 2.5).of_photo(2)[1]
+    assert sample.truth.shape == (36, 45, 3) and sample.mask.shape == (14, 18)
+    expected = resize.bicubic(sample.truth, (14, 18))
+    np.testing.assert_array_equal(sample.image[~sample.mask], expected[~sample.mask])
+    assert sample.mask.any() and not sample.image[sample.mask].any()
 
 
 def test_masks_of_other_sizes_are_reduced_by_nearest_neighbour(folders):
-    case = protocol.cases(*folders, 2).of_photo(0)[1]
+    sample = protocol.samples(*folders, 2).of_photo(0)[1]
     mask = read_mask(folders[1] / "20-30" / "z.png")
-    np.testing.assert_array_equal(case.mask, resize.nearest(mask, (18, 18)))
+    np.testing.assert_array_equal(sample.mask, resize.nearest(mask, (18, 18)))
 
 
 def test_scale_6_of_256_is_43():
@@ -106,85 +126,87 @@ def test_scale_6_of_256_is_43():
 
 
 def test_limit_takes_the_first_photos_and_changes_nothing_else(folders):
-    few, every = (protocol.cases(*folders, 2, n) for n in (2, None))
+    few, every = (protocol.samples(*folders, 2, n) for n in (2, None))
     assert few.names == every.names[:2] and len(few) == 4
-    assert_equal_cases(few, list(every)[:4])
-    assert protocol.cases(*folders, 2, 99).names == every.names
+    assert_equal_samples(few, list(every)[:4])
+    assert protocol.samples(*folders, 2, 99).names == every.names
 
 
 def test_without_masks_nothing_is_missing(folders):
-    (case, *rest) = protocol.cases(folders[0], "none", 2)
-    assert len(rest) == 2 and case.bin == "none"
-    assert case.mask.shape == (18, 18) and not case.mask.any()
-    np.testing.assert_array_equal(case.image, resize.bicubic(case.truth, (18, 18)))
+    (sample, *rest) = protocol.samples(folders[0], "none", 2)
+    assert len(rest) == 2 and sample.bin == "none"
+    assert sample.mask.shape == (18, 18) and not sample.mask.any()
+    np.testing.assert_array_equal(sample.image, resize.bicubic(sample.truth, (18, 18)))
 
 
 def test_reduced_photos_are_the_truth(folders):
     whole, reduced = (
-        protocol.cases(*folders, 1, reduce=r).of_photo(0)[0] for r in (1, 36 / 32)
+        protocol.samples(*folders, 1, reduce=r).of_photo(0)[0] for r in (1, 36 / 32)
     )
     expected = resize.bicubic(whole.truth, (32, 32))
     np.testing.assert_array_equal(reduced.truth, expected)
     assert reduced.image.shape == (32, 32, 3)
     with pytest.raises(InputError, match="9 x 9 pixels, reduced by 4; .*at least 31"):
-        protocol.cases(*folders, 1, reduce=4)
+        protocol.samples(*folders, 1, reduce=4)
 
 
 # Places
 
 
-def _places(cases):
-    return [place for i in range(len(cases.names)) for place in cases.places(i)]
+def _keys(samples):
+    return [key for i in range(len(samples.names)) for key in samples.keys(i)]
 
 
-def test_places_are_the_same_wherever_the_files_lie(folders, tmp_path):
+def test_keys_are_the_same_wherever_the_files_lie(folders, tmp_path):
     photos, _ = folders
     for name in ("a.png", "b.png", "c/d.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((photos / name).read_bytes())
-    places = _places(protocol.cases(*folders, 2))
-    assert _places(protocol.cases(tmp_path, folders[1], 2)) == places
+    keys = _keys(protocol.samples(*folders, 2))
+    assert _keys(protocol.samples(tmp_path, folders[1], 2)) == keys
     packed = write_set(tmp_path / "set", photos, {"test": ""}) / "test"
-    assert _places(protocol.cases(packed, folders[1], 2)) == places
+    assert _keys(protocol.samples(packed, folders[1], 2)) == keys
 
 
-def test_folders_and_prepared_sets_of_the_same_files_have_the_same_places(
+def test_folders_and_prepared_sets_of_the_same_files_have_the_same_keys(
     folders, prepared
 ):
-    plain, packed = protocol.cases(*folders, 2), protocol.cases(*prepared, 2)
-    assert _places(plain) == _places(packed)
+    plain, packed = protocol.samples(*folders, 2), protocol.samples(*prepared, 2)
+    assert _keys(plain) == _keys(packed)
 
 
 @pytest.mark.parametrize("kind", ["bmp", "ppm", "tif"])
 @pytest.mark.parametrize("part", ["photos", "masks/10-20"])
-def test_other_pixels_in_as_many_bytes_are_another_place(tmp_path, kind, part):
+def test_other_pixels_in_as_many_bytes_are_another_key(tmp_path, kind, part):
     rng = np.random.default_rng(0)
 
-    def places(seconds):
+    def keys(seconds):
         path = tmp_path / part / f"a.{kind}"
         write_photo(path, rng.integers(0, 256, shape[part], np.uint8))
         os.utime(path, (seconds, seconds))
         sizes.add(path.stat().st_size)
-        cases = protocol.cases(tmp_path / "photos", tmp_path / "masks", 2)
-        return _places(cases)
+        samples = protocol.samples(tmp_path / "photos", tmp_path / "masks", 2)
+        return _keys(samples)
 
     shape, sizes = {"photos": (36, 36, 3), "masks/10-20": (36, 36)}, set()
     for name, size in shape.items():
         write_photo(tmp_path / name / f"a.{kind}", np.zeros(size, np.uint8))
-    assert places(1e9) != places(1e9 + 1) and len(sizes) == 1
+    assert keys(1e9) != keys(1e9 + 1) and len(sizes) == 1
 
 
 @pytest.mark.parametrize("masks", ["folder", "generated", "none"])
-def test_places_are_those_of_the_cases(folders, masks):
-    cases = protocol.cases(folders[0], folders[1] if masks == "folder" else masks, 2)
-    places = _places(cases)
-    assert places == [(c.photo, c.photo_digest, c.bin, c.mask_digest) for c in cases]
-    assert len(set(places)) == len(cases)
-    assert all(len(d) == 16 and int(d, 16) for p in places for d in (p[1], p[3]))
+def test_keys_are_those_of_the_samples(folders, masks):
+    samples = protocol.samples(
+        folders[0], folders[1] if masks == "folder" else masks, 2
+    )
+    keys = _keys(samples)
+    assert keys == [(c.photo, c.photo_digest, c.bin, c.mask_digest) for c in samples]
+    assert len(set(keys)) == len(samples)
+    assert all(len(d) == 16 and int(d, 16) for p in keys for d in (p[1], p[3]))
 
 
-def test_a_smaller_set_has_the_first_places_of_a_larger(folders):
-    every, few = (_places(protocol.cases(*folders, 2, limit)) for limit in (None, 2))
+def test_a_smaller_set_has_the_first_keys_of_a_larger(folders):
+    every, few = (_keys(protocol.samples(*folders, 2, limit)) for limit in (None, 2))
     assert few == every[: len(few)] and len(few) < len(every)
 
 
@@ -194,17 +216,17 @@ def test_a_smaller_set_has_the_first_places_of_a_larger(folders):
 @pytest.mark.parametrize("scale", [0, -2, 0.5, float("nan"), float("inf")])
 def test_bad_scales_are_refused(folders, scale):
     with pytest.raises(InputError, match="finite number of at least 1"):
-        protocol.cases(*folders, scale)
+        protocol.samples(*folders, scale)
 
 
 def test_a_limit_below_one_is_refused(folders):
     with pytest.raises(InputError, match="limit 0: give at least 1 photo"):
-        protocol.cases(*folders, 2, 0)
+        protocol.samples(*folders, 2, 0)
 
 
 def test_scale_that_leaves_no_pixel_names_photo_and_largest_scale(folders):
     with pytest.raises(InputError, match="a.png: scale 90 .* at most 36"):
-        protocol.cases(*folders, 90)
+        protocol.samples(*folders, 90)
 
 
 def test_photos_too_small_for_the_metrics_are_refused_at_the_first(folders, tmp_path):
@@ -212,28 +234,417 @@ def test_photos_too_small_for_the_metrics_are_refused_at_the_first(folders, tmp_
     write_photo(small / "t.png", np.zeros((30, 40, 3), np.uint8))
     words = "small/t.png: 40 x 30 pixels; the metrics need at least 31 x 31"
     with pytest.raises(InputError, match=words):
-        protocol.cases(small, folders[1], 2)
+        protocol.samples(small, folders[1], 2)
     write_photo(small / "a.png", np.zeros((31, 31, 3), np.uint8))
-    cases = protocol.cases(small, folders[1], 2)
-    assert cases.of_photo(0)[0].truth.shape == (31, 31, 3)
+    samples = protocol.samples(small, folders[1], 2)
+    assert samples.of_photo(0)[0].truth.shape == (31, 31, 3)
     with pytest.raises(InputError, match=words):
-        cases.of_photo(1)
+        samples.of_photo(1)
 
 
 def test_absent_photos_and_masks_say_what_to_set(folders, tmp_path):
     absent, settings = tmp_path / "absent", ("--data", "--masks")
     with pytest.raises(InputError, match="absent: no such folder .*; set --data to"):
-        protocol.cases(absent, folders[1], 2, settings=settings)
+        protocol.samples(absent, folders[1], 2, settings=settings)
     with pytest.raises(InputError, match="absent: no such folder .*; set --masks to"):
-        protocol.cases(folders[0], absent, 2, settings=settings)
+        protocol.samples(folders[0], absent, 2, settings=settings)
     with pytest.raises(InputError, match="no such folder .*; set photos to a folder"):
-        protocol.cases(absent, folders[1], 2)
+        protocol.samples(absent, folders[1], 2)
 
 
 def test_a_photo_that_cannot_be_read_is_named_when_its_turn_comes(folders, tmp_path):
     write_photo(tmp_path / "a.png", np.zeros((36, 36, 3), np.uint8))
     (tmp_path / "b.png").write_text("no image")
-    cases = protocol.cases(tmp_path, folders[1], 2)
-    assert len(cases.of_photo(0)) == 2
+    samples = protocol.samples(tmp_path, folders[1], 2)
+    assert len(samples.of_photo(0)) == 2
     with pytest.raises(InputError, match=r"b\.png: .*or remove it"):
-        cases.of_photo(1)
+        samples.of_photo(1)
+
+
+# Others
+
+
+NAMES = [f"p{i}" for i in range(6)]
+
+
+class Told(Restorer):
+    """Enlarges by bicubic, and adds the level it was given to every pixel."""
+
+    takes_denoise = True
+
+    def __init__(self):
+        super().__init__("model")
+        self.levels = []
+
+    def batch(self, images, masks=None, size=None, denoise=0.0):
+        levels = np.broadcast_to(denoise, len(images))
+        self.levels += list(levels)
+        return np.stack(
+            [
+                self(image, None, size, d)
+                for image, d in zip(images, levels, strict=True)
+            ]
+        )
+
+    def __call__(self, image, mask=None, size=None, denoise=0.0):
+        return resize.bicubic(image, size) // 2 + np.uint8(100 * denoise)
+
+    def fingerprint(self):
+        return "model"
+
+
+class Bar:
+    """A progress bar that shows nothing."""
+
+    total = 0
+
+    def update(self, count): ...
+    def set_description(self, text): ...
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return write_photos(tmp_path / "photos", NAMES)
+
+
+def assert_equal(one, other):
+    for part in ("truth", "image", "mask"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
+    assert (one.key, one.level) == (other.key, other.level)
+
+
+def test_an_old_photograph_does_not_depend_on_the_folders_other_photos(photos):
+    every = list(protocol_v2.samples(photos, 2))
+    assert [sample.photo for sample in every] == [f"{name}.png" for name in NAMES]
+    for name in NAMES[:-1]:
+        (photos / f"{name}.png").unlink()
+    (alone,) = protocol_v2.samples(photos, 2)
+    assert_equal(alone, every[-1])
+    (photos / "p5.png").rename(photos / "other.png")
+    (renamed,) = protocol_v2.samples(photos, 2)
+    assert (renamed.image != alone.image).any() and renamed.key != alone.key
+
+
+def test_samples_of_v2_are_old_photos_black_where_masked(photos):
+    samples = protocol_v2.samples(photos, 2)
+    assert len(samples) == len(NAMES) and samples.per_photo == 1
+    for index, sample in enumerate(samples):
+        made = protocol_v2.old_photo(read_photo(photos / sample.photo), 2, sample.photo)
+        np.testing.assert_array_equal(sample.truth, made.truth)
+        np.testing.assert_array_equal(sample.mask, made.mask)
+        np.testing.assert_array_equal(sample.image[~made.mask], made.image[~made.mask])
+        assert not sample.image[sample.mask].any()
+        assert (sample.bin, sample.level) == (made.draw.tone, made.level)
+        assert [sample.key] == samples.keys(index)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_scores_inside_and_outside_of_holes_are_those_of_their_pixels(photos, scale):
+    samples = protocol_v2.samples(photos, scale)
+    system = open_system("classical")
+    for score, sample in zip(
+        evaluate(system, samples, perceptual=False), samples, strict=True
+    ):
+        output = system(sample.image, sample.mask, size=sample.truth.shape[:2])
+        hole = resize.nearest(sample.mask, sample.truth.shape[:2])
+        error = (output.astype(float) - sample.truth) / 255
+        for part, chosen in (("inside", hole), ("outside", ~hole)):
+            mse = np.mean(error[chosen] ** 2)
+            psnr, l1 = (getattr(score, f"{m}_{part}") for m in ("psnr", "l1"))
+            assert psnr == pytest.approx(-10 * np.log10(mse), rel=1e-5)
+            assert l1 == pytest.approx(np.abs(error[chosen]).mean(), rel=1e-5)
+        if scale == 1:
+            kept = np.where(sample.mask[..., None], output, sample.image)
+            expected = np.abs(kept.astype(float) - sample.truth).mean() / 255
+            assert score.l1_pasted == pytest.approx(expected, rel=1e-4)
+
+
+def test_who_is_told_gets_the_level_of_each_photo_and_others_get_none(photos):
+    samples, system = protocol_v2.samples(photos, 2), Told()
+    plain = evaluate(system, samples, perceptual=False)
+    assert set(system.levels) == {0.0}
+    system.levels.clear()
+    given_level = evaluate(system, samples, perceptual=False, given_level=True)
+    levels = [sample.level for sample in samples]
+    assert set(system.levels) == set(levels) and min(levels) > 0
+    assert all(a.psnr != b.psnr for a, b in zip(plain, given_level, strict=True))
+
+
+def test_kept_scores_and_pictures_never_mix_protocols_or_levels(photos, tmp_path):
+    (photos / "p5.png").unlink()  # Of another size: more to compile.
+    evaluator, system = Evaluator(tmp_path / "out", Bar()), Told()
+    runs = {
+        "v1": protocol.samples(photos, "none", 2),
+        "v2": protocol_v2.samples(photos, 2),
+        "sr": protocol_sr.samples(photos, 2),
+    }
+    wanted = [("v1", False), ("sr", False), ("v2", False), ("v2", True)]
+    found = {}
+    for again in range(2):
+        for name, given_level in wanted:
+            shown = score_cache.shown_samples(runs[name])
+            before = len(system.levels)
+            got = evaluator.evaluate(system, runs[name], shown, "model", given_level)
+            assert (len(system.levels) == before) == bool(again)
+            if again:
+                assert got.scores == found[name, given_level].scores
+            for sample, picture in zip(shown, got.pictures, strict=True):
+                denoise = sample.level if given_level else 0.0
+                expected = system(
+                    sample.image, size=sample.truth.shape[:2], denoise=denoise
+                )
+                np.testing.assert_array_equal(picture, expected)
+            found[name, given_level] = got
+    assert len(list((tmp_path / "out" / "scores").iterdir())) == len(wanted)
+
+
+def test_sr_is_what_brute_force_finds_on_luma_without_a_border(tmp_path):
+    photos = tmp_path / "photos"
+    for i, size in enumerate([(35, 34), (34, 44)]):
+        coarse = np.random.default_rng(i).integers(0, 256, (5, 5, 3), np.uint8)
+        write_photo(photos / f"{i}.png", resize.bicubic(coarse, size))
+    samples = protocol_sr.samples(photos, 3)
+    assert [sample.truth.shape[:2] for sample in samples] == [(33, 33), (33, 42)]
+    scores = evaluate(open_system("bicubic"), samples, perceptual=False)
+    for score, sample in zip(scores, samples, strict=True):
+        whole = read_photo(photos / sample.photo)
+        height, width = (3 * (side // 3) for side in whole.shape[:2])
+        truth = whole[:height, :width]
+        np.testing.assert_array_equal(sample.truth, truth)
+        image = resize.bicubic(truth, (height // 3, width // 3))
+        np.testing.assert_array_equal(sample.image, image)
+        assert not sample.mask.any()
+        pair = [
+            (16 + x[3:-3, 3:-3] @ np.array([65.481, 128.553, 24.966]) / 255) / 255
+            for x in (resize.bicubic(image, (height, width)).astype(float), truth)
+        ]
+        psnr = -10 * np.log10(np.mean((pair[0] - pair[1]) ** 2))
+        assert score.psnr == pytest.approx(psnr, rel=1e-5)
+        options = {"gaussian_weights": True, "use_sample_covariance": False}
+        ssim = structural_similarity(*pair, data_range=1.0, **options)
+        assert score.ssim == pytest.approx(ssim, abs=1e-4)
+        assert score.psnr_inside is None
+
+
+@pytest.mark.parametrize("scale", [1, 1.5, 0.5])
+def test_sr_wants_whole_scales(photos, scale):
+    with pytest.raises(InputError, match="whole scales from 2|at least 1"):
+        protocol_sr.samples(photos, scale)
+
+
+def test_sr_refuses_photos_of_which_the_border_leaves_too_little(photos):
+    with pytest.raises(InputError, match="30 pixels|at least 31"):
+        protocol_sr.samples(photos, 15)
+
+
+# The command
+
+
+@pytest.fixture
+def command(tmp_path):
+    write_photos(tmp_path / "photos")
+    (tmp_path / "photos" / "c.png").unlink()  # Of another size: more to compile.
+    usual = ["--data", tmp_path / "photos", "--out", tmp_path / "out"]
+    return lambda *flags: run_eval.main([*map(str, (*usual, *flags))])
+
+
+@pytest.mark.parametrize("name, baseline", [("v2", "classical"), ("sr", "bicubic")])
+def test_tables_and_files_name_their_protocol(
+    command, tmp_path, monkeypatch, capsys, name, baseline
+):
+    monkeypatch.setattr(report, "load", _load)
+    assert command("--protocol", name, "--model", "model", "--scale", "2") == 0
+    table = capsys.readouterr().out
+    assert table.startswith(f"protocol {name}:") and f"vs {baseline}" in table
+    assert ("model, told" in table) == (name == "v2")
+    names = {path.name for path in (tmp_path / "out").glob("*.*")}
+    assert names == {
+        f"{name}-{end}" for end in ("table.txt", "scale-2.json", "scale-2.png")
+    }
+    found = json.loads((tmp_path / "out" / f"{name}-scale-2.json").read_text())
+    assert found["protocol"] == f"protocol {name}"
+    metrics = set(METRICS + PARTS) if name == "v2" else set(METRICS)
+    assert set(found["estimates"]["2"][baseline]["pooled"]) == metrics
+    systems = {row["system"] for row in found["rows"]}
+    assert systems == {baseline, "model"} | ({"model, told"} if name == "v2" else set())
+
+
+def _load(name, weights):
+    return Told() if name == "model" else open_system(name)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--protocol", "v3"], "choose from v1, v2, sr"),
+        (["--protocol", "v2", "--masks", "none"], "draws its own damage"),
+        (["--protocol", "sr", "--masks", "generated"], "has nothing missing"),
+        (["--protocol", "sr", "--scale", "1.5"], "whole scales"),
+        (["--protocol", "v2", "--table", "1"], "goes with --scale"),
+    ],
+)
+def test_protocols_that_make_no_sense_are_refused_in_one_line(
+    command, capsys, flags, words
+):
+    assert command(*flags) == 2
+    given_level = capsys.readouterr().err
+    assert words in given_level and given_level.count("\n") == 1
+
+
+# Old
+
+
+FROZEN = Path(__file__).parent / "goldens" / "old_photos.txt"
+OLD_NAMES = sorted(path.name for path in bundled.PHOTOS.glob("*.png"))[:6]
+
+
+@pytest.fixture(scope="module")
+def photos_old():
+    return {name: read_photo(bundled.PHOTOS / name) for name in OLD_NAMES}
+
+
+@pytest.fixture(scope="module")
+def small():
+    return np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
+
+
+def digest(made):
+    parts = (made.truth, made.image, made.mask)
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+def frozen():
+    return [line.split() for line in FROZEN.read_text().splitlines()]
+
+
+def test_thirty_six_inputs_are_what_they_were_when_the_protocol_was_made(photos_old):
+    rows = frozen()
+    assert len(rows) == 36
+    for name, scale, seed, expected in rows:
+        made = old_photos.before_jpeg(photos_old[name], float(scale), name, int(seed))
+        assert digest(made) == expected, (name, scale, seed)
+
+
+@pytest.mark.parametrize("scale", [1, 1.7, 4])
+def test_the_same_name_and_seed_give_the_same_bytes(small, scale):
+    once, again = (old_photos.old_photo(small, scale, "a/b.png", 3) for _ in range(2))
+    assert digest(once) == digest(again)
+    assert (once.draw, once.pieces) == (again.draw, again.pieces)
+    others = [("a/c.png", 3), ("a/b.png", 4)]
+    others = [old_photos.old_photo(small, scale, *other) for other in others]
+    assert len({digest(made) for made in (once, *others)}) == 3
+
+
+def test_sizes_are_those_of_the_scale_and_tiny_photos_can_be_made_old(small):
+    assert old_photos.old_photo(small, 4, "a").image.shape == (8, 10, 3)
+    assert old_photos.old_photo(small, 1, "a").image.shape == small.shape
+    for size in ((1, 1), (1, 50), (3, 2)):
+        made = old_photos.old_photo(np.zeros((*size, 3), np.uint8), 1, "a")
+        assert made.image.shape[:2] == made.mask.shape == size and made.mask.any()
+    with pytest.raises(InputError, match="a.png: scale 99 leaves less"):
+        old_photos.old_photo(small, 99, "a.png")
+
+
+def test_tone_is_the_same_at_every_scale_and_the_inputs_is_the_truths():
+    grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    coloured = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    for i in range(20):
+        draw = old_photos.draw_degradation(f"{i}")
+        ramp = old_photos.toned(grey, draw)[0].astype(int)
+        assert (np.diff(ramp, axis=0) >= 0).all()
+        made = [old_photos.old_photo(coloured, s, f"{i}") for s in (1, 3)]
+        np.testing.assert_array_equal(made[0].truth, made[1].truth)
+        np.testing.assert_array_equal(made[0].truth, old_photos.toned(coloured, draw))
+        if draw.tone == "colour" and draw.white == 255:
+            np.testing.assert_array_equal(made[0].truth, coloured)
+        if draw.tone == "grey":
+            for picture in (made[0].truth, made[0].image, made[1].image):
+                assert (picture == picture[..., :1]).all()
+
+
+def test_tones_and_degradations_come_as_often_as_the_protocol_says():
+    draws = [old_photos.draw_degradation(f"photo {i}") for i in range(2000)]
+
+    def share(condition):
+        return np.mean([condition(draw) for draw in draws])
+
+    assert share(lambda d: d.tone == "grey") == pytest.approx(0.35, abs=0.03)
+    assert share(lambda d: d.tone == "sepia") == pytest.approx(0.2, abs=0.03)
+    assert share(lambda d: (d.black, d.white) != (0, 255)) == pytest.approx(
+        0.5, abs=0.04
+    )
+    assert share(lambda d: d.quality < 100) == pytest.approx(0.8, abs=0.03)
+    assert {d.kernel for d in draws} == {"box", "bilinear", "bicubic"}
+    assert all(0.1 <= d.blur <= 1.3 and 1 <= d.noise <= 12 for d in draws)
+    assert all(45 <= d.quality <= 95 or d.quality == 100 for d in draws)
+    assert all(0 < d.level < 0.5 for d in draws)
+
+
+@pytest.mark.parametrize("side", [24, 64, 200])
+def test_the_mask_is_the_damage_one_pixel_wider_and_covers_all_of_it(side):
+    clean = np.full((side, side, 3), 128, np.uint8)
+    for seed in range(10):
+        damaged = film_damage.add_damage(np.random.default_rng(seed), clean, True)
+        changed = (damaged.image != clean).any(axis=-1)
+        assert changed.any() and not (changed & ~damaged.mask).any()
+        padded = np.pad(damaged.coverage >= 64, 1)
+        wider = np.zeros_like(changed)
+        for y in range(3):
+            for x in range(3):
+                wider |= padded[y : y + side, x : x + side]
+        np.testing.assert_array_equal(damaged.mask, wider | (damaged.coverage > 0))
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_damage_covers_as_much_and_its_kinds_are_as_frequent_as_on_film(side):
+    clean = np.full((side, side, 3), 128, np.uint8)
+    drawn = [
+        film_damage.add_damage(np.random.default_rng(seed), clean, False)
+        for seed in range(80)
+    ]
+    shares = np.array([damaged.area / side**2 for damaged in drawn])
+    assert 0.0005 < shares.min() and shares.max() < 0.024
+    assert 0.008 < np.median(shares) < 0.015
+    pieces = [p for damaged in drawn for p in damaged.pieces if p.kind != "crack"]
+    total = sum(kind.count for kind in film_damage.KINDS.values())
+    for name, kind in film_damage.KINDS.items():
+        found = [piece for piece in pieces if piece.kind == name]
+        assert len(found) / len(pieces) == pytest.approx(kind.count / total, abs=0.04)
+        for piece in found:
+            assert 1 <= piece.width <= piece.extent <= kind.most
+    assert any(p.kind == "crack" for damaged in drawn for p in damaged.pieces)
+    for share in ([p.light for p in pieces], [p.opacity == 1 for p in pieces]):
+        assert 0.3 < np.mean(share) < 0.7
+
+
+def test_a_piece_covers_the_pixels_that_a_brute_force_finds():
+    damaged = film_damage.Damaged(np.zeros((20, 30, 3), np.uint8))
+    capsule = np.array([[4.3, 5.1, 22.7, 13.2, 2.4]])
+    damaged.add(capsule, np.array([255, 255, 255]), 1.0)
+    y, x = np.mgrid[:20, :30] + 0.5
+    along = np.linspace(0, 1, 2001)[:, None, None]
+    away = np.hypot(x - (4.3 + 18.4 * along), y - (5.1 + 8.1 * along)).min(0)
+    expected = np.clip(2.9 - away, 0, 1) * 255
+    np.testing.assert_allclose(damaged.coverage, expected, atol=1)
+    np.testing.assert_array_equal(damaged.image[..., 0], damaged.coverage)
+
+
+def test_noise_is_as_strong_as_drawn_white_or_grain():
+    grey = np.full((120, 120, 3), 128, np.uint8)
+    for i in range(12):
+        made = old_photos.before_jpeg(grey, 1, f"{i}")
+        known = made.image[~made.mask].astype(float)
+        assert known[:, 0].std() == pytest.approx(made.draw.noise, rel=0.06, abs=0.2)
+        if made.draw.tone == "colour":
+            assert (known != known[:, :1]).any() == made.draw.coloured
+
+
+def test_blur_is_the_gaussians_of_the_drawn_sigma(small):
+    found = old_photos._blurred(small, 1.3).astype(float)
+    offsets = np.arange(-4, 5)
+    weights = np.exp(-(offsets**2) / (2 * 1.3**2))
+    weights /= weights.sum()
+    padded = np.pad(small.astype(float), ((4, 4), (4, 4), (0, 0)), "edge")
+    rows = sum(w * padded[i : i + 30] for i, w in enumerate(weights))
+    expected = sum(w * rows[:, i : i + 41] for i, w in enumerate(weights))
+    np.testing.assert_allclose(found, expected, atol=0.6)

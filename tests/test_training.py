@@ -16,7 +16,7 @@ import dear_jax
 from dear_jax.checkpoint import saved_steps
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
-from dear_jax.evaluation import sheet
+from dear_jax.evaluation import sheets
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.training import logging as log_module
 from dear_jax.training import loop, validation
@@ -252,7 +252,9 @@ def test_best_weights_of_a_run_begun_anew_are_its_own(tmp_path, monkeypatch):
 
 def test_sheets_show_the_bins_in_turn(monkeypatch):
     config = tiny_config(**{"evaluate.limit": 3, "evaluate.scale": 16.0})
-    monkeypatch.setattr(sheet, "contact_sheet", lambda rows, titles, captions: captions)
+    monkeypatch.setattr(
+        sheets, "contact_sheet", lambda rows, titles, captions: captions
+    )
     shown = Validation(config)
     _, captions = shown(draw_like(init_shapes(build(config.model.to_dict()))))
     assert [c.split()[-2] for c in captions] == ["01-10", "10-20", "20-30"]

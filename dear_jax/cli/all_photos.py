@@ -17,8 +17,7 @@ from dear_jax.cli.quantities import parse_part
 from dear_jax.cli.start import interrupts_end, keep_compiled
 from dear_jax.cli.wishes import Wishes
 from dear_jax.errors import InputError
-from dear_jax.evaluation.printable import printable
-from dear_jax.files import make_folder
+from dear_jax.files import make_folder, printable
 
 _SIZES = 64  # Photos of so many sizes, then compiled programs are let go.
 

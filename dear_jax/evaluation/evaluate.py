@@ -1,12 +1,19 @@
-"""Scores a system on the protocol's cases, batch by batch.
+"""Restores a protocol's samples batch by batch, and scores the results.
 
 The system sees the damaged inputs, black where missing, and nothing else. Reading
 the photos, restoring and measuring overlap where they can.
+
+Photos are taken in fixed groups, in order, and a group is done wholly or not at all;
+which samples share a batch, and the batch's shape, do not depend on where an
+evaluation was stopped. So one that goes on gives the same digits as one that was never
+stopped.
 """
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax
@@ -15,13 +22,24 @@ from jax.sharding import Mesh
 
 from dear_jax import metrics
 from dear_jax.errors import InputError
-from dear_jax.evaluation.batches import Batch, Batches
-from dear_jax.evaluation.journal import Journal
-from dear_jax.evaluation.protocol import Case, Cases, Place, Protocol
+from dear_jax.evaluation.protocol import Protocol, Sample, SampleKey, Samples
 from dear_jax.evaluation.scores import METRICS, PARTS, PASTED, Score
 from dear_jax.images import resize
-from dear_jax.inference.devices import compiled, mesh_for, per_device, spread, to_floats
+from dear_jax.inference.devices import (
+    compiled,
+    device_count,
+    mesh_for,
+    per_device,
+    spread,
+    to_floats,
+)
 from dear_jax.inference.restorer import Restorer
+
+READ_AHEAD = 2
+# Results of a device in a batch, and pixels of their truths: a CPU gains nothing from
+# more of them, and nothing has room for many large ones.
+RESULTS_AT_ONCE, RESULTS_AT_ONCE_ELSEWHERE = {"cpu": 8}, 64
+PIXELS_AT_ONCE, PIXELS_AT_ONCE_ELSEWHERE = {"cpu": 2**20}, 2**22
 
 
 @dataclass
@@ -52,72 +70,172 @@ class Seconds:
         )
 
 
+class Batch:
+    """Samples whose inputs are of one size and whose truths are of one size.
+
+    Attributes:
+      samples: the samples.
+      images: their inputs, uint8 [B, H, W, 3]. The first len(samples) of B are theirs,
+        the rest repeats the last one.
+      masks: bool [B, H, W].
+      truths: uint8 [B, h, w, 3].
+      levels: floats [B], how degraded each input is.
+    """
+
+    def __init__(self, samples: Sequence[Sample], size: int):
+        self.samples = list(samples)
+        padded = self.samples + self.samples[-1:] * (size - len(samples))
+        self.images = np.stack([sample.image for sample in padded])
+        self.masks = np.stack([sample.mask for sample in padded])
+        self.truths = np.stack([sample.truth for sample in padded])
+        self.levels = [sample.level for sample in padded]
+
+
+class Batches:
+    """The samples of an evaluation in groups of photos and batches of samples.
+
+    Args:
+      samples: what is to be restored.
+
+    Attributes:
+      photos: how many photos make a group.
+    """
+
+    def __init__(self, samples: Samples):
+        self._samples, self._devices = samples, device_count()
+        kind = jax.default_backend()
+        self._most = RESULTS_AT_ONCE.get(kind, RESULTS_AT_ONCE_ELSEWHERE)
+        self._most *= self._devices
+        self._pixels = PIXELS_AT_ONCE.get(kind, PIXELS_AT_ONCE_ELSEWHERE)
+        self._pixels *= self._devices
+        self.photos = min(max(1, self._most // samples.per_photo), len(samples.names))
+        self._usual = samples.of_photo(0)[0].truth.shape
+
+    def size(self, truth: tuple[int, ...], count: int) -> int:
+        """Samples of a batch, given the truths' shape (h, w, 3) and how many there are.
+
+        Those of the first photo's shape always come in batches of one size, so that
+        nothing is compiled for the last; rare shapes in the next power of two.
+        """
+        full = min(self._most, self.photos * self._samples.per_photo)
+        room = self._pixels // (truth[0] * truth[1])
+        most = max(1, min(full, room))
+        if truth != self._usual:
+            most = min(most, 2 ** (count - 1).bit_length())
+        return most + -most % self._devices
+
+    def groups(
+        self, is_done: Callable[[Sequence[int]], bool]
+    ) -> Iterator[Iterator[Batch]]:
+        """Reads the samples group by group, a little ahead of what is being used.
+
+        Args:
+          is_done: whether the photos of these indices need not be read; asked once
+            for each group, in order.
+
+        Yields:
+          The batches of each group that is not done.
+        """
+        count = len(self._samples.names)
+        with ThreadPoolExecutor(max_workers=READ_AHEAD) as pool:
+            under_way: deque[Future] = deque()
+            try:
+                for start in range(0, count, self.photos):
+                    indices = range(start, min(start + self.photos, count))
+                    if is_done(indices):
+                        continue
+                    under_way.append(pool.submit(self._read, indices))
+                    if len(under_way) > READ_AHEAD:
+                        yield self._batches(under_way.popleft().result())
+                while under_way:
+                    yield self._batches(under_way.popleft().result())
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, indices: Sequence[int]) -> list[list[Sample]]:
+        """The samples of some photos, those of one shape together."""
+        alike: dict[tuple, list[Sample]] = {}
+        for index in indices:
+            for sample in self._samples.of_photo(index):
+                alike.setdefault((sample.image.shape, sample.truth.shape), []).append(
+                    sample
+                )
+        return list(alike.values())
+
+    def _batches(self, read: list[list[Sample]]) -> Iterator[Batch]:
+        """Stacked one by one, as they are needed: stacked, truths are copied."""
+        for alike in read:
+            size = self.size(alike[0].truth.shape, len(alike))
+            for start in range(0, len(alike), size):
+                yield Batch(alike[start : start + size], size)
+
+
 def evaluate(
     system: Restorer,
-    cases: Cases,
-    journal: Journal | None = None,
+    samples: Samples,
+    cache: dict[SampleKey, Score] | None = None,
     perceptual: bool = True,
     on_progress: Callable[[int], None] = lambda count: None,
-    on_restored: Callable[[Case, np.ndarray], None] = lambda case, output: None,
+    on_restored: Callable[[Sample, np.ndarray], None] = lambda sample, output: None,
     seconds: Seconds | None = None,
-    told: bool = False,
+    given_level: bool = False,
 ) -> list[Score]:
-    """Restores every case and scores the results.
+    """Restores every sample and scores the results.
 
     Args:
       system: what restores.
-      cases: what to restore.
-      journal: keeps the scores as they come; what it has already is not restored
-        again.
+      samples: what to restore.
+      cache: takes the scores as they come, see `score_cache`; what it has already is
+        not restored again.
       perceptual: whether to measure LPIPS too.
       on_progress: called with how many more scores are there.
-      on_restored: called with each case and its restored uint8 [h, w, 3], unless
-        the journal had its score.
+      on_restored: called with each sample and its restored uint8 [h, w, 3], unless
+        the cache had its score.
       seconds: counts up where the time goes.
-      told: whether the system is given the level of each case, see
+      given_level: whether the system is given the level of each sample, see
         `Restorer.takes_denoise`.
 
     Returns:
-      One score per case, in their order.
+      One score per sample, in their order.
 
     Raises:
       InputError: for a photo or mask that cannot be read.
       ValueError: if the system returns anything but uint8 of the asked size.
     """
-    kept: dict[Place, Score] = {}
-    order: list[Place] = []
+    kept: dict[SampleKey, Score] = {}
+    order: list[SampleKey] = []
 
     def is_done(indices: Sequence[int]) -> bool:
-        places = [place for i in indices for place in cases.places(i)]
-        order.extend(places)
-        found = {place: journal.get(place) if journal else None for place in places}
+        keys = [key for i in indices for key in samples.keys(i)]
+        order.extend(keys)
+        found = {key: None if cache is None else cache.get(key) for key in keys}
         if None in found.values():
             return False
         kept.update(found)
-        on_progress(len(places))
+        on_progress(len(keys))
         return True
 
     clock = _Clock(seconds or Seconds())
-    for group in Batches(cases).groups(is_done):
-        scores: dict[Place, Score] = {}
+    for group in Batches(samples).groups(is_done):
+        scores: dict[SampleKey, Score] = {}
         for batch in group:
             clock.tick("reading")
-            outputs = _restore(system, batch, told)
+            outputs = _restore(system, batch, given_level)
             clock.tick("restoring")
-            measured = _measure_batch(cases.protocol, batch, outputs, perceptual)
+            measured = _measure_batch(samples.protocol, batch, outputs, perceptual)
             scores |= _scores(system.name, batch, measured)
-            clock.tick("measuring", results=len(batch.cases))
-            for case, output in zip(batch.cases, outputs, strict=False):
-                on_restored(case, output)
-            on_progress(len(batch.cases))
-        if journal:
-            journal.add(scores)
+            clock.tick("measuring", results=len(batch.samples))
+            for sample, output in zip(batch.samples, outputs, strict=False):
+                on_restored(sample, output)
+            on_progress(len(batch.samples))
+        if cache is not None:
+            cache.update(scores)
         kept.update(scores)
-    if changed := [place.photo for place in order if place not in kept]:
+    if changed := [key.photo for key in order if key not in kept]:
         raise InputError(
             f"{changed[0]}: it, or its mask, changed while it was measured; run again"
         )
-    return [kept[place] for place in order]
+    return [kept[key] for key in order]
 
 
 class _Clock:
@@ -133,16 +251,16 @@ class _Clock:
         self._last = now
 
 
-def _restore(system: Restorer, batch: Batch, told: bool) -> np.ndarray:
+def _restore(system: Restorer, batch: Batch, given_level: bool) -> np.ndarray:
     """Outputs uint8 [B, h, w, 3] of a batch."""
     # Copies, so that no system can change what is measured or shown.
     given = batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3]
-    denoise = batch.levels if told else 0.0
+    denoise = batch.levels if given_level else 0.0
     outputs = np.asarray(system.batch(*given, denoise=denoise))
     if outputs.dtype != np.uint8 or outputs.shape != batch.truths.shape:
         raise ValueError(
             f"system {system.name!r} returned {outputs.dtype} {outputs.shape} for "
-            f"{batch.cases[0].photo}; it must return uint8 {batch.truths.shape}"
+            f"{batch.samples[0].photo}; it must return uint8 {batch.truths.shape}"
         )
     return outputs
 
@@ -151,7 +269,7 @@ def _measure_batch(
     protocol: Protocol, batch: Batch, outputs: np.ndarray, perceptual: bool
 ) -> dict[str, np.ndarray]:
     """Metric -> values [B] of outputs uint8 [B, h, w, 3]."""
-    scale = batch.cases[0].scale
+    scale = batch.samples[0].scale
     border = round(scale) if protocol.on_luma else None
     values = _measure(outputs, batch.truths, perceptual, border)
     if set(PARTS) & set(protocol.metrics):
@@ -165,18 +283,18 @@ def _measure_batch(
 
 def _scores(
     name: str, batch: Batch, values: dict[str, np.ndarray]
-) -> dict[Place, Score]:
+) -> dict[SampleKey, Score]:
     """The scores of a system on a batch, given metric -> values [B]."""
     return {
-        case.place: Score(
+        sample.key: Score(
             system=name,
-            photo=case.photo,
-            mask=case.mask_name,
-            bin=case.bin,
-            scale=case.scale,
+            photo=sample.photo,
+            mask=sample.mask_name,
+            bin=sample.bin,
+            scale=sample.scale,
             **{metric: float(value[i]) for metric, value in values.items()},
         )
-        for i, case in enumerate(batch.cases)
+        for i, sample in enumerate(batch.samples)
     }
 
 

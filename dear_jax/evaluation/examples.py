@@ -21,7 +21,7 @@ from dear_jax.data import settings
 from dear_jax.data.examples import MakeExample
 from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
-from dear_jax.evaluation.sheet import HOLE_COLOUR, below, beside, resized, words
+from dear_jax.evaluation.sheets import HOLE_COLOUR, below, beside, resized, words
 
 _COLUMNS, _CELL, _GAP = 4, 192, 4
 

@@ -23,10 +23,10 @@ from dear_jax.errors import InputError
 from dear_jax.evaluation.scores import METRICS
 from dear_jax.images import resize
 from dear_jax.metrics import SSIM_WINDOW
-from dear_jax.models import alexnet
+from dear_jax.models import lpips
 
 # Smallest side of a truth that all metrics can measure.
-SMALLEST = max(SSIM_WINDOW, alexnet.SMALLEST)
+SMALLEST = max(SSIM_WINDOW, lpips.SMALLEST["alexnet"])
 
 
 class Protocol(NamedTuple):
@@ -35,7 +35,7 @@ class Protocol(NamedTuple):
     Attributes:
       name: what tables and files call it.
       summary: all that a reader of numbers must know; begins with the name.
-      columns: what the cases are grouped by.
+      columns: what the samples are grouped by.
       metrics: what results are scored by, see `scores.SHOWN`.
       baseline: name of the system to beat.
       on_luma: whether PSNR, SSIM and L1 are of luma, without a border of `scale`
@@ -62,8 +62,8 @@ V1 = Protocol(
 )
 
 
-class Place(NamedTuple):
-    """What tells a case from others: a photo and a mask, by name and by content."""
+class SampleKey(NamedTuple):
+    """What distinguishes a sample: a photo and a mask, by name and by content."""
 
     photo: str
     photo_digest: str
@@ -72,7 +72,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Sample:
     """One damaged photo to restore.
 
     Attributes:
@@ -83,7 +83,7 @@ class Case:
       image: uint8 [H, W, 3], the reduced photo, black where missing.
       mask: bool [H, W], True = missing.
       scale: side of the truth / side of the input, as asked for.
-      bin: what the case is grouped by: in v1 the name of its hole-ratio bin, such as
+      bin: what the sample is grouped by: in v1 the name of its hole-ratio bin, such as
         "10-20" (percent).
       mask_name: name of the mask within its bin.
       photo_digest: hex digits of the hash of the photo's file, before any reduction.
@@ -104,9 +104,9 @@ class Case:
     level: float = 0.0
 
     @property
-    def place(self) -> Place:
-        """What tells it from other cases."""
-        return Place(self.photo, self.photo_digest, self.bin, self.mask_digest)
+    def key(self) -> SampleKey:
+        """What distinguishes it from other samples."""
+        return SampleKey(self.photo, self.photo_digest, self.bin, self.mask_digest)
 
     @property
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -115,14 +115,14 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Cases:
-    """The cases of some photos at one scale; made while iterating, in fixed order.
+class Samples:
+    """The samples of some photos at one scale; made while iterating, in fixed order.
 
     The base of every protocol's.
 
     Attributes:
       photos: the photos, sorted by name.
-      scale: see `Case`.
+      scale: see `Sample`.
       protocol: how they are made and scored.
     """
 
@@ -132,31 +132,31 @@ class Cases:
 
     @property
     def names(self) -> list[str]:
-        """For every photo what `Case.photo` will be."""
+        """For every photo what `Sample.photo` will be."""
         return self.photos.names
 
     @property
     def per_photo(self) -> int:
-        """How many cases each photo has."""
+        """How many samples each photo has."""
         return 1
 
     def __len__(self) -> int:
         return len(self.photos) * self.per_photo
 
-    def __iter__(self) -> Iterator[Case]:
+    def __iter__(self) -> Iterator[Sample]:
         for index in range(len(self.photos)):
             yield from self.of_photo(index)
 
-    def of_photo(self, index: int) -> list[Case]:
-        """Returns the cases of one photo; several threads may ask.
+    def of_photo(self, index: int) -> list[Sample]:
+        """Returns the samples of one photo; several threads may ask.
 
         Raises:
           InputError: if a file cannot be read, or the photo is too small.
         """
         raise NotImplementedError
 
-    def places(self, index: int) -> list[Place]:
-        """Returns the places of one photo's cases, in order; decodes nothing.
+    def keys(self, index: int) -> list[SampleKey]:
+        """Returns the keys of one photo's samples, in order; decodes nothing.
 
         Raises:
           InputError: if a file has to be hashed that cannot be read.
@@ -169,7 +169,7 @@ class Cases:
 
 
 @dataclass(frozen=True)
-class MaskedCases(Cases):
+class MaskedSamples(Samples):
     """Protocol v1's: every photo with a mask of each hole-ratio bin.
 
     Attributes:
@@ -183,44 +183,44 @@ class MaskedCases(Cases):
 
     @property
     def per_photo(self) -> int:
-        """How many cases each photo has."""
+        """How many samples each photo has."""
         return len(self.bins)
 
     def facts(self) -> dict[str, Any]:
-        """See `Cases.facts`."""
+        """See `Samples.facts`."""
         return super().facts() | {"reduce": self.reduce}
 
-    def of_photo(self, index: int) -> list[Case]:
-        """Returns the cases of one photo, one for every bin; several threads may ask.
+    def of_photo(self, index: int) -> list[Sample]:
+        """Returns the samples of one photo, one for every bin; several threads may ask.
 
         Raises:
           InputError: if the photo or a mask cannot be read, or the photo is too small.
         """
         # Hashed before it is read: a file that changes meanwhile is measured again.
-        places = self.places(index)
+        keys = self.keys(index)
         truth = read_truth(self.photos, index, self.reduce)
         size = input_size(truth.shape[:2], self.scale, self.names[index])
-        case = functools.partial(
-            Case, index=index, photo=self.names[index], truth=truth, scale=self.scale
+        sample = functools.partial(
+            Sample, index=index, photo=self.names[index], truth=truth, scale=self.scale
         )
         reduced = resize.bicubic(truth, size)
         found = []
-        for place, chosen in zip(places, self._masks(index), strict=True):
+        for key, chosen in zip(keys, self._masks(index), strict=True):
             mask = resize.nearest(chosen.load(), size)
             found.append(
-                case(
+                sample(
                     image=np.where(mask[..., None], np.uint8(0), reduced),
                     mask=mask,
-                    bin=place.bin,
+                    bin=key.bin,
                     mask_name=chosen.name,
-                    photo_digest=place.photo_digest,
-                    mask_digest=place.mask_digest,
+                    photo_digest=key.photo_digest,
+                    mask_digest=key.mask_digest,
                 )
             )
         return found
 
-    def places(self, index: int) -> list[Place]:
-        """Returns the places of one photo's cases, in order; decodes nothing.
+    def keys(self, index: int) -> list[SampleKey]:
+        """Returns the keys of one photo's samples, in order; decodes nothing.
 
         Raises:
           InputError: if a file has to be hashed that cannot be read.
@@ -228,7 +228,7 @@ class MaskedCases(Cases):
         name, digest = self.names[index], self.photos.digest(index)
         masks = zip(self.bins, self._masks(index), strict=True)
         return [
-            Place(name, digest, bin_name, mask.digest()) for bin_name, mask in masks
+            SampleKey(name, digest, bin_name, mask.digest()) for bin_name, mask in masks
         ]
 
     def _masks(self, index: int) -> list[TestMask]:
@@ -236,15 +236,15 @@ class MaskedCases(Cases):
         return [masks[index % len(masks)] for masks in self.bins.values()]
 
 
-def cases(
+def samples(
     photos: str | Path,
     masks: str | Path,
     scale: float,
     limit: int | None = None,
     reduce: float = 1.0,
     settings: tuple[str, str] = ("photos", "masks"),
-) -> MaskedCases:
-    """Lays out protocol v1's cases; photos and masks are read while iterating.
+) -> MaskedSamples:
+    """Lays out protocol v1's samples; photos and masks are read while iterating.
 
     Args:
       photos: a folder of photos of any size or of ArrayRecord files, see
@@ -262,10 +262,10 @@ def cases(
     """
     scale, reduce = check_scale(scale), check_scale(reduce)
     found = first_photos(photos, limit, settings[0])
-    # Usually all photos are of one size: a hopeless scale is told before any work.
+    # Usually all photos are of one size: a hopeless scale is refused before any work.
     size = read_truth(found, 0, reduce).shape[:2]
     input_size(size, scale, found.names[0])
-    return MaskedCases(found, scale, open_test_masks(masks, settings[1]), reduce)
+    return MaskedSamples(found, scale, open_test_masks(masks, settings[1]), reduce)
 
 
 def first_photos(

@@ -12,11 +12,11 @@ import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol
-from dear_jax.evaluation.protocol import SMALLEST, Case, Cases, Place, Protocol
+from dear_jax.evaluation.protocol import SMALLEST, Protocol, Sample, SampleKey, Samples
 from dear_jax.images import resize
 from dear_jax.metrics import SSIM_WINDOW
 
-# The only group of cases, named as v1 names photos without masks.
+# The only group of samples, named as v1 names photos without masks.
 WHOLE = "none"
 SR = Protocol(
     "protocol sr",
@@ -33,34 +33,34 @@ SR = Protocol(
 
 
 @dataclass(frozen=True)
-class EnlargementCases(Cases):
+class EnlargementSamples(Samples):
     """Protocol sr's: every photo once, nothing missing."""
 
     protocol: ClassVar[Protocol] = SR
 
-    def of_photo(self, index: int) -> list[Case]:
-        """See `Cases.of_photo`."""
+    def of_photo(self, index: int) -> list[Sample]:
+        """See `Samples.of_photo`."""
         # Hashed before it is read: a file that changes meanwhile is measured again.
-        (place,) = self.places(index)
+        (key,) = self.keys(index)
         truth = self._truth(index)
-        size = protocol.input_size(truth.shape[:2], self.scale, place.photo)
-        case = Case(
+        size = protocol.input_size(truth.shape[:2], self.scale, key.photo)
+        sample = Sample(
             index=index,
-            photo=place.photo,
+            photo=key.photo,
             truth=truth,
             image=resize.bicubic(truth, size),
             mask=np.zeros(size, bool),
             scale=self.scale,
             bin=WHOLE,
             mask_name=WHOLE,
-            photo_digest=place.photo_digest,
-            mask_digest=place.mask_digest,
+            photo_digest=key.photo_digest,
+            mask_digest=key.mask_digest,
         )
-        return [case]
+        return [sample]
 
-    def places(self, index: int) -> list[Place]:
-        """See `Cases.places`."""
-        return [Place(self.names[index], self.photos.digest(index), WHOLE, WHOLE)]
+    def keys(self, index: int) -> list[SampleKey]:
+        """See `Samples.keys`."""
+        return [SampleKey(self.names[index], self.photos.digest(index), WHOLE, WHOLE)]
 
     def _truth(self, index: int) -> np.ndarray:
         photo, scale = protocol.read_truth(self.photos, index), round(self.scale)
@@ -74,25 +74,25 @@ class EnlargementCases(Cases):
         return photo[:height, :width]
 
 
-def cases(
+def samples(
     photos: str | Path, scale: float, limit: int | None = None, setting: str = "photos"
-) -> EnlargementCases:
-    """Lays out protocol sr's cases; photos are read while iterating.
+) -> EnlargementSamples:
+    """Lays out protocol sr's samples; photos are read while iterating.
 
     Args:
-      photos: see `protocol.cases`.
+      photos: see `protocol.samples`.
       scale: a whole number of at least 2.
       limit: take only this many photos, the first by name.
       setting: what messages call `photos`, such as "--data".
 
     Raises:
-      InputError: for a scale that is not such, and as `protocol.cases`.
+      InputError: for a scale that is not such, and as `protocol.samples`.
     """
     if protocol.check_scale(scale) < 2 or scale != round(scale):
         raise InputError(
             f"scale {scale:g}: protocol sr is defined for whole scales from 2 on"
         )
-    found = EnlargementCases(
+    found = EnlargementSamples(
         protocol.first_photos(photos, limit, setting), float(scale)
     )
     found.of_photo(0)

@@ -1,19 +1,32 @@
-"""A filled table for people, as text and Markdown; for programs see `export`.
+"""A filled table as text and Markdown for people, as CSV and JSON for programs.
 
 Equal tables give equal text.
 """
 
+import csv
+import io
+import itertools
+import json
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
 
-from dear_jax.evaluation import digits
-from dear_jax.evaluation import table_layout as layout
-from dear_jax.evaluation.estimates import Estimate
-from dear_jax.evaluation.printable import printable
-from dear_jax.evaluation.table_filled import Filled
-from dear_jax.evaluation.table_layout import Block, Column
-from dear_jax.evaluation.table_paper import DASH
+from dear_jax.evaluation.scores import (
+    PASTED,
+    SHOWN,
+    Metric,
+    Score,
+    as_paper,
+    many,
+    p_value,
+    precise,
+    spoken,
+)
+from dear_jax.evaluation.stats import Difference, Estimate
+from dear_jax.evaluation.tables import DASH, Filled, Place, Row, measures
+from dear_jax.files import printable
 
 WIDTH = 110
 # Columns side by side.
@@ -27,19 +40,46 @@ _ESTIMATES = (
 _TEST = "95 % interval and p (sign flips over photos, each comparison by itself)"
 
 
+class Column(NamedTuple):
+    """A column of a block: what is measured at which scale."""
+
+    heading: str
+    scale: float
+    metric: str
+
+
+class Block(NamedTuple):
+    """Columns that stand side by side: all metrics of a dataset at one scale, or one
+    metric at all scales."""
+
+    title: str
+    dataset: str
+    columns: tuple[Column, ...]
+
+    def place(self, label: str, column: Column) -> Place:
+        """Where a row and a column meet."""
+        return (label, self.dataset, column.scale, column.metric)
+
+
 def to_text(filled: Filled) -> str:
     """The table for a terminal, at most about 110 columns wide."""
-    lines = [layout.title(filled), ""]
+    lines = [_title(filled), ""]
     legend = f"{_CELLS} ± half of the interval; * best of ours; {_ESTIMATES}."
-    for said in (*filled.about, legend, layout.warning(filled)):
-        lines += _wrapped(said)
-    for block in layout.blocks(filled):
-        lines += ["", *_wrapped(_titled(filled, block), indent=len(block.title) + 2)]
-        columns = [_cell_column(filled, block, column) for column in block.columns]
-        labels = [row.label for row in layout.rows(filled, block)]
-        lines += _side_by_side(labels, columns, len(filled.table.rows))
-    lines += _compared(filled)
-    notes = layout.remarks(filled)
+    for text in (*filled.about, legend, _warning(filled)):
+        lines += _wrapped(text)
+    for block in _blocks(filled):
+        rows = [row.label for row in _rows(filled, block)]
+        columns = [_text_column(filled, block, column) for column in block.columns]
+        lines += ["", *_wrapped(_counted(filled, block), indent=len(block.title) + 2)]
+        lines += _side_by_side(rows, columns, len(filled.table.rows))
+    if filled.gains:
+        title = f"{filled.reference} minus each row on the same images, with {_TEST}"
+        lines += ["", *_wrapped(title)]
+    for block in _blocks(filled):
+        if labels := _compared(filled, block):
+            columns = [_gain_column(filled, block, c, labels) for c in block.columns]
+            lines += ["", block.title, *_side_by_side(labels, columns)]
+    notes = _remarks(filled)
     lines += ["", "Notes"] if notes else []
     for note in notes:
         lines += _wrapped(note)
@@ -48,31 +88,200 @@ def to_text(filled: Filled) -> str:
 
 def to_markdown(filled: Filled) -> str:
     """The table in Markdown: the paper's number and ours in a column each."""
-    lines = [f"## {layout.title(filled)}", ""]
-    said = [*filled.about, f"Best of ours bold; {_ESTIMATES}.", layout.warning(filled)]
-    lines += [f"- {_escaped(line)}" for line in said if line]
-    for block in layout.blocks(filled):
-        lines += ["", f"### {_escaped(_titled(filled, block))}"]
+    lines = [f"## {_title(filled)}", ""]
+    head = [*filled.about, f"Best of ours bold; {_ESTIMATES}.", _warning(filled)]
+    lines += [f"- {_escaped(line)}" for line in head if line]
+    for block in _blocks(filled):
+        lines += ["", f"### {_escaped(_counted(filled, block))}"]
         for columns in _batched(block.columns):
             lines += ["", *_markdown_cells(filled, block, columns)]
-    found = layout.by_cell(filled)
-    for block in layout.blocks(filled) if found else ():
-        title = f"{block.title}: {_reference(filled)} minus each row, same images"
+    for block in _blocks(filled) if filled.gains else ():
+        title = f"{block.title}: {filled.reference} minus each row, same images"
         lines += ["", f"### {_escaped(title)}", "", f"With {_TEST}."]
         for columns in _batched(block.columns):
             body = [
-                [label, *(_difference(found, label, block, c) for c in columns)]
-                for label in _compared_labels(filled, block)
+                [label, *(_markdown_gain(filled, block, label, c) for c in columns)]
+                for label in _compared(filled, block)
             ]
             lines += ["", *_markdown(["", *(c.heading for c in columns)], body)]
-    notes = [f"- {_escaped(line)}" for line in layout.remarks(filled)]
+    notes = [f"- {_escaped(line)}" for line in _remarks(filled)]
     lines += ["", "### Notes", "", *notes] if notes else []
     return printable("\n".join(lines) + "\n")
 
 
-def _titled(filled: Filled, block: Block) -> str:
-    count = layout.counted(filled, block)
-    return f"{block.title}: {count}" if count else block.title
+def to_csv(filled: Filled) -> str:
+    """One line per row, dataset, scale and metric, numbers in full precision.
+
+    Differences are the reference row's mean - this row's, on the images of both.
+    What is not there is empty.
+    """
+    records = list(_records(filled))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, records[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return printable(text.getvalue())
+
+
+def json_lines(
+    filled: Filled, scores: Mapping[tuple[str, str, float], Sequence[Score]]
+) -> Iterator[str]:
+    """All of the table and of every image as one JSON document, line by line.
+
+    Numbers that JSON cannot hold are text: "inf", "-inf", "nan". Only a line is made
+    at a time: there may be a million images.
+
+    Args:
+      filled: the table.
+      scores: what it was filled with: (label, dataset, scale) -> scores.
+    """
+    table = filled.table
+    head = {
+        "table": table.number,
+        "title": table.title,
+        "about": filled.about,
+        "masked": table.masked,
+        "paper_photos": filled.paper_photos,
+        "remarks": table.remarks,
+        "notes": filled.notes,
+    }
+    images = (
+        {"row": label, "dataset": dataset, **score.to_row()}
+        for (label, dataset, _), listed in scores.items()
+        for score in listed
+    )
+    yield "{\n"
+    for key, value in head.items():
+        yield f'"{key}": {_json(value)},\n'
+    # A cell or an image a line: such files are read by people, too.
+    yield from _listed("cells", _records(filled))
+    yield ",\n"
+    yield from _listed("images", images)
+    yield "\n}\n"
+
+
+def _title(filled: Filled) -> str:
+    return f"Table {filled.table.number} of the paper: {filled.table.title}"
+
+
+def _blocks(filled: Filled) -> list[Block]:
+    """The blocks of a table, dataset by dataset."""
+    found, scales = [], filled.table.scales
+    for dataset in filled.table.datasets:
+        groups: dict[str, list[Column]] = {}
+        for scale in scales:
+            for metric in measures(filled.table, scale):
+                shown, times = _shown(metric), f"×{scale:g}"
+                name = f"{shown.heading} {'↑' if shown.higher_is_better else '↓'}"
+                over, heading = (name, times) if len(scales) > 1 else (times, name)
+                over += ", known pixels pasted back" * metric.endswith(PASTED)
+                groups.setdefault(over, []).append(Column(heading, scale, metric))
+        found += [
+            Block(f"{dataset}, {over}", dataset, tuple(columns))
+            for over, columns in groups.items()
+        ]
+    return found
+
+
+def _rows(filled: Filled, block: Block) -> tuple[Row, ...]:
+    """The paper's rows, then those extra ones that were measured on the dataset."""
+    measured = {place[0] for place in filled.cells if place[1] == block.dataset}
+    return filled.table.rows + tuple(
+        row for row in filled.extra_rows if row.label in measured
+    )
+
+
+def _paper_number(filled: Filled, block: Block, label: str, column: Column) -> str:
+    """As printed, or "-"; the paper's one number stands beside pasted results too."""
+    metric = column.metric.removesuffix(PASTED)
+    place = block.place(label, column._replace(metric=metric))
+    return filled.table.printed.get(place, DASH)
+
+
+def _best(filled: Filled, block: Block, column: Column) -> set[str]:
+    """Labels of the rows of ours with the best mean; none where only one has any."""
+    cells = {
+        r.label: filled.cells.get(block.place(r.label, column)) for r in filled.rows
+    }
+    means = {
+        label: cell.mean
+        for label, cell in cells.items()
+        if cell and not math.isnan(cell.mean)
+    }
+    if len(means) < 2:
+        return set()
+    choose = max if _shown(column.metric).higher_is_better else min
+    top = choose(means.values())
+    return {label for label, mean in means.items() if mean == top}
+
+
+def _counted(filled: Filled, block: Block) -> str:
+    """The block's title and how many results its rows have, such as "600 results of
+    100 photos a row"; rows that have another number are named."""
+    rows: dict[str, dict[str, None]] = {}
+    for row in filled.rows:
+        for column in block.columns:
+            if cell := filled.cells.get(block.place(row.label, column)):
+                results = many(cell.results, "result")
+                count = f"{results} of {many(cell.photos, 'photo')}"
+                rows.setdefault(count, {})[row.label] = None
+    if not rows:
+        return block.title
+    usual = max(rows, key=lambda count: len(rows[count]))
+    others = [f"{', '.join(rows[c])}: {c}" for c in rows if c != usual]
+    return f"{block.title}: " + "; ".join([f"{usual} a row", *others])
+
+
+def _warning(filled: Filled) -> str:
+    """Says of which sets the two numbers of a cell do not compare; "" if of none."""
+    measured = {dataset for _, dataset, *_ in filled.cells}
+    strange = [
+        dataset
+        for dataset in filled.table.datasets
+        if dataset in measured and dataset not in filled.paper_photos
+    ]
+    return (
+        f"{', '.join(strange)}: the paper's numbers and ours come from different "
+        "photos and do not compare; ours compare with each other."
+    ) * bool(strange)
+
+
+def _remarks(filled: Filled) -> list[str]:
+    """What to say below a table: each remark once, with the rows it concerns."""
+    concerned: dict[str, list[str]] = {}
+    for label, text in filled.notes.items():
+        for line in filter(None, text.splitlines()):
+            concerned.setdefault(line, []).append(label)
+    lines = [f"{', '.join(labels)}: {line}" for line, labels in concerned.items()]
+    return [*filled.table.remarks, *lines]
+
+
+def _compared(filled: Filled, block: Block) -> list[str]:
+    """Labels that any column of the block has a comparison of."""
+    return [
+        row.label
+        for row in filled.rows
+        if any(block.place(row.label, c) in filled.gains for c in block.columns)
+    ]
+
+
+def _gain(found: Difference | None, metric: str) -> tuple[str, str, str]:
+    """Difference, interval and p; "-" for what is undefined."""
+    if found is None:
+        return DASH, "", ""
+    ends = [precise(end, metric, "+") for end in (found.low, found.high)]
+    return (
+        precise(found.mean, metric, "+"),
+        DASH if math.isnan(found.low) else f"[{', '.join(ends)}]",
+        DASH if math.isnan(found.p) else p_value(found.p),
+    )
+
+
+def _shown(metric: str) -> Metric:
+    return SHOWN[metric.removesuffix(PASTED)]
+
+
+# Text
 
 
 def _wrapped(text: str, indent: int = 2) -> list[str]:
@@ -85,22 +294,36 @@ def _wrapped(text: str, indent: int = 2) -> list[str]:
     )
 
 
-def _cell_column(filled: Filled, block: Block, column: Column) -> list[str]:
+def _text_column(filled: Filled, block: Block, column: Column) -> list[str]:
     """Heading and cells of a column, all of one width, aligned at the bar."""
-    best = layout.best(filled, block.dataset, column)
+    best = _best(filled, block, column)
     parts = []
-    for row in layout.rows(filled, block):
-        cell = filled.cells.get((row.label, block.dataset, *column[1:]))
-        paper = layout.paper_number(filled, row.label, block.dataset, column)
-        mean = digits.as_paper(cell.mean, column.metric) if cell else DASH
+    for row in _rows(filled, block):
+        cell = filled.cells.get(block.place(row.label, column))
+        paper = _paper_number(filled, block, row.label, column)
+        mean = as_paper(cell.mean, column.metric) if cell else DASH
         half = _half(cell, column.metric) + "*" * (row.label in best)
         parts.append((paper, mean, half))
+    return _aligned(column.heading, parts, "{:>{}} | {:>{}}{:<{}}")
+
+
+def _gain_column(
+    filled: Filled, block: Block, column: Column, labels: Sequence[str]
+) -> list[str]:
+    """Heading and comparisons of a column, all of one width."""
+    found = [filled.gains.get(block.place(label, column)) for label in labels]
+    parts = [_gain(each, column.metric) for each in found]
+    return _aligned(column.heading, parts, "{:>{}} {:<{}} {:>{}}")
+
+
+def _aligned(heading: str, parts: list[tuple[str, ...]], form: str) -> list[str]:
+    """Heading and cells, all of one width, the parts of cells below each other."""
     wide = [max(map(len, texts)) for texts in zip(*parts, strict=True)]
     cells = [
-        f"{paper:>{wide[0]}} | {mean:>{wide[1]}}{half:<{wide[2]}}"
-        for paper, mean, half in parts
+        form.format(*itertools.chain(*zip(texts, wide, strict=True))) for texts in parts
     ]
-    return _padded(column.heading, cells)
+    width = max(len(heading), len(cells[0]))
+    return [f"{text:^{width}}" for text in (heading, *cells)]
 
 
 def _half(cell: Estimate | None, metric: str) -> str:
@@ -108,38 +331,7 @@ def _half(cell: Estimate | None, metric: str) -> str:
     if cell is None or not math.isfinite(cell.mean):
         return ""
     half = (cell.high - cell.low) / 2
-    return "±" + (digits.as_paper(half, metric) if math.isfinite(half) else DASH)
-
-
-def _compared(filled: Filled) -> list[str]:
-    found = layout.by_cell(filled)
-    if not found:
-        return []
-    title = f"{_reference(filled)} minus each row on the same images, with {_TEST}"
-    lines = ["", *_wrapped(title)]
-    for block in layout.blocks(filled):
-        labels = _compared_labels(filled, block)
-        columns = []
-        for column in block.columns if labels else ():
-            keys = [(label, block.dataset, *column[1:]) for label in labels]
-            parts = [
-                layout.difference(found[key]) if key in found else (DASH, "", "")
-                for key in keys
-            ]
-            wide = [max(map(len, texts)) for texts in zip(*parts, strict=True)]
-            cells = [
-                f"{value:>{wide[0]}} {interval:<{wide[1]}} {p:>{wide[2]}}"
-                for value, interval, p in parts
-            ]
-            columns.append(_padded(column.heading, cells))
-        if labels:
-            lines += ["", block.title, *_side_by_side(labels, columns)]
-    return lines
-
-
-def _padded(heading: str, cells: list[str]) -> list[str]:
-    width = max(len(heading), len(cells[0]))
-    return [f"{heading:^{width}}", *(f"{cell:^{width}}" for cell in cells)]
+    return "±" + (as_paper(half, metric) if math.isfinite(half) else DASH)
 
 
 def _side_by_side(
@@ -172,23 +364,24 @@ def _fitting(columns: list[list[str]], room: int) -> Iterator[list[list[str]]]:
     yield chosen
 
 
+# Markdown
+
+
 def _markdown_cells(
     filled: Filled, block: Block, columns: Sequence[Column]
 ) -> list[str]:
-    head = [""]
-    for column in columns:
-        head += [f"{column.heading} paper", "ours"]
+    head = ["", *itertools.chain(*((f"{c.heading} paper", "ours") for c in columns))]
+    best = {column: _best(filled, block, column) for column in columns}
     body: list[list[str]] = []
-    best = [layout.best(filled, block.dataset, column) for column in columns]
-    for index, row in enumerate(layout.rows(filled, block)):
-        if index == len(filled.table.rows):
+    for row in _rows(filled, block):
+        if len(body) == len(filled.table.rows):
             body.append(["*not in the paper*"] + [""] * (len(head) - 1))
         texts = [row.label]
-        for column, top in zip(columns, best, strict=True):
-            cell = filled.cells.get((row.label, block.dataset, *column[1:]))
-            mark = "**" * (row.label in top)
-            texts.append(layout.paper_number(filled, row.label, block.dataset, column))
-            texts.append(_estimate(cell, column.metric, mark))
+        for column in columns:
+            cell = filled.cells.get(block.place(row.label, column))
+            mark = "**" * (row.label in best[column])
+            texts.append(_paper_number(filled, block, row.label, column))
+            texts.append(_markdown_estimate(cell, column.metric, mark))
         body.append(texts)
     return _markdown(head, body)
 
@@ -197,12 +390,18 @@ def _batched(columns: Sequence[Column]) -> Iterator[Sequence[Column]]:
     return (columns[i : i + WIDEST] for i in range(0, len(columns), WIDEST))
 
 
-def _estimate(cell: Estimate | None, metric: str, mark: str) -> str:
+def _markdown_estimate(cell: Estimate | None, metric: str, mark: str) -> str:
     if cell is None:
         return DASH
-    mean = f"{mark}{digits.as_paper(cell.mean, metric)}{mark}"
-    ends = [digits.as_paper(end, metric) for end in (cell.low, cell.high)]
-    return f"{mean} [{', '.join(ends)}]" if not math.isnan(cell.low) else f"{mean} [-]"
+    ends = ", ".join(as_paper(end, metric) for end in (cell.low, cell.high))
+    mean = f"{mark}{as_paper(cell.mean, metric)}{mark}"
+    return f"{mean} [{DASH if math.isnan(cell.low) else ends}]"
+
+
+def _markdown_gain(filled: Filled, block: Block, label: str, column: Column) -> str:
+    found = filled.gains.get(block.place(label, column))
+    value, interval, p = _gain(found, column.metric)
+    return f"{value} {interval}, p {p}" if found else DASH
 
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
@@ -215,22 +414,45 @@ def _escaped(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def _reference(filled: Filled) -> str:
-    return filled.comparisons[0].reference
+# CSV and JSON
 
 
-def _compared_labels(filled: Filled, block: Block) -> list[str]:
-    """Labels that any column of the block has a comparison of."""
-    places = {(block.dataset, *column[1:]) for column in block.columns}
-    found = {
-        c.label for c in filled.comparisons if (c.dataset, c.scale, c.metric) in places
-    }
-    return [row.label for row in filled.rows if row.label in found]
+def _records(filled: Filled) -> Iterator[dict[str, Any]]:
+    """What CSV has lines of: all that is known of a row at a scale by a metric."""
+    table = filled.table
+    numbers = [field.name for field in fields(Estimate)]
+    for row in filled.rows:
+        for dataset, scale in itertools.product(table.datasets, table.scales):
+            for metric in measures(table, scale):
+                place = (row.label, dataset, scale, metric)
+                cell, gain = filled.cells.get(place), filled.gains.get(place)
+                yield {
+                    "table": table.number,
+                    "row": row.label,
+                    "system": row.system,
+                    "in_paper": row in table.rows,
+                    "dataset": dataset,
+                    "scale": scale,
+                    "metric": metric,
+                    "paper": table.printed.get(place, DASH),
+                    **{name: getattr(cell, name, None) for name in numbers},
+                    "reference": gain and filled.reference,
+                    "difference": gain and gain.mean,
+                    "difference_low": gain and gain.low,
+                    "difference_high": gain and gain.high,
+                    "p": gain and gain.p,
+                }
 
 
-def _difference(found: Mapping, label: str, block: Block, column: Column) -> str:
-    comparison = found.get((label, block.dataset, *column[1:]))
-    if comparison is None:
-        return DASH
-    value, interval, p = layout.difference(comparison)
-    return f"{value} {interval}, p {p}"
+def _listed(key: str, items: Iterable[dict[str, Any]]) -> Iterator[str]:
+    yield f'"{key}": [\n'
+    for number, item in enumerate(items):
+        yield ",\n" * bool(number) + _json(item)
+    yield "\n]"
+
+
+def _json(value: Any) -> str:
+    """JSON in a line; numbers that it cannot hold, in a flat mapping, are text."""
+    if isinstance(value, dict):
+        value = {key: spoken(item) for key, item in value.items()}
+    return printable(json.dumps(value, ensure_ascii=False, allow_nan=False))

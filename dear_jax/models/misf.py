@@ -14,13 +14,14 @@ import jax.numpy as jnp
 
 from dear_jax.models.dear.encoder import downward
 from dear_jax.models.dear.filtering import filter_pixels
-from dear_jax.models.inpainting import ColourHead, masked_photo
 from dear_jax.models.layers import (
+    ColourHead,
     Conv,
     Normalisation,
     ResidualBlock,
     Upsample,
     compute_dtype,
+    masked_photo,
 )
 
 KERNEL = nn.initializers.normal(0.02)

@@ -12,7 +12,7 @@ One step function serves these objectives, and that of `dear_jax.training.textur
 
 `params` and `state` are the discriminator's, as `init` makes them: nested dicts, the
 state with one collection ("spectral" or "batch_stats"), renewed by every pass.
-`vgg` holds what `read_perceptual` reads, for these two the parameters of `VGG16`. Of a
+`vgg` holds what `read_perceptual` reads, for these two VGG16's parameters. Of a
 batch, "image" [B, H, W, 3] in [0, 1], the whole photo, and "mask" [B, H, W, 1], 1 =
 missing, are used. All is pure; `parts` are the unweighted terms.
 
@@ -30,9 +30,12 @@ import jax.numpy as jnp
 
 from dear_jax.errors import InputError
 from dear_jax.models.discriminators import PatchGAN, SpectralPatchGAN
-from dear_jax.models.imagenet import imagenet_normalised
-from dear_jax.models.lpips_weights import read_vgg16
-from dear_jax.models.vgg16 import SMALLEST, VGG16
+from dear_jax.models.lpips import (
+    SMALLEST,
+    Features,
+    imagenet_normalised,
+    read_vgg16,
+)
 from dear_jax.training import losses
 
 Batch = Mapping[str, jax.Array]
@@ -84,7 +87,7 @@ class AdversarialObjective:
         Raises:
           InputError: if the photos are too small.
         """
-        least = max(SMALLEST, self.discriminator.least_side)
+        least = max(SMALLEST["vgg16"], self.discriminator.least_side)
         if min(size) < least:
             raise InputError(
                 f"config.data.side: photos of {size[0]} x {size[1]} pixels are too "
@@ -142,7 +145,9 @@ class MISFObjective(AdversarialObjective):
 
         def features(image, layers):
             # Choice: as the authors, without ImageNet's mean and deviation.
-            return list(VGG16().apply({"params": vgg}, image, layers).values())
+            return list(
+                Features("vgg16").apply({"params": vgg}, image, layers).values()
+            )
 
         terms = {
             "l1": lambda: losses.l1_per_hole(output, target, mask),
@@ -220,7 +225,9 @@ class LaMaObjective(AdversarialObjective):
 
         def features(image):
             image = imagenet_normalised(image)
-            maps = VGG16().apply({"params": vgg}, image, self.perceptual_layers)
+            maps = Features("vgg16").apply(
+                {"params": vgg}, image, self.perceptual_layers
+            )
             return list(maps.values())
 
         terms = {

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from dear_jax.errors import InputError
-from dear_jax.evaluation.metrics_file import NAME, MetricsFile
+from dear_jax.training.metrics_file import NAME, MetricsFile
 from dear_jax.training.throughput import Rates, memory
 
 # Share of the time from which on the bar says that steps wait for data.

@@ -20,13 +20,13 @@ from dear_jax.data.pipeline import fingerprint, training_batches
 from dear_jax.data.resident import make_render
 from dear_jax.data.sides import mean_batch_size
 from dear_jax.errors import InputError
-from dear_jax.evaluation.metrics_file import read_metrics
-from dear_jax.evaluation.run import draw_run
+from dear_jax.evaluation.run_plots import draw_run
 from dear_jax.images.io import write_photo
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.multihost import agreed, check_alike, is_first, on_first
 from dear_jax.training.check import check_config
 from dear_jax.training.logging import Log, Reports
+from dear_jax.training.metrics_file import read_metrics
 from dear_jax.training.objectives import check_fit
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.start import Start, read_start
@@ -292,7 +292,7 @@ class _Run:
 
 def _draw(workdir: Path, log: Log) -> None:
     try:
-        draw_run(workdir)
+        draw_run(workdir, read_metrics(workdir))
     except InputError as error:
         log.say(str(error))  # The run has come to its end all the same.
 

@@ -20,7 +20,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from dear_jax.data.settings import side_weights
 from dear_jax.data.sides import batch_sizes
 from dear_jax.errors import InputError
-from dear_jax.evaluation.digits import many
+from dear_jax.evaluation.scores import many
 from dear_jax.inference.devices import cpu_options
 from dear_jax.multihost import agreed
 from dear_jax.training.objectives import make_objective

@@ -15,8 +15,7 @@ import flax.linen as nn
 import jax
 
 from dear_jax.models.discriminators import PatchGAN
-from dear_jax.models.lpips import LPIPS
-from dear_jax.models.lpips_weights import read_lpips
+from dear_jax.models.lpips import LPIPS, read_lpips
 from dear_jax.training import losses
 from dear_jax.training.adversarial import (
     AdversarialObjective,

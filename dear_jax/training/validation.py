@@ -6,10 +6,10 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
-from dear_jax.evaluation import protocol, sheet
+from dear_jax.evaluation import protocol, sheets
 from dear_jax.evaluation.evaluate import evaluate
-from dear_jax.evaluation.gallery import shown_cases
-from dear_jax.evaluation.protocol import Case
+from dear_jax.evaluation.protocol import Sample
+from dear_jax.evaluation.score_cache import shown_samples
 from dear_jax.evaluation.scores import mean
 from dear_jax.inference.loading import from_weights
 from dear_jax.weights import Weights
@@ -30,7 +30,7 @@ class Validation:
 
     def __init__(self, config: ml_collections.ConfigDict):
         settings = config.evaluate
-        self._cases = protocol.cases(
+        self._samples = protocol.samples(
             settings.photos,
             settings.masks,
             settings.scale,
@@ -50,35 +50,35 @@ class Validation:
         None if `is_over`, which is asked after each photo, was true.
         """
         self._restorer.variables = variables
-        shown = {(c.photo, c.bin): c for c in shown_cases(self._cases, ROWS)}
+        shown = {(c.photo, c.bin): c for c in shown_samples(self._samples, ROWS)}
         restored = {}
 
-        def keep(case: Case, output: np.ndarray) -> None:
+        def keep(sample: Sample, output: np.ndarray) -> None:
             if is_over():
                 raise _Over
-            if (case.photo, case.bin) in shown:
-                restored[case.photo, case.bin] = output
+            if (sample.photo, sample.bin) in shown:
+                restored[sample.photo, sample.bin] = output
 
         try:
             scores = evaluate(
-                self._restorer, self._cases, perceptual=False, on_restored=keep
+                self._restorer, self._samples, perceptual=False, on_restored=keep
             )
         except _Over:
             return None
         means = {metric: mean(scores, metric) for metric in ("psnr", "ssim", "l1")}
-        return means, self._draw([(case, restored[k]) for k, case in shown.items()])
+        return means, self._draw([(sample, restored[k]) for k, sample in shown.items()])
 
-    def _draw(self, shown: list[tuple[Case, np.ndarray]]) -> np.ndarray:
+    def _draw(self, shown: list[tuple[Sample, np.ndarray]]) -> np.ndarray:
         """Masked input | reconstruction | truth | importance map, a row a photo."""
         pictures, captions = [], []
-        for case, output in shown:
-            row = [sheet.show_mask(case.image, case.mask), output, case.truth]
-            importance = self._restorer.importance(case.image, case.mask)
+        for sample, output in shown:
+            row = [sheets.show_mask(sample.image, sample.mask), output, sample.truth]
+            importance = self._restorer.importance(sample.image, sample.mask)
             if importance is not None:
-                row.append(sheet.heat(importance))
+                row.append(sheets.heat(importance))
             pictures.append(row)
-            captions.append(f"{Path(case.photo).stem}\n{case.bin} %")
-        scale = f"{self._cases.scale:g}"
+            captions.append(f"{Path(sample.photo).stem}\n{sample.bin} %")
+        scale = f"{self._samples.scale:g}"
         titles = [f"input, x{scale}", "reconstruction", "truth", "importance"]
         titles = titles[: len(pictures[0])]
-        return sheet.contact_sheet(pictures, titles, captions)
+        return sheets.contact_sheet(pictures, titles, captions)

@@ -11,9 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from dear_jax.evaluation.estimates import compare
-from dear_jax.evaluation.per_photo import Results, difference, gather
 from dear_jax.evaluation.scores import Score
+from dear_jax.evaluation.stats import Results, compare, difference, gather
 
 # Title, table, pairs: does the first do better than the second?
 CLAIMS = (

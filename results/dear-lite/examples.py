@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dear_jax
 from dear_jax import bundled
-from dear_jax.evaluation import sheet
+from dear_jax.evaluation import sheets
 from dear_jax.images import resize
 from dear_jax.images.io import read_photo, write_photo
 from dear_jax.images.masks import read_mask
@@ -31,12 +31,12 @@ def main() -> None:
         small = (round(size[0] / scale), round(size[1] / scale))
         image = resize.bicubic(truth, small)
         mask = resize.nearest(read_mask(bundled.MASKS / f"{damage}.png"), small)
-        row = [sheet.show_mask(image, mask)]
+        row = [sheets.show_mask(image, mask)]
         row += [f(image, mask, size=size) for f in (classical, restorer)]
         rows.append([*row, truth])
         captions.append(f"x{scale}\n{small[1]} x {small[0]}\n{damage} %")
     titles = ["input", "Telea + bicubic", restorer.name, "truth"]
-    picture = sheet.contact_sheet(rows, titles, captions)
+    picture = sheets.contact_sheet(rows, titles, captions)
     write_photo(Path(__file__).parent / "examples.png", picture)
 
 

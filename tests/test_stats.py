@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dear_jax.evaluation import statistics
-from dear_jax.evaluation.statistics import bootstrap, sign_flip
+from dear_jax.evaluation import stats as estimates
+from dear_jax.evaluation.stats import bootstrap, sign_flip
 
 
 def _draw(photos=30, columns=1, seed=0):
@@ -41,6 +41,23 @@ def test_interval_equals_drawing_whole_photos_one_by_one():
     np.testing.assert_allclose([low[0], high[0]], [means[5], means[194]], rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("photos", "interval", "p"),
+    [
+        (8, (20.919823189536, 25.801125351703956), 0.28125),
+        (40, (23.842100318853355, 25.48114566033996), 0.0537),
+    ],
+)
+def test_intervals_and_exact_tests_stay_what_was_published(photos, interval, p):
+    rng = np.random.default_rng(photos)
+    sums = 6 * rng.normal(25, 3, (photos, 2))
+    ends = bootstrap(sums, np.full((photos, 2), 6))
+    np.testing.assert_allclose([end[0] for end in ends], interval, atol=1e-4)
+    found = sign_flip(rng.normal(0.3, 1, (photos, 2)))[0]
+    # All signs of 8 photos are gone through; 10,000 of 40 photos are drawn.
+    assert found == p if photos == 8 else abs(found - p) < 0.01
+
+
 def test_results_of_a_photo_do_not_count_as_independent():
     values = _draw()
     six = bootstrap(6 * values, 6 * _ones(values))
@@ -69,7 +86,7 @@ def test_all_columns_see_the_same_draws():
 def test_blocks_of_draws_make_no_difference(monkeypatch):
     values = _draw(columns=2)
     whole = bootstrap(values, _ones(values), resamples=500)
-    monkeypatch.setattr(statistics, "BLOCK", 7 * len(values))
+    monkeypatch.setattr(estimates, "BLOCK", 7 * len(values))
     parts = bootstrap(values, _ones(values), resamples=500)
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Pictures of results for people: contact sheets, shown holes and heat maps.
+"""Pictures for people: contact sheets, previews, shown holes and heat maps.
 
 Everything in and out is uint8 [H, W, 3] RGB, except masks, bool [H, W] with
 True = missing, and maps, float [H, W] in [0, 1]. The last functions are for making
@@ -7,13 +7,20 @@ other sheets: Pillow images of photos and of words, put beside and below each ot
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dear_jax.images.io import write_photo
+
 HOLE_COLOUR = (255, 0, 255)
 INK = (30, 30, 30)
 FAINT = (110, 110, 110)
+# Height of all pictures in a sheet: that of the result, but within these, and none
+# wider than twice the most. Panoramas stand below each other.
+_LEAST, _MOST = 256, 768
+_WIDE = 2.5
 
 
 def contact_sheet(
@@ -83,42 +90,54 @@ def heat(values: np.ndarray) -> np.ndarray:
     return colours[np.round(levels).astype(int)]
 
 
-@functools.cache
-def _colour_map(steps: int = 256) -> np.ndarray:
-    """A straight climb in OKLab lightness while the hue turns, uint8 [steps, 3]."""
-    t = np.linspace(0, 1, steps)
-    hue = np.radians(285 + 180 * t)
-    chroma = 0.05 + 0.11 * np.sin(np.pi * t)  # stays inside sRGB all the way
-    lab = np.stack([0.2 + 0.76 * t, chroma * np.cos(hue), chroma * np.sin(hue)], -1)
-    # Ottosson's matrices: OKLab -> cube roots of cone responses -> linear sRGB.
-    to_cones = [[1, 0.3963, 0.2158], [1, -0.1056, -0.0639], [1, -0.0895, -1.2915]]
-    to_rgb = [
-        [4.0767, -3.3077, 0.2310],
-        [-1.2684, 2.6098, -0.3413],
-        [-0.0042, -0.7034, 1.7076],
-    ]
-    linear = np.clip((lab @ np.transpose(to_cones)) ** 3 @ np.transpose(to_rgb), 0, 1)
-    curve = np.where(
-        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
-    )
-    return np.round(255 * curve).astype(np.uint8)
+def draw_preview(
+    path: str | Path,
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    result: np.ndarray,
+    importance: np.ndarray | None = None,
+) -> None:
+    """Writes the sheet of a photo; a file of that name is replaced whole.
+
+    Args:
+      path: where to; its suffix decides the format.
+      image: [H, W, 3], the photo that was given.
+      mask: bool [H, W], its holes; None if it has none.
+      result: [h, w, 3].
+      importance: [H, W], its importance map, or None.
+
+    Raises:
+      InputError: if the file cannot be written.
+    """
+    write_photo(path, preview_sheet(image, mask, result, importance))
 
 
-def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
-    """The picture scaled so that its longer side is the cell's."""
-    longest = max(picture.shape[:2])
-    height, width = (max(1, round(side * cell / longest)) for side in picture.shape[:2])
-    return resized(picture, (height, width))
+def preview_sheet(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    result: np.ndarray,
+    importance: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draws the sheet that `draw_preview` writes, uint8 [H, W, 3].
 
-
-def _check_counts(rows, titles, captions) -> None:
-    for i, row in enumerate(rows):
-        if len(row) != len(titles):
-            raise ValueError(
-                f"row {i} has {len(row)} pictures for {len(titles)} titles"
-            )
-    if captions is not None and len(captions) != len(rows):
-        raise ValueError(f"{len(captions)} captions for {len(rows)} rows")
+    All pictures are as high as the result, within limits; the pixels of smaller ones
+    show as squares. They stand beside each other, or below if they are very wide.
+    Missing pixels are magenta.
+    """
+    image, result = _eight_bits(image), _eight_bits(result)
+    note = sides(image)
+    if mask is not None and mask.any():
+        image = show_mask(image, mask)
+        note += ", missing pixels magenta"
+    panels = [("photo", note, image), ("result", sides(result), result)]
+    if importance is not None:
+        panels.append(("importance", "dark 0, light 1", heat(importance)))
+    height = _height(result.shape[:2])
+    drawn = [_panel(*panel, height) for panel in panels]
+    gap = max(8, height // 32)
+    wide = result.shape[1] > _WIDE * result.shape[0]
+    drawn = below(drawn, 2 * gap) if wide else beside(drawn, gap)
+    return np.asarray(with_margin(drawn, gap))
 
 
 def resized(
@@ -243,3 +262,75 @@ def with_margin(image: Image.Image, margin: int) -> Image.Image:
     framed = Image.new("RGB", (width, height), "white")
     framed.paste(image, (margin, margin))
     return framed
+
+
+def sides(picture: np.ndarray) -> str:
+    """Width and height of a picture [H, W, 3], to be written."""
+    return f"{picture.shape[1]} × {picture.shape[0]}"
+
+
+def within(size: tuple[int, int], width: float) -> tuple[int, int]:
+    """Scales (h, w) to the width, or to less if it would be 1.5 times as high."""
+    ratio = min(width / size[1], 1.5 * width / size[0])
+    return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+
+
+def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
+    """The picture scaled so that its longer side is the cell's."""
+    longest = max(picture.shape[:2])
+    height, width = (max(1, round(side * cell / longest)) for side in picture.shape[:2])
+    return resized(picture, (height, width))
+
+
+def _check_counts(rows, titles, captions) -> None:
+    for i, row in enumerate(rows):
+        if len(row) != len(titles):
+            raise ValueError(
+                f"row {i} has {len(row)} pictures for {len(titles)} titles"
+            )
+    if captions is not None and len(captions) != len(rows):
+        raise ValueError(f"{len(captions)} captions for {len(rows)} rows")
+
+
+@functools.cache
+def _colour_map(steps: int = 256) -> np.ndarray:
+    """A straight climb in OKLab lightness while the hue turns, uint8 [steps, 3]."""
+    t = np.linspace(0, 1, steps)
+    hue = np.radians(285 + 180 * t)
+    chroma = 0.05 + 0.11 * np.sin(np.pi * t)  # stays inside sRGB all the way
+    lab = np.stack([0.2 + 0.76 * t, chroma * np.cos(hue), chroma * np.sin(hue)], -1)
+    # Ottosson's matrices: OKLab -> cube roots of cone responses -> linear sRGB.
+    to_cones = [[1, 0.3963, 0.2158], [1, -0.1056, -0.0639], [1, -0.0895, -1.2915]]
+    to_rgb = [
+        [4.0767, -3.3077, 0.2310],
+        [-1.2684, 2.6098, -0.3413],
+        [-0.0042, -0.7034, 1.7076],
+    ]
+    linear = np.clip((lab @ np.transpose(to_cones)) ** 3 @ np.transpose(to_rgb), 0, 1)
+    curve = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    )
+    return np.round(255 * curve).astype(np.uint8)
+
+
+def _panel(title: str, note: str, picture: np.ndarray, height: int) -> Image.Image:
+    """The picture, `height` pixels high, with its title and a note below."""
+    width = round(picture.shape[1] * height / picture.shape[0])
+    shown = resized(picture, (height, max(1, width)))
+    text = max(11, height // 28)
+    lines = [
+        words(title, text),
+        words(note, round(0.8 * text), FAINT),
+    ]
+    return below([shown, below(lines, 0, align=0.5)], text // 2, align=0.5)
+
+
+def _height(size: tuple[int, int]) -> int:
+    height = min(max(size[0], _LEAST), _MOST)
+    return max(1, min(height, round(2 * _MOST * size[0] / size[1])))
+
+
+def _eight_bits(image: np.ndarray) -> np.ndarray:
+    if image.dtype == np.uint8:
+        return image
+    return np.rint(255 * np.clip(np.nan_to_num(image), 0, 1)).astype(np.uint8)

@@ -1,44 +1,39 @@
-"""A training run at a glance: WORKDIR/curves.png from WORKDIR/metrics.jsonl."""
+"""A training run at a glance: WORKDIR/curves.png."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dear_jax.evaluation.curves import save
-from dear_jax.evaluation.digits import many
-from dear_jax.evaluation.looks import (
+from dear_jax.evaluation.plots import (
     BLACK,
     BLUE,
-    FAINT,
     GREEN,
     GREY,
-    LARGE,
     ORANGE,
     PINK,
     RED,
     SKY,
     SMALL,
+    canvas,
     own_settings,
+    save,
 )
-from dear_jax.evaluation.metrics_file import read_metrics
-from dear_jax.evaluation.series import (
-    Points,
-    Reports,
-    facts,
-    of_kind,
-    points,
-    running_mean,
-)
+from dear_jax.evaluation.scores import many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Points = tuple[np.ndarray, np.ndarray]
+Reports = Sequence[Mapping[str, Any]]
+
 NAME = "curves.png"
-WIDTH, PANEL, HEAD = 10.0, 2.3, 0.62
+PANEL = 2.3
 COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, BLACK, RED, GREY)
 # What a report has beside the loss's parts.
 OTHERS = {
@@ -57,7 +52,7 @@ SINGLE = (
 MUCH = 6
 
 
-def draw_run(workdir: Path) -> Path | None:
+def draw_run(workdir: Path, reports: Reports) -> Path | None:
     """Draws loss and its parts, scores, gradient, learning rate and speed over steps.
 
     Training curves are running means, of a fortieth of the run, before the reports
@@ -65,14 +60,14 @@ def draw_run(workdir: Path) -> Path | None:
 
     Args:
       workdir: folder of the run.
+      reports: what it reported, see `training.metrics_file`.
 
     Returns:
-      The file, WORKDIR/curves.png, or None if the run has told nothing yet.
+      The file, WORKDIR/curves.png, or None without reports.
 
     Raises:
-      InputError: if the metrics cannot be read or the file cannot be written.
+      InputError: if the file cannot be written.
     """
-    reports = read_metrics(workdir)
     if not reports:
         return None
     figure = draw_reports(reports, workdir.absolute().name)
@@ -83,24 +78,12 @@ def draw_run(workdir: Path) -> Path | None:
 @own_settings()
 def draw_reports(reports: Reports, name: str) -> "Figure":
     """Draws the reports of a run, at least one, under its name."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     panels = list(_panels(reports))
     rows = max(1, -(-len(panels) // 2))
-    height = HEAD + PANEL * rows
-    figure = Figure((WIDTH, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(
-        h_pad=0.06, w_pad=0.1, hspace=0.04, rect=(0, 0, 1, 1 - HEAD / height)
-    )
-    told = " · ".join(facts(reports))
-    head = {"x": 0.012, "va": "top"}
-    figure.text(y=1 - 0.1 / height, s=name, fontsize=LARGE, weight="bold", **head)
-    figure.text(y=1 - 0.38 / height, s=told, fontsize=SMALL, color=FAINT, **head)
+    figure, grid = canvas(name, [" · ".join(facts(reports))], rows, PANEL)
     last = max(report["step"] for report in reports)
-    grid = figure.subplots(rows, 2, squeeze=False)
     for axes, (title, draw) in zip(grid.flat, panels, strict=False):
         axes.set_title(title, loc="left", weight="bold")
         draw(axes)
@@ -126,19 +109,19 @@ def _panels(reports: Reports) -> Iterator[tuple[str, Callable[["Axes"], None]]]:
     scores = points(reports, "evaluate", "psnr")
     if scores[0].size:
         yield "PSNR of held-out photos, dB", partial(_draw_scores, scores=scores)
+    curves = partial(partial, _draw_curves, reports=reports)
     for title, names in (("parts of the loss", parts), ("discriminator", theirs)):
         if len(names) > 1:  # A loss of one part is that part.
-            yield title, partial(_draw_parts, reports=reports, names=names)
+            yield title, curves(names=names)
     for key, title, colour in SINGLE:
-        found = points(reports, "train", key)
-        if found[0].size:
-            yield title, partial(_draw_single, key=key, found=found, colour=colour)
+        if points(reports, "train", key)[0].size:
+            options = {"smooth": key != "learning_rate"}
+            options["from_zero"] = key != "gradient_norm"
+            yield title, curves(names=[key], colours=[colour], **options)
 
 
 def _draw_loss(axes: "Axes", reports: Reports) -> None:
-    losses = points(reports, "train", "loss")
-    _draw_training(axes, losses, BLUE)
-    _scale(axes, [losses[1]])
+    _draw_curves(axes, reports, ["loss"])
     steps, skipped = points(reports, "train", "skipped")
     if skipped.any():
         axes.plot(
@@ -168,23 +151,29 @@ def _draw_scores(axes: "Axes", scores: Points) -> None:
     _legend(axes)
 
 
-def _draw_parts(axes: "Axes", reports: Reports, names: Sequence[str]) -> None:
+def _draw_curves(
+    axes: "Axes",
+    reports: Reports,
+    names: Sequence[str],
+    colours: Sequence[str] = COLOURS,
+    smooth: bool = True,
+    from_zero: bool = False,
+) -> None:
+    """Training curves, on an axis from 0 or logarithmic where values span much."""
     drawn = []
-    for place, name in enumerate(names):
+    for name, colour in zip(names, itertools.cycle(colours), strict=False):
         found = points(reports, "train", name)
         label = name.removeprefix(THEIRS).replace("_", " ").replace("l1", "L1")
-        _draw_training(axes, found, COLOURS[place % len(COLOURS)], label)
+        _draw_training(axes, found, colour, label if len(names) > 1 else "", smooth)
         drawn.append(found[1])
-    _scale(axes, drawn)
-    _legend(axes)
-
-
-def _draw_single(axes: "Axes", key: str, found: Points, colour: str) -> None:
-    _draw_training(axes, found, colour, smooth=key != "learning_rate")
-    if key == "gradient_norm":
-        _scale(axes, [found[1]])
-    else:
-        axes.set_ylim(0, 1.08 * found[1].max() or 1)
+    values = np.concatenate(drawn)
+    if from_zero:
+        axes.set_ylim(0, 1.08 * values.max() or 1)
+    elif values.size and values.min() > 0 and values.max() > MUCH * values.min():
+        axes.set_yscale("log")
+        axes.grid(which="minor", linewidth=0.3)
+    if len(names) > 1:
+        _legend(axes)
 
 
 def _draw_training(
@@ -199,14 +188,6 @@ def _draw_training(
         return
     axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.28)
     axes.plot(steps, running_mean(values, len(values) // 40), linewidth=1.7, **options)
-
-
-def _scale(axes: "Axes", values: Sequence[np.ndarray]) -> None:
-    """A logarithmic axis for what spans much."""
-    found = np.concatenate(values)
-    if found.size and found.min() > 0 and found.max() > MUCH * found.min():
-        axes.set_yscale("log")
-        axes.grid(which="minor", linewidth=0.3)
 
 
 def _legend(axes: "Axes") -> None:
@@ -224,3 +205,53 @@ def _legend(axes: "Axes") -> None:
         handlelength=1.3,
         handletextpad=0.5,
     )
+
+
+def points(reports: Reports, kind: str, key: str) -> Points:
+    """Steps and finite values of what reports of a kind have, [N] each."""
+    found = [
+        (report["step"], report[key])
+        for report in reports
+        if of_kind(report, kind)
+        and isinstance(report.get(key), int | float)
+        and math.isfinite(report[key])
+    ]
+    steps, values = np.array(found, float).reshape(-1, 2).T
+    return steps.astype(int), values
+
+
+def of_kind(report: Mapping[str, Any], kind: str) -> bool:
+    """Whether it is a report of "train" or "evaluate"."""
+    return report["kind"] == kind
+
+
+def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
+    """Means of each value [N] and `reach` on both sides, or as many as there are."""
+    places = np.arange(len(values))
+    reaches = np.minimum(np.minimum(places, places[::-1]), reach)
+    # Not as differences of sums: one huge value would blur all that follow it.
+    return np.array(
+        [values[i - r : i + r + 1].mean() for i, r in zip(places, reaches, strict=True)]
+    )
+
+
+def facts(reports: Reports) -> Iterator[str]:
+    """The run in a few numbers."""
+    yield f"{max(report['step'] for report in reports):,} steps"
+    _, losses = points(reports, "train", "loss")
+    if losses.size:
+        yield f"loss {losses[-max(1, len(losses) // 40) :].mean():.4g} at the end"
+    steps, scores = points(reports, "evaluate", "psnr")
+    if scores.size:
+        best = int(np.argmax(scores))
+        yield f"best PSNR {scores[best]:.2f} dB, step {steps[best]:,}"
+    _, rates = points(reports, "train", "images_per_second")
+    if rates.size:
+        yield f"{np.median(rates):,.{0 if np.median(rates) >= 100 else 1}f} images/s"
+    for key, words in (
+        ("peak_share", "of the devices' peak"),
+        ("data_wait_share", "of the time waiting for data"),
+    ):
+        _, shares = points(reports, "train", key)
+        if shares.size:
+            yield f"{100 * np.median(shares):.0f} % {words}"

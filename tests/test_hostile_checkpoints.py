@@ -21,8 +21,7 @@ from torch_files import (
     zip_file,
 )
 
-from dear_jax.convert.checkpoint import read_checkpoint
-from dear_jax.convert.unpickle import Inert
+from dear_jax.convert.checkpoint import Inert, read_checkpoint
 from dear_jax.errors import InputError
 
 NUMBERS = np.arange(4, dtype=np.float32)
@@ -199,13 +198,25 @@ A = storage("0", NUMBERS)
         Code(BOMB + b"Q"),
         Code(BOMB + BOMB + b"\x93"),
         Code(code("two\nlines") + code("x") + b"\x93"),
-        call("torch.device", BOMB),
+        call("torch.Size", BOMB),
+        call("_codecs.encode", BOMB, "latin1"),
+        call("collections.OrderedDict", BOMB),
+        Code(b"\x96" + struct.pack("<Q", 2**36)),
+        Code(b"\x8f(" + BOMB + b"\x90"),
+        {
+            "x": Code(
+                tensor("0", NUMBERS, 0, (4,), (1,)) + code((1, (9,), 0, 0, b"")) + b"b"
+            )
+        },
+        {"x": Code(tensor("0", NUMBERS, 0, (4,), (1,)) + BOMB + code(1) + b"s")},
         call("numpy.dtype", BOMB),
         call("numpy.core.numeric._frombuffer", b"1", call("numpy.dtype", "u1"), BOMB),
         {"x": tensor("0", NUMBERS, 0, BOMB, (1, 1))},
         {"x": tensor("0", NUMBERS, BOMB, (1,), (1,))},
         Code(b"}" + BOMB + code(1) + b"s"),
         Code(code(1) + BOMB + b"R"),
+        Code(BOMB + code(1) + b"R"),
+        Code(BOMB + code(1) + b"\x81"),
         Code(BOMB + BOMB + b"b"),
         _nested(100_000, doubled=False),
         Code(b"\x8e" + struct.pack("<Q", 2**60)),
@@ -220,8 +231,8 @@ A = storage("0", NUMBERS)
         call("_codecs.encode", "x", "punycode"),
         Code(call("numpy.dtype", "f4") + code((3, BOMB, None)) + b"b"),
         Code(code(("storage", FLOATS, BOMB, "cpu", 1)) + b"Q"),
-        call("torch.device", call("torch._utils._rebuild_tensor_v2", A, 0, BOMB, ())),
-        call("torch.device", "cpu", *["x" * 99] * 9),
+        call("torch.Size", call("torch._utils._rebuild_tensor_v2", A, 0, BOMB, ())),
+        call("torch.Size", ("x" * 99,) * 9),
         {"x": tensor("0", NUMBERS, 0, (1,) * 65, (1,) * 65)},
         {"x": tensor("0", NUMBERS, 0, (2**70, 0), (1, 1))},
     ],
@@ -249,7 +260,7 @@ def test_a_message_repeats_no_long_text_of_the_file(tmp_path):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("coded", [True, False])
-def test_numbers_that_arrays_share_are_made_once(coded, order, tmp_path):
+def test_arrays_that_share_their_numbers_do_not_fill_the_memory(coded, order, tmp_path):
     count, shares = 250_000, 400
     text = Code(code("1234" * count) + b"q\x01")
     dtype = Code(call("numpy.dtype", "f4") + code((3, order)) + b"bq\x02")
@@ -258,18 +269,98 @@ def test_numbers_that_arrays_share_are_made_once(coded, order, tmp_path):
     state = code((1, (count,), its_dtype, False, numbers)) + b"b"
     array = Code(call("numpy.core.multiarray._reconstruct") + state)
     arrays = {str(i): array for i in range(shares)}
-    content = {"text": text, "dtype": dtype, **arrays}
-    (tmp_path / "file.pth").write_bytes(pickled(content))
     tracemalloc.start()
     try:
-        found = read_checkpoint(tmp_path / "file.pth")
+        data = pickled({"text": text, "dtype": dtype, **arrays})
+        assert "more numbers than bytes" in refused(data, tmp_path / "file.pth")
         assert tracemalloc.get_traced_memory()[1] < 30e6
     finally:
         tracemalloc.stop()
-    expected = np.frombuffer(b"1234", f"{order}f4")[0]
-    assert len(found) == shares + 2 and found["7"][5] == expected
+    one = pickled({"text": text, "dtype": dtype, "x": array})
+    (tmp_path / "fine.pth").write_bytes(one)
+    found = read_checkpoint(tmp_path / "fine.pth")["x"]
+    assert found.shape == (count,)
+    assert found[5] == np.frombuffer(b"1234", f"{order}f4")[0]
+
+
+@pytest.mark.parametrize("write", [zip_file, legacy_file])
+def test_storages_of_more_than_the_file_are_refused(write, tmp_path):
+    kind = name("torch.DoubleStorage")
+    large = Code(code(("storage", kind, "0", "cpu", 2**40)) + b"Q")
+    refused(write({"x": large}), tmp_path / "file.pth")
 
 
 def test_what_is_shared_a_hundred_times_over_is_walked_once(tmp_path):
     (tmp_path / "file.pth").write_bytes(pickled({"x": BOMB, "y": 1}))
     assert read_checkpoint(tmp_path / "file.pth")["y"] == 1
+
+
+def whole_files() -> list[bytes]:
+    """Checkpoints of every kind, rich in opcodes."""
+    content = {
+        "x": tensor("0", NUMBERS, 1, (2,), (1,)),
+        "shared": Code(code(("a", 2.5, None, True)) + b"q\x05"),
+        "again": Code(b"h\x05"),
+        "others": call("argparse.Namespace"),
+        "ordered": call("collections.OrderedDict", ()),
+    }
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.float32(2), "c": [{1, 2}]}
+    return [
+        zip_file(content, {"0": NUMBERS}),
+        legacy_file(content, {"0": NUMBERS}),
+        *(pickle.dumps(arrays, protocol) for protocol in (2, 4, 5)),
+    ]
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_damaged_checkpoints_are_read_or_refused_in_one_line(kind, tmp_path):
+    whole = whole_files()[kind]
+    path = tmp_path / "file.pth"
+    path.write_bytes(whole)
+    assert read_checkpoint(path)
+    rng = np.random.default_rng(kind)
+    refusals = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), rng.integers(1, 6)):
+            # A byte of the file more often than any: opcodes among them.
+            data[place] = rng.choice(np.frombuffer(whole, np.uint8))
+        path.write_bytes(data)
+        try:
+            assert isinstance(read_checkpoint(path), dict)
+        except InputError as error:
+            refusals += 1
+            assert "\n" not in str(error) and len(str(error)) < 1000
+    assert 30 < refusals
+
+
+def test_pieces_in_any_order_are_read_or_refused_and_never_take_long(tmp_path):
+    values = [
+        *map(code, (1, 2**40, "x", "f4", b"abcd", (), (1,), (1, 1), {"a": 1}, None)),
+        *(code((1, (1,), 0, False, b"abcd")), code((3, ">")), BOMB, A, Code(b"h\x01")),
+        *(Code(b"]"), Code(b"\x8f"), tensor("0", NUMBERS, 0, (4,), (1,))),
+        call("numpy.dtype", "f4"),
+        call("numpy.core.multiarray._reconstruct"),
+        *map(name, ("omegaconf.x", "torch.FloatStorage", "collections.OrderedDict")),
+        *map(name, ("torch.Size", "numpy.dtype", "numpy.core.numeric._frombuffer")),
+        *map(name, ("_codecs.encode", "torch._utils._rebuild_tensor_v2")),
+    ]
+    steps = [b"q\x01", b"\x85", b"\x86", b"R", b"\x81", b"b", b"s", b"a", b"Q"]
+    steps += [b"(" + values[i] + values[j] + b"u" for i, j in ((2, 12), (12, 2))]
+    steps += [b"(" + value + b"e" for value in values[:8]]
+    steps += [b"(" + value + b"\x90" for value in values[:8]]
+    path, rng = tmp_path / "file.pth", np.random.default_rng(0)
+    for _ in range(500):
+        body = b"}" + code("key") + values[rng.integers(len(values))]
+        for _ in range(rng.integers(1, 6)):
+            body += values[rng.integers(len(values))]
+            for _ in range(rng.integers(1, 3)):
+                body += steps[rng.integers(len(steps))]
+        data = zip_file(Code(body), {"0": NUMBERS})
+        start = time.monotonic()
+        try:
+            path.write_bytes(data)
+            read_checkpoint(path)
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000
+        assert time.monotonic() - start < 5

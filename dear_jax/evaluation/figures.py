@@ -1,0 +1,400 @@
+"""Damaged photos and what systems made of them: the paper's Figures 1 and 3 to 6.
+
+All pictures are uint8 [H, W, 3] RGB; holes of inputs are shown in sheets.HOLE_COLOUR.
+Truth and mask alone decide which parts are enlarged, never what a system made of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from dear_jax.evaluation import sheets
+from dear_jax.evaluation.protocol import Sample
+from dear_jax.evaluation.scores import Score
+from dear_jax.evaluation.sheets import sides, within
+from dear_jax.files import printable
+from dear_jax.images import resize
+
+# Yellow, sky blue, orange, white: apart also for colour-blind eyes and on photos.
+COLOURS = ((255, 221, 0), (0, 195, 255), (255, 120, 0), (255, 255, 255))
+# Pictures in a line of a sheet, examples below each other.
+WIDEST = 8
+TALLEST = 8
+HOLES = "Missing pixels are magenta here; what the systems get is black there."
+
+
+@dataclass(frozen=True)
+class Box:
+    """A square part of a photo, in pixels: rows top ... top + side - 1."""
+
+    top: int
+    left: int
+    side: int
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A damaged photo and what systems made of it.
+
+    Attributes:
+      sample: the photo.
+      outputs: label of a system -> its result, uint8 [h, w, 3].
+      psnr: label -> PSNR of its result in dB, to be written above it; may be empty.
+    """
+
+    sample: Sample
+    outputs: Mapping[str, np.ndarray]
+    psnr: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """A way to the result, in one or two stages.
+
+    Attributes:
+      label: of the system, such as "MISF→ELAN".
+      intermediate: what the first stage made, uint8; None if there is one stage only.
+      result: uint8 [h, w, 3].
+    """
+
+    label: str
+    intermediate: np.ndarray | None
+    result: np.ndarray
+
+
+def examples(
+    shown: Sequence[Sample],
+    pictures: Mapping[str, Sequence[np.ndarray]],
+    scores: Mapping[str, Sequence[Score]],
+) -> list[Example]:
+    """What each system made of some samples, with what that scored.
+
+    Args:
+      shown: the samples.
+      pictures: label of a system -> its results, uint8 [h, w, 3], in their order.
+      scores: label -> its scores of these samples and others.
+    """
+    psnr = {
+        (label, score.photo, score.bin): score.psnr
+        for label, found in scores.items()
+        for score in found
+    }
+    return [
+        Example(
+            sample,
+            {label: made[i] for label, made in pictures.items()},
+            {label: psnr[label, sample.photo, sample.bin] for label in pictures},
+        )
+        for i, sample in enumerate(shown)
+    ]
+
+
+def comparison_sheet(
+    shown: Sequence[Example], cell: int = 256, widest: int = WIDEST
+) -> np.ndarray:
+    """Shows what systems made of a few photos: input, results, truth, parts enlarged.
+
+    Args:
+      shown: one block of the sheet each, below each other; many fill columns of
+        equal length, the first one first.
+      cell: width of a picture, in pixels.
+      widest: pictures in a line; what is more goes on the next.
+
+    Returns:
+      uint8 [H, W, 3].
+
+    Raises:
+      ValueError: if there is no example.
+    """
+    if not shown:
+        raise ValueError("no examples to show")
+    gap = cell // 8
+    blocks = [_block(example, cell, widest) for example in shown]
+    columns = [sheets.below(part, gap) for part in _parts(blocks, TALLEST)]
+    body = sheets.beside(columns, gap)
+    if any(example.sample.mask.any() for example in shown):
+        body = sheets.below([body, holes_note(cell)], gap)
+    return np.asarray(sheets.with_margin(body, cell // 16))
+
+
+def stages_sheet(
+    sample: Sample, chains: Sequence[Stages], cell: int = 256
+) -> np.ndarray:
+    """Shows ways to restore one photo stage by stage, with parts enlarged.
+
+    Args:
+      sample: the photo; (a) is the task itself, from input to truth.
+      chains: (b), (c), ...: each from the input to its result.
+      cell: width of a full-size picture, in pixels; low-resolution ones are drawn
+        half as wide.
+
+    Returns:
+      uint8 [H, W, 3].
+    """
+    boxes, gap = zoom_boxes(sample.truth, mask_of_truth(sample)), cell // 32
+    damaged = sheets.show_mask(sample.image, sample.mask)
+    task = Stages("the task", None, sample.truth)
+    ways, groups = [], [[("input", damaged)]]
+    for letter, chain in zip(ascii_lowercase, [task, *chains], strict=False):
+        title, steps = f"({letter}) {chain.label}", _steps(chain, sample)
+        ways.append(_way(title, damaged, steps, sample.truth.shape[:2], boxes, cell))
+        groups.append([(f"({letter}) {step}", made) for step, made in steps])
+    groups.append([("truth", groups.pop(1)[0][1])])
+    pairs = [ways[i : i + 2] for i in range(0, len(ways), 2)]
+    width = max(sum(way.width for way in pair) for pair in pairs) + 6 * gap
+    # Flush on both sides.
+    gaps = [width - sum(way.width for way in pair) for pair in pairs]
+    rows = [sheets.beside(*each) for each in zip(pairs, gaps, strict=True)]
+    top = sheets.below(rows, 3 * gap)
+    bottom = _enlarged_parts(groups, boxes, sample.truth.shape[1], width, cell)
+    bottom = sheets.below([bottom, holes_note(cell)], gap)
+    drawn = sheets.below([top, bottom], 3 * gap)
+    return np.asarray(sheets.with_margin(drawn, 2 * gap))
+
+
+def zoom_boxes(truth: np.ndarray, mask: np.ndarray, count: int = 2) -> list[Box]:
+    """Chooses squares to enlarge: in turn one that is missing, one that is known.
+
+    The first lies where as much as possible is missing and, of such places, where the
+    truth has most detail; the second where known pixels have most detail; and so on.
+    The same photo and mask give the same squares, which do not overlap.
+
+    Args:
+      truth: uint8 [h, w, 3].
+      mask: bool [h, w], True = missing; may be all False.
+      count: how many squares.
+
+    Returns:
+      At most `count` squares, fewer if the photo has no more room.
+    """
+    side = _side(truth.shape[:2])
+    detail = _detail(truth)
+    missing, much = _sums(mask.astype(np.int64), side), _sums(detail, side)
+    known = _sums(np.where(mask, 0, detail), side)
+    free = _inner(missing.shape, max(1, side // 8))
+    boxes: list[Box] = []
+    while len(boxes) < count and free.any():
+        # A tenth from the extreme is near enough, if there is more to be seen.
+        if len(boxes) % 2 == 0:
+            fit = free & (missing >= 0.9 * missing[free].max())
+            best = np.argmax(np.where(fit, much, -1))
+        else:
+            fit = free & (missing <= missing[free].min() + 0.1 * side**2)
+            best = np.argmax(np.where(fit, known, -1))
+        top, left = (int(i) for i in np.unravel_index(best, free.shape))
+        boxes.append(Box(top, left, side))
+        near = side + side // 4  # frames shall not touch either
+        rows, columns = (slice(max(0, i - near + 1), i + near) for i in (top, left))
+        free[rows, columns] = False
+    return boxes
+
+
+def with_boxes(
+    picture: np.ndarray, size: tuple[int, int], boxes: Sequence[Box], full: int
+) -> Image.Image:
+    """The picture at `size` = (h, w) with coloured frames around the boxes.
+
+    Args:
+      picture: uint8 [H, W, 3].
+      size: (h, w).
+      boxes: in pixels of a photo that is `full` pixels wide.
+      full: see `boxes`.
+    """
+    image = sheets.resized(picture, size)
+    draw, ratio = ImageDraw.Draw(image), size[1] / full
+    line = max(2, round(min(size) / 100))
+    for box, colour in zip(boxes, _colours(boxes), strict=True):
+        top, left = round(box.top * ratio), round(box.left * ratio)
+        side = round(box.side * ratio)
+        # Around the part, so that nothing of it is covered; dark outside for snow.
+        for ring, paint in ((line + 1, sheets.INK), (line, colour)):
+            low, high = (left - ring, top - ring), (left + side, top + side)
+            high = tuple(x + ring - 1 for x in high)
+            draw.rectangle((low, high), outline=paint, width=ring)
+    return image
+
+
+def enlarged(
+    picture: np.ndarray, boxes: Sequence[Box], full: int, side: int
+) -> list[Image.Image]:
+    """Each box of the picture, enlarged to `side` pixels, in a frame of its colour.
+
+    Args:
+      picture: uint8 [H, W, 3].
+      boxes: in pixels of a photo that is `full` pixels wide.
+      full: see `boxes`.
+      side: in pixels, of the results with their frames.
+    """
+    ratio, line = picture.shape[1] / full, max(1, round(side / 50))
+    parts = []
+    for box, colour in zip(boxes, _colours(boxes), strict=True):
+        corners = (box.top, box.left, box.top + box.side, box.left + box.side)
+        corners = tuple(ratio * x for x in corners)
+        part = sheets.resized(picture, (side, side), corners)
+        frame = (0, 0, side - 1, side - 1)
+        ImageDraw.Draw(part).rectangle(frame, outline=colour, width=line)
+        parts.append(part)
+    return parts
+
+
+def holes_note(cell: int) -> Image.Image:
+    """Says below pictures `cell` pixels wide what magenta means."""
+    return sheets.words(HOLES, max(8, cell // 20), sheets.FAINT)
+
+
+def mask_of_truth(sample: Sample) -> np.ndarray:
+    """What is missing of a sample, in its truth's pixels: bool [h, w]."""
+    return resize.nearest(sample.mask, sample.truth.shape[:2])
+
+
+def _parts(images: Sequence[Image.Image], most: int) -> list[Sequence[Image.Image]]:
+    """The images in order, in as few parts of equal length as `most` of them allow."""
+    count = -(-len(images) // most)
+    length = -(-len(images) // count)
+    return [images[i : i + length] for i in range(0, len(images), length)]
+
+
+def _block(example: Example, cell: int, widest: int) -> Image.Image:
+    """A heading, then input, results and truth in lines of equal length."""
+    sample, psnr = example.sample, example.psnr or {}
+    boxes = zoom_boxes(sample.truth, mask_of_truth(sample))
+    shown = [
+        ("input", sides(sample.image), sheets.show_mask(sample.image, sample.mask))
+    ]
+    for label, output in example.outputs.items():
+        note = f"{psnr[label]:.2f} dB" if label in psnr else ""
+        shown.append((label, note, output))
+    shown.append(("truth", sides(sample.truth), sample.truth))
+    tiles = [_tile(*each, sample.truth.shape[:2], boxes, cell) for each in shown]
+    gap = max(2, cell // 32)
+    rows = [sheets.beside(part, gap) for part in _parts(tiles, widest)]
+    body = sheets.below(rows, 2 * gap)
+    return sheets.below([_heading(sample, cell, body.width), body], gap)
+
+
+def _heading(sample: Sample, cell: int, width: int) -> Image.Image:
+    """The end of the photo's name, which differs most, and facts; `width` at most."""
+    size = max(9, cell // 15)
+    share = f"{sample.mask.mean():.0%}" if sample.mask.any() else "nothing"
+    facts = sheets.words(f"×{sample.scale:g}, {share} missing", size, sheets.FAINT)
+    font, room = sheets.typeface(size, bold=True), width - facts.width - size - 1
+    name = sheets.shortened(printable(sample.photo), font, room, keep_end=True)
+    return sheets.beside([sheets.words(name, size, bold=True), facts], size)
+
+
+def _tile(
+    title: str,
+    note: str,
+    picture: np.ndarray,
+    full: tuple[int, int],
+    boxes: Sequence[Box],
+    cell: int,
+) -> Image.Image:
+    """Title, note, the picture and its enlarged parts below each other."""
+    text, gap = max(9, cell // 15), max(1, cell // 64)
+    head = [
+        sheets.words(title, text, width=cell),
+        sheets.words(note, max(8, round(0.8 * text)), sheets.FAINT, width=cell),
+    ]
+    picture_size = within(full, cell)
+    parts = enlarged(picture, boxes, full[1], (cell - gap) // 2)
+    whole = with_boxes(picture, picture_size, boxes, full[1])
+    body = sheets.below([whole, sheets.beside(parts, gap)], gap, align=0.5)
+    return sheets.below([sheets.below(head, 0), body], gap, align=0.5)
+
+
+def _steps(chain: Stages, sample: Sample) -> list[tuple[str, np.ndarray]]:
+    """What each stage does, and what it made."""
+    if chain.intermediate is None:
+        return [("fill + enlarge", chain.result)]
+    names = ["fill", "then enlarge"]
+    if chain.intermediate.shape != sample.image.shape:
+        names = ["enlarge", "then fill"]
+    return list(zip(names, (chain.intermediate, chain.result), strict=True))
+
+
+def _way(
+    title: str,
+    damaged: np.ndarray,
+    steps: Sequence[tuple[str, np.ndarray]],
+    full: tuple[int, int],
+    boxes: Sequence[Box],
+    cell: int,
+) -> Image.Image:
+    """A title, then the input and what each stage made of it, with arrows between."""
+    text, large = max(9, cell // 16), within(full, cell)
+
+    def drawn(picture: np.ndarray) -> Image.Image:
+        small = picture.shape[0] < full[0]
+        size = tuple(x // 2 for x in large) if small else large
+        image = with_boxes(picture, size, boxes, full[1])
+        note = sheets.words(sides(picture), round(0.8 * text), sheets.FAINT)
+        return sheets.below([image, note], cell // 64, align=0.5)
+
+    row = [drawn(damaged)]
+    for step, made in steps:
+        row += [sheets.arrow(step.removeprefix("then "), text), drawn(made)]
+    chain = sheets.beside(row, cell // 32, align=0.5)
+    title = sheets.shortened(title, sheets.typeface(text, bold=True), chain.width)
+    return sheets.below([sheets.words(title, text, bold=True), chain], cell // 32)
+
+
+def _enlarged_parts(
+    groups: Sequence[Sequence[tuple[str, np.ndarray]]],
+    boxes: Sequence[Box],
+    full: int,
+    width: int,
+    cell: int,
+) -> Image.Image:
+    """Enlarged parts, a column per titled picture; pictures of a group stand close."""
+    columns, close = sum(map(len, groups)), max(1, cell // 128)
+    within = close * (columns - len(groups))
+    between = len(groups) - 1
+    side = (width - within - between * (cell // 16)) // columns
+    side = min(side, round(0.8 * cell))
+    gap = (width - within - side * columns) // between
+
+    def column(title: str, picture: np.ndarray) -> Image.Image:
+        head = sheets.words(title, max(9, cell // 17), width=side)
+        return sheets.below([head, *enlarged(picture, boxes, full, side)], close)
+
+    drawn = [sheets.beside([column(*one) for one in group], close) for group in groups]
+    return sheets.beside(drawn, gap)
+
+
+def _colours(boxes: Sequence[Box]) -> list[tuple[int, int, int]]:
+    return [COLOURS[i % len(COLOURS)] for i in range(len(boxes))]
+
+
+def _side(size: tuple[int, int]) -> int:
+    """A sixth of the shorter side, but 8 pixels if two of them have room."""
+    shorter = min(size)
+    return max(1, min(max(shorter // 6, 8), shorter // 2))
+
+
+def _inner(shape: tuple[int, int], margin: int) -> np.ndarray:
+    """Places that leave room for a frame along the sides, where there is any."""
+    inner = np.zeros(shape, bool)
+    rows, columns = (
+        slice(margin, -margin) if n > 2 * margin else slice(None) for n in shape
+    )
+    inner[rows, columns] = True
+    return inner
+
+
+def _detail(truth: np.ndarray) -> np.ndarray:
+    """Differences to the right and lower neighbours, summed: whole numbers [h, w]."""
+    grey = truth.astype(np.int64).sum(-1)
+    down = np.abs(np.diff(grey, axis=0, append=grey[-1:]))
+    right = np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
+    return down + right
+
+
+def _sums(values: np.ndarray, side: int) -> np.ndarray:
+    """Sums over all squares of `side`: [h, w] to [h - side + 1, w - side + 1]."""
+    table = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    rows = table[side:] - table[:-side]
+    return rows[:, side:] - rows[:, :-side]
