@@ -57,7 +57,9 @@ def complaint(result: subprocess.CompletedProcess) -> str:
     ],
 )
 def test_wrong_flags_end_in_one_line(override, message, tmp_path):
-    result = run("run_train.py", QUICKSTART, f"--workdir={tmp_path / 'run'}", override)
+    config = () if override.startswith("--config=") else (QUICKSTART,)
+    workdir = f"--workdir={tmp_path / 'run'}"
+    result = run("run_train.py", *config, workdir, override)
     assert re.search(message, complaint(result))
     assert not (tmp_path / "run").exists()
 
