@@ -22,9 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dear_jax import bundled
 from dear_jax.convert import MEMBERS
 from dear_jax.convert.checkpoint import read_checkpoint
 from dear_jax.convert.rules import state_dict_of
+from dear_jax.data.drawn_masks import draw_strokes
+from dear_jax.images import resize
+from dear_jax.images.io import read_photo
 
 
 class Side(NamedTuple):
@@ -68,6 +72,22 @@ def write_state(folder: Path, flags, job: dict[str, Any], official: Side) -> Non
         np.savez(job["state"], **state_dict_of(content, "liif")[0])
     else:
         run(official, {**job, "do": "draw"})
+
+
+def photo_and_mask(side: int, missing: float) -> dict[str, np.ndarray]:
+    """A photo float32 [side, side, 3] in [0, 1] and an irregular mask of it.
+
+    Args:
+      side: in pixels.
+      missing: share of the photo.
+    """
+    photo = read_photo(bundled.PHOTOS / "astronaut.png")
+    photo = resize.bicubic(photo, (side, side)).astype(np.float32) / 255
+    rng = np.random.default_rng(0)
+    return {
+        "photo": photo,
+        "mask": draw_strokes(rng, (side, side), (missing, missing)),
+    }
 
 
 def run(side: Side, job: dict[str, Any]) -> dict[str, Any]:

@@ -20,15 +20,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from measuring import busy_cores, say
-from processes import Failed, Side, parse_shared, run, write_state
+from processes import (
+    Failed,
+    Side,
+    parse_shared,
+    photo_and_mask,
+    run,
+    write_state,
+)
 from query_flops import attention_flops, decoding_flops, encoding_flops
 from restoring_tables import Flops, Row, report, time_row
 
-from dear_jax import bundled
-from dear_jax.data.drawn_masks import draw_strokes
 from dear_jax.errors import InputError
-from dear_jax.images import resize
-from dear_jax.images.io import read_photo
 from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights
 
@@ -143,7 +146,7 @@ class Contest:
         """Writes photo, mask and weights, unless they are there, into the job."""
         side, job["target"] = map(int, size.split(":"))
         job["photo"] = str(self._folder / f"{side}.npz")
-        np.savez(job["photo"], **photo_and_mask(side))
+        np.savez(job["photo"], **photo_and_mask(side, MISSING))
         name = job["system"]
         if name in self._states:
             job |= self._states[name]
@@ -158,17 +161,6 @@ class Contest:
             write_weights(path, Weights(variables, fields, {}))
             self._states[name] = {"weights": path}
             job |= self._states[name]
-
-
-def photo_and_mask(side: int) -> dict[str, np.ndarray]:
-    """A photo float32 [side, side, 3] in [0, 1] and an irregular mask of it."""
-    photo = read_photo(bundled.PHOTOS / "astronaut.png")
-    photo = resize.bicubic(photo, (side, side)).astype(np.float32) / 255
-    rng = np.random.default_rng(0)
-    return {
-        "photo": photo,
-        "mask": draw_strokes(rng, (side, side), (MISSING, MISSING)),
-    }
 
 
 def rows_of(size: str, records: dict[str, dict[str, Any]]) -> list[Row]:

@@ -1,10 +1,10 @@
 """The tables that `restoring.py` prints."""
 
-import platform
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+
+from roofline import cpu
 
 NAMES = {"liif": "EDSR-baseline-LIIF", "lte": "EDSR-baseline-LTE"}
 # Of processes of one side, see `measuring.measure`.
@@ -202,11 +202,3 @@ def memory_ratio(theirs: Records, mine: Records, key: str) -> str:
 def _memory(records: Records, key: str) -> float | None:
     values = [record[key] for record in records]
     return None if None in values else median(values)
-
-
-def cpu() -> str:
-    """The processor's name."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor()

@@ -169,7 +169,9 @@ def seconds_of(
 def conditions(busy: float) -> str:
     """Device, versions and how busy the machine was with other work, as a sentence."""
     device = jax.devices()[0]
-    name = _processor() if device.platform == "cpu" else device.device_kind
+    name = device.device_kind
+    if device.platform == "cpu":
+        name = f"{cpu()}, {os.cpu_count()} cores"
     count = jax.device_count()
     return (
         f"{name}{f' x {count}' if count > 1 else ''}, JAX {jax.__version__}, Flax "
@@ -232,8 +234,9 @@ def _best(function: Callable[[], jax.Array], rounds: int = 5, calls: int = 4) ->
     return min(times)
 
 
-def _processor() -> str:
+def cpu() -> str:
+    """The processor's name."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+    return names[0] if names else platform.processor()

@@ -20,12 +20,7 @@ from typing import Any
 
 import numpy as np
 from measuring import busy_cores, say
-from processes import Failed, Side, cores, run
-
-from dear_jax import bundled
-from dear_jax.data.drawn_masks import draw_strokes
-from dear_jax.images import resize
-from dear_jax.images.io import read_photo
+from processes import Failed, Side, cores, photo_and_mask, run
 
 # Enlarged, then at scale 1, the last of them 12 megapixels.
 SIZES = (
@@ -36,7 +31,10 @@ TREES = ("before", "now")
 # What makes a weights file in a tree; either has its own fields and parameters.
 WEIGHTS = """
 import sys
-from dear_jax.models.registry import build, fields_of, init_variables
+try:
+    from dear_jax.registry import build, fields_of, init_variables  # Until 0.1.
+except ImportError:
+    from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights
 name, path = sys.argv[1:]
 fields = fields_of(name)
@@ -96,11 +94,7 @@ def job_of(flags: Any, size: str, tree: str, folder: Path) -> dict[str, Any]:
     missing = flags.missing if target > side else flags.missing_at_scale_1
     photo = folder / f"{side}-{missing}.npz"
     if not photo.exists():
-        image = read_photo(bundled.PHOTOS / "astronaut.png")
-        image = resize.bicubic(image, (side, side)).astype(np.float32) / 255
-        rng = np.random.default_rng(0)
-        mask = draw_strokes(rng, (side, side), (missing, missing))
-        np.savez(photo, photo=image, mask=mask)
+        np.savez(photo, **photo_and_mask(side, missing))
     job = {"system": flags.model, "photo": str(photo), "target": target}
     job |= {"weights": str(folder / f"{tree}.safetensors"), "threads": flags.threads}
     if tree == "before" and size in flags.windowed:

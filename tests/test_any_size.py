@@ -124,7 +124,7 @@ def test_a_model_without_the_input_refuses_a_level(restorer):
 def in_small_tiles(restorer, settled):
     geometry = plan.geometry_of(restorer.model)
     halo, step = geometry.halo, geometry.stride
-    extent = plan.padded_size(settled.source, restorer.model)
+    extent = plan.padded_size(settled.source, geometry)
     return settled._replace(tiling=list(tiles.tilings(extent, halo, step))[-1])
 
 

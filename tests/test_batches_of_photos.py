@@ -14,9 +14,8 @@ from tiny import SMALLEST, draw_like, tiny_restorer
 
 import dear_jax
 from dear_jax.errors import InputError
-from dear_jax.inference import devices, rendering
+from dear_jax.inference import devices, fixed_scale, rendering
 from dear_jax.inference import devices as levels
-from dear_jax.inference import fixed_scale as inpainter
 from dear_jax.inference.classical import Interpolation
 from dear_jax.inference.loading import from_weights, open_system
 from dear_jax.inference.two_stage import TwoStage
@@ -111,7 +110,9 @@ def test_devices_exchange_nothing(name):
     """A Fourier transform would be, if the compiler were left to itself."""
     placed = next(iter(model(name)._choices.values()))
     images, masks = photos_of(4, (8, 8))
-    apply, _ = inpainter._apply(freeze(placed.model), devices.mesh_for(4))
+    apply, _ = fixed_scale._compiled_inpainter(
+        freeze(placed.model), devices.mesh_for(4)
+    )
     arguments = map(devices.spread, (images, masks))
     program = apply.lower(placed.variables_for(4), *arguments).compile().as_text()
     assert "num_partitions=4" in program

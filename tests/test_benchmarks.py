@@ -201,7 +201,7 @@ def test_decoding_grows_with_the_pixels_of_the_target():
 
 
 def test_the_mask_of_the_comparison_is_of_the_size_that_is_said():
-    inputs = restoring.photo_and_mask(64)
+    inputs = restoring.photo_and_mask(64, restoring.MISSING)
     assert inputs["photo"].shape == (64, 64, 3) and inputs["photo"].dtype == np.float32
     assert inputs["mask"].sum() == round(restoring.MISSING * 64**2)
 

@@ -53,8 +53,7 @@ def draw_strokes(
     """
     height, width = size
     low, high = ratio
-    if min(height, width) < 1:
-        raise InputError(f"mask size {size}: both sides must be at least 1")
+    _check_size(size)
     if not 0 <= low <= high <= 1:
         raise InputError(f"hole ratio {ratio}: needs 0 <= low <= high <= 1")
     least, most = _allowed_counts(height * width, low, high)
@@ -69,6 +68,11 @@ def draw_strokes(
         mask |= added
         wanted -= np.count_nonzero(added)
     return mask | _trim(rng, ~mask, wanted)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if min(size) < 1:
+        raise InputError(f"mask size {size}: both sides must be at least 1")
 
 
 def _allowed_counts(pixels: int, low: float, high: float) -> tuple[int, int]:
@@ -168,8 +172,7 @@ def draw_lama_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarra
     Raises:
       InputError: if a side is not positive.
     """
-    if min(size) < 1:
-        raise InputError(f"mask size {size}: both sides must be at least 1")
+    _check_size(size)
     return draw_chains(rng, size) if rng.random() < 0.5 else draw_boxes(rng, size)
 
 

@@ -34,7 +34,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "pillow", "opencv-python-headless
 # Code that decides a score: what is restored, what restores, and what measures.
 CODE = (
     *("models/**/*.py", "inference/**/*.py", "images/**/*.py", "data/**/*.py"),
-    *("metrics/**/*.py", "weights.py", "assets/metrics/*.safetensors"),
+    *("metrics.py", "weights.py", "assets/metrics/*.safetensors"),
     *("evaluation/protocol*.py", "evaluation/film_damage.py", "evaluation/evaluate.py"),
 )
 LONGEST_TITLE = 80
@@ -187,8 +187,8 @@ class Evaluator:
             given_level=given_level,
         )
         scores = [replace(score, system=label) for score in scores]
-        files = [kept[sample.key] for sample in shown]
-        return Evaluated(scores, _pictures(system, files, shown, given_level))
+        places = [kept[sample.key] for sample in shown]
+        return Evaluated(scores, _pictures(system, places, shown, given_level))
 
     def pictures(
         self,

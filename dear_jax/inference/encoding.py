@@ -30,7 +30,7 @@ from dear_jax.inference.devices import (
     spread,
     to_floats,
 )
-from dear_jax.inference.plan import Plan, padded_size
+from dear_jax.inference.plan import Plan, geometry_of, padded_size
 from dear_jax.inference.progress import Advance
 from dear_jax.inference.tiles import bucket
 from dear_jax.models.dear.attention import (
@@ -84,7 +84,7 @@ def encode(
     model, mesh, photos = freeze(placed.model), mesh_for(len(images)), len(images)
     size = np.array(masks.shape[1:], np.int32)
     variables = placed.variables_for(photos)
-    shape = tuple(map(bucket, padded_size(masks.shape[1:], placed.model)))
+    shape = tuple(map(bucket, padded_size(masks.shape[1:], geometry_of(placed.model))))
     images, masks = (spread(array) for array in _padded(images, masks, shape))
     levels = spread(levels)
     if mesh is None:  # Once, not for each tile.

@@ -112,13 +112,14 @@ def make_plan(
         attention = "exact"  # It is linear already.
     allowed = allowed_memory() if max_memory is None else max_memory
     geometry = geometry_of(model)
-    work = _work(model, source, target, attention)
-    ways = tilings(padded_size(source, model), geometry.halo, geometry.stride)
+    work = _work(model, geometry, source, target, attention)
+    extent = padded_size(source, geometry)
+    ways = tilings(extent, geometry.halo, geometry.stride)
     if model["norm"] == "instance":  # Its statistics are the whole photo's.
         ways = (way for way in ways if way.count == 1)
     least, most_tiles = math.inf, 1
     for tiling in ways:
-        need = _bytes(model, tiling, source, target)
+        need = _bytes(model, geometry, tiling, extent, target)
         if need <= allowed:
             return Plan(source, target, need, allowed, tiling, attention, work)
         least, most_tiles = min(least, need), max(most_tiles, tiling.count)
@@ -134,7 +135,8 @@ def fits(plan: Plan, model: Mapping[str, Any]) -> bool:
     """Whether a plan is for such a model: its tiles are what that needs."""
     if plan.tiling is None or plan.work is None:
         return False
-    geometry, extent = geometry_of(model), padded_size(plan.source, model)
+    geometry = geometry_of(model)
+    extent = padded_size(plan.source, geometry)
     return all(
         side.size == size
         and side.step % geometry.stride == 0
@@ -148,9 +150,8 @@ def geometry_of(model: Mapping[str, Any]) -> Geometry:
     return build(model).geometry
 
 
-def padded_size(source: tuple[int, int], model: Mapping[str, Any]) -> tuple[int, int]:
+def padded_size(source: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
     """The size (H, W) at which a photo is embedded."""
-    geometry = geometry_of(model)
     if geometry.indifferent:
         return tuple(map(bucket, source))
     stride, least = geometry.stride, geometry.least
@@ -159,13 +160,13 @@ def padded_size(source: tuple[int, int], model: Mapping[str, Any]) -> tuple[int,
 
 def _bytes(
     model: Mapping[str, Any],
+    geometry: Geometry,
     tiling: Tiling,
-    source: tuple[int, int],
+    extent: tuple[int, int],
     target: tuple[int, int],
 ) -> int:
     # Maps are of one of few sizes, up to half as many pixels again.
-    pixels = math.prod(map(bucket, padded_size(source, model)))
-    geometry = geometry_of(model)
+    pixels = math.prod(map(bucket, extent))
     channels = geometry.channels
     # F and K_p, and what colours are added to, while the photo is embedded ...
     taps = model["importance_kernel"] ** 2 * model["importance"]
@@ -187,12 +188,12 @@ def _bytes(
 
 def _work(
     model: Mapping[str, Any],
+    geometry: Geometry,
     source: tuple[int, int],
     target: tuple[int, int],
     attention: str,
 ) -> Work:
     pixels = source[0] * source[1]
-    geometry = geometry_of(model)
     cells = pixels / model["attention_pool"] ** 2
     keys = cells if attention == "exact" else min(cells, 2**14 + cells / 64)
     if model["attention_most_keys"]:
