@@ -109,9 +109,10 @@ def start_and_wait(workdir: Path) -> list:
     """Two processes that have made a few steps of very many."""
     runs = start_run(workdir, "--config.train.steps=100000", "--config.log.every=1")
     lines = workdir / "metrics.jsonl"
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while not (lines.exists() and len(lines.read_text().splitlines()) > 3):
-        assert all(r.poll() is None for r in runs) and time.monotonic() < until
+        if any(run.poll() is not None for run in runs) or time.monotonic() > until:
+            raise AssertionError(f"no steps were made: {finish(runs, seconds=1)}")
         time.sleep(0.1)
     return runs
 
