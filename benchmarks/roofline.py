@@ -31,7 +31,7 @@ import numpy as np
 # The recipes in configs/, which are not installed, and the package where it is not.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from dear_jax.training.peaks import Peak, peak_of  # noqa: E402
+from dear_jax.training.throughput import Peak, peak_of  # noqa: E402
 
 DTYPES = ("float32", "bfloat16")
 # Sides of the matrices, and values of an array of the sum.

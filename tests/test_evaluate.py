@@ -262,7 +262,7 @@ def test_other_facts_or_other_code_is_another_cache(tmp_path, monkeypatch):
     ("file", "decides"),
     [
         ("evaluation/sheets.py", False),
-        ("training/log.py", False),
+        ("training/logging.py", False),
         ("models/edsr.py", True),
         ("inference/restorer.py", True),
         ("evaluation/protocol_v2.py", True),

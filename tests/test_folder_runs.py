@@ -1,24 +1,19 @@
-"""Folders of photos: killed and restarted, and shared out to processes."""
+"""Folders of photos: divided into parts, killed and restarted."""
 
 import io
 import random
 import signal
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from eval_folders import write_random_weights
 from PIL import Image
-from tiny import tiny_fields
 
+from dear_jax.cli.main import main
 from dear_jax.images import resize
 from dear_jax.images.io import write_photo
-from tests.starting import finish, free_port, start
-
-pytestmark = pytest.mark.long
-COUNT = 50
+from tests.starting import finish, start
 
 
 def write_folder(folder: Path, count: int) -> Path:
@@ -34,154 +29,72 @@ def write_folder(folder: Path, count: int) -> Path:
     return folder
 
 
-def flags_for(photos: Path, out: Path, *others: str) -> tuple[str, ...]:
+def command(photos: Path, out: Path, *others: str) -> tuple[str, ...]:
     where = (str(photos), "--mask", str(photos.parent / "masks"), "-o", str(out))
-    return ("-m", "dear_jax", "restore", *where, "--recursive", *others)
+    wanted = ("--recursive", "--scale", "2", "--model", "classical")
+    return ("restore", *where, *wanted, *others)
+
+
+def files(folder: Path) -> list[Path]:
+    """What is there under final names."""
+    found = (path for path in folder.glob("*/*.png") if path.name[0] != ".")
+    return sorted(found)
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """What is there under final names."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
+    """What is there under final names; each must be whole."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in files(folder)}
+    for content in found.values():
+        Image.open(io.BytesIO(content)).load()
+    return found
 
 
-class Watcher:
-    """Looks at a folder all the time; whatever is there must be whole."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.looks, self.seen, self.partial = 0, set(), []
-
-    def __enter__(self) -> "Watcher":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            self.looks += 1
-            for name, data in results(self._folder).items():
-                if (name, hash(data)) in self.seen:
-                    continue
-                try:
-                    with Image.open(io.BytesIO(data)) as image:
-                        image.load()
-                except Exception as error:
-                    self.partial.append((name, len(data), repr(error)))
-                self.seen.add((name, hash(data)))
-            time.sleep(0.001)
-
-
-@pytest.mark.parametrize("kind", ["classical", "tiny"])
-def test_a_folder_killed_and_restarted_ends_with_all_right_outputs(kind, tmp_path):
-    photos = write_folder(tmp_path / "photos", COUNT)
-    write_random_weights(tmp_path / "tiny.safetensors", **tiny_fields("dear-lite"))
-    model = {"classical": kind, "tiny": str(tmp_path / "tiny.safetensors")}[kind]
-    wanted = ("--scale", "6", "--model", model)
-    (undisturbed,) = finish([start(*flags_for(photos, tmp_path / "whole", *wanted))])
-    assert undisturbed[0] == 0, undisturbed[2]
-    whole = results(tmp_path / "whole")
-    assert len(whole) == COUNT
-
-    rng, out, kills = random.Random(0), tmp_path / "out", 0
-    command = flags_for(photos, out, *wanted)
-    with Watcher(out) as watcher:
-        while True:
-            run, before = start(*command), len(results(out))
-            enough = before + rng.randrange(1, 12)
-            while run.poll() is None and len(results(out)) < enough:
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.05))
-            if run.poll() is not None:
-                break
-            run.send_signal(signal.SIGKILL)
-            run.communicate()
-            kills += 1
-        code, said, errors = finish([run])[0]
-    assert code == 0, errors
-    assert kills >= 4
-    assert results(out) == whole
-    assert watcher.partial == []
-    assert len(watcher.seen) == COUNT and watcher.looks > COUNT
-    assert f"{COUNT} there already" in finish([start(*command)])[0][1]
-
-
-@pytest.fixture
-def together(tmp_path):
-    """A function that runs the command as processes, each with flags of its own."""
+def test_parts_of_a_folder_are_together_the_folder(tmp_path, capsys):
     photos = write_folder(tmp_path / "photos", 7)
-    write_random_weights(tmp_path / "tiny.safetensors", **tiny_fields("dear-lite"))
-    model = ("--scale", "2", "--model", str(tmp_path / "tiny.safetensors"))
-
-    def run(*each: tuple[str, ...], out: str = "out") -> list:
-        address = f"--coordinator=localhost:{free_port()}"
-        runs = []
-        for index, own in enumerate(each):
-            place = (address, "--num_processes", str(len(each)))
-            place = (*place, "--process_id", str(index)) if len(each) > 1 else ()
-            command = flags_for(photos, tmp_path / out, *model, *place, *own)
-            runs.append(start(*command, devices=1))
-        return finish(runs)
-
-    return run
+    assert main(command(photos, tmp_path / "whole")) == 0
+    names = []
+    for part in ("1/3", "2/3", "3/3"):
+        before = set(results(tmp_path / "out"))
+        assert main(command(photos, tmp_path / "out", "--part", part)) == 0
+        names += set(results(tmp_path / "out")) - before
+        # Again, or after a kill: a part has the same photos whatever is there.
+        capsys.readouterr()
+        assert main(command(photos, tmp_path / "out", "--part", part)) == 0
+        assert "0 restored" in capsys.readouterr().out
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+    assert len(names) == 7
 
 
-def numbered(errors: str) -> list[str]:
-    """Names of the photos that a process has restored."""
-    lines = [line for line in errors.splitlines() if line.startswith("[")]
-    return [line.split("] ")[1].split(":")[0] for line in lines]
+def test_a_part_without_photos_is_done(tmp_path, capsys):
+    photos = write_folder(tmp_path / "photos", 2)
+    assert main(command(photos, tmp_path / "out", "--part", "3/3")) == 0
+    assert "0 restored, 0 there already, 0 failed" in capsys.readouterr().out
 
 
-def test_processes_share_a_folder_each_photo_done_once(together, tmp_path):
-    (alone,) = together((), out="alone")
-    assert alone[0] == 0, alone[2]
-    (tmp_path / "photos" / "b" / "03.png").write_bytes(b"no photo")
-    first, second = together((), ())
-    assert (first[0], second[0]) == (1, 1), first[2] + second[2]
-    shares = [numbered(errors) for _, _, errors in (first, second)]
-    assert sorted(sum(shares, [])) == [
-        f"{'ab'[i % 2]}/{i:02}.png" for i in (0, 2, 4, 6, 1, 5)
-    ]
-    assert min(map(len, shares)) >= 2
-    assert "6 restored, 0 there already, 1 failed" in first[1]
-    assert "b/03.png: cannot be read" in first[1]
-    assert second[1] == ""
-    right = results(tmp_path / "alone")
-    del right["b/03.png"]
-    assert results(tmp_path / "out") == right
+@pytest.mark.parametrize("part", ["0/3", "4/3", "3", "1/0", "a/b", "-1/3"])
+def test_parts_that_there_are_not_are_refused(part, tmp_path, capsys):
+    photos = write_folder(tmp_path / "photos", 1)
+    assert main(command(photos, tmp_path / "out", f"--part={part}")) == 2
+    assert "as in 1/8" in capsys.readouterr().err
 
 
-def test_processes_go_on_where_others_stopped(together, tmp_path):
-    together(())
-    for name in ("a/00.png", "a/02.png", "a/04.png", "b/05.png"):
-        (tmp_path / "out" / name).unlink()
-    first, second = together((), ())
-    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
-    assert "4 restored, 3 there already" in first[1]
-    again, _ = together((), ())
-    assert "0 restored, 7 there already" in again[1]
-
-
-def test_processes_of_different_lists_do_nothing(together, tmp_path):
-    for folder in (tmp_path, tmp_path / "masks"):
-        write_photo(folder / "more.png", np.zeros((24, 24), np.uint8))
-    first, second = together((), (str(tmp_path / "more.png"),))
-    assert (first[0], second[0]) == (2, 2)
-    told = [line for line in (first[2] + second[2]).splitlines() if "error:" in line]
-    assert len(told) == 1 and "the list of photos differs" in told[0]
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_mistake_of_one_process_ends_all_in_one_line(together, tmp_path):
-    first, second = together((), ("--model", "none"))
-    assert (first[0], second[0]) == (2, 2)
-    told = [line for line in (first[2] + second[2]).splitlines() if "error:" in line]
-    assert len(told) == 1 and "model 'none'" in told[0]
+@pytest.mark.long
+def test_a_folder_killed_and_restarted_ends_with_all_right_outputs(tmp_path):
+    count = 50
+    photos = write_folder(tmp_path / "photos", count)
+    assert main(command(photos, tmp_path / "whole")) == 0
+    rng, out, kills = random.Random(0), tmp_path / "out", 0
+    process = ("-m", "dear_jax", *command(photos, out))
+    while True:
+        run, enough = start(*process), len(results(out)) + rng.randrange(1, 6)
+        while run.poll() is None and len(files(out)) < enough:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        if run.poll() is not None:
+            break
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        kills += 1
+    code, _, errors = finish([run])[0]
+    assert code == 0, errors
+    assert kills >= 3 and results(out) == results(tmp_path / "whole")

@@ -13,12 +13,12 @@ import pytest
 from tiny import draw_like, tiny_config
 
 import dear_jax
-from dear_jax.checkpointing.checkpoints import saved_steps
+from dear_jax.checkpoint import saved_steps
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.evaluation import sheets
 from dear_jax.models.registry import build, init_shapes
-from dear_jax.training import log as log_module
+from dear_jax.training import logging as log_module
 from dear_jax.training import loop, validation
 from dear_jax.training.loop import train
 from dear_jax.training.optimizer import learning_rate, make_optimizer

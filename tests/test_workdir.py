@@ -8,7 +8,6 @@ import subprocess
 import pytest
 from tiny import tiny_config
 
-from dear_jax.checkpointing.checkpoints import DAMAGED
 from dear_jax.errors import InputError
 from dear_jax.training.workdir import claim_workdir, read_run
 
@@ -110,12 +109,6 @@ def test_a_run_without_checkpoint_may_be_corrected(workdir):
     (workdir / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
     assert claim(workdir, accept=False, **{"optimizer.learning_rate": 1e-4}) == []
     assert learning_rate(workdir) == 1e-4
-
-
-def test_a_run_with_damaged_checkpoints_only_is_still_that_run(workdir):
-    (workdir / "checkpoints").rename(workdir / DAMAGED)
-    with pytest.raises(InputError, match="learning_rate"):
-        claim(workdir, accept=False, **{"optimizer.learning_rate": 1e-4})
 
 
 def test_a_halving_run_may_be_made_longer(tmp_path):

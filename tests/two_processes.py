@@ -1,6 +1,6 @@
-"""What tests let one of several processes do; its findings go to a file.
+"""What tests let one of two processes do; its findings go to a file.
 
-python -m tests.two_processes DEED HOST:PORT COUNT INDEX FOLDER
+python -m tests.two_processes HOST:PORT INDEX FOLDER
 """
 
 import json
@@ -12,51 +12,58 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from dear_jax.data.pipeline import training_batches
-from dear_jax.distributed import processes
-from dear_jax.distributed.alarm import Alarm
 from dear_jax.errors import InputError
 from dear_jax.models.registry import build
+from dear_jax.multihost import (
+    agreed,
+    check_alike,
+    exit_status,
+    gathered,
+    initialize,
+    is_first,
+    on_first,
+)
+from dear_jax.training.loop import StopSignals
 from dear_jax.training.objectives import QueryObjective
 from dear_jax.training.optimizer import make_optimizer
-from dear_jax.training.signals import StopSignals
 from dear_jax.training.state import create_state
-from dear_jax.training.step import make_mesh, make_step, put_batch
+from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
 from tests.tiny import tiny_config
 
 STEPS = 20
 
 
 def findings_of_talk() -> dict:
-    """What the process sees of the others, and what they tell it."""
+    """What the process sees of the other, and what they say to each other."""
     index = jax.process_index()
 
-    def raises(error: Exception, on: int = 0):
+    def fails(message: str, on: int = 0):
         if index == on:
-            raise error
+            raise InputError(message)
         return index
 
-    def told(call, action) -> str:
+    def outcome(call, *arguments) -> str:
         try:
-            return f"returned {call(action)}"
-        except (InputError, KeyError, RuntimeError) as error:
-            return f"{type(error).__name__}: {error}"
+            return f"returned {call(*arguments)}"
+        except InputError as error:
+            return f"InputError: {error}"
 
     with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.1)
     return {
         "devices": [jax.local_device_count(), jax.device_count()],
-        "is_first": processes.is_first(),
+        "is_first": is_first(),
         "sigterm": stop.requested,
-        "gathered": processes.gathered(f"from {index}"),
-        "on_first": told(processes.on_first, lambda: "done"),
-        "mistake": told(processes.on_first, lambda: raises(InputError("no photos"))),
-        "bug": told(processes.on_first, lambda: raises(KeyError("oops"))),
-        "agreed": told(processes.agreed, lambda: raises(InputError("full"), on=9)),
-        "objection": told(processes.agreed, lambda: raises(InputError("full"), on=1)),
+        "gathered": gathered(f"from {index}"),
+        "on_first": outcome(on_first, lambda: "done"),
+        "mistake": outcome(on_first, lambda: fails("no photos")),
+        "agreed": outcome(agreed, lambda: fails("full", on=9)),
+        "objection": outcome(agreed, lambda: fails("full", on=1)),
+        "alike": outcome(check_alike, "the seed", "1"),
+        "unlike": outcome(check_alike, "the seed", str(index)),
     }
 
 
@@ -71,13 +78,16 @@ def arrays_of_steps(devices=None) -> dict[str, np.ndarray]:
     batch = next(batches)
     # Not from the initialisation: its zero output layer would hide most gradients.
     params = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05, state.params)
-    gradient = jax.jit(
+    gradient_of = jax.jit(
         jax.grad(lambda p, b: QueryObjective().loss(model, {"params": p}, b)[0])
-    )(params, put_batch(batch, mesh))
+    )
+    arguments = params, put_batch(batch, mesh)
+    # Processes exchange only when both have compiled, see `make_step`.
+    gradient = agreed(lambda: gradient_of.lower(*arguments).compile())(*arguments)
     step, losses = make_step(model, tx, config, mesh), []
     # On all devices, as the loop has it.
     state = jax.jit(lambda: create_state(model, tx, config))()
-    state = jax.device_put(jax.device_get(state), mesh_wide(mesh))
+    state = jax.device_put(jax.device_get(state), shardings(mesh)[0])
     for number in range(STEPS):
         state, metrics = step(
             state, put_batch(batch if number == 0 else next(batches), mesh)
@@ -88,63 +98,18 @@ def arrays_of_steps(devices=None) -> dict[str, np.ndarray]:
     return {"gradient": np.concatenate(leaves), "losses": np.array(losses), **first}
 
 
-def mesh_wide(mesh) -> jax.sharding.NamedSharding:
-    """The sharding of what all devices hold."""
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-
-
-def wait_for_ever() -> None:
-    """In collectives that the second process, raising an alarm, does not join."""
-
-    def end(message: str | None, code: int) -> None:
-        print(message, f"after {time.monotonic() - began:.0f} s", sep="\n", flush=True)
-        os._exit(code)
-
-    with Alarm(end) as alarm:
-        multihost_utils.process_allgather(np.ones(1))
-        began = time.monotonic()
-        if jax.process_index() == 1:
-            told = alarm.ring("no photos", 2)
-            print(f"must tell it itself: {told}", flush=True)
-            os._exit(2)
-        multihost_utils.process_allgather(np.ones(1))
-
-
-def save_slowly() -> None:
-    """The first meets a mistake in what all wait for, and must save before it ends."""
-
-    def end(message: str | None, code: int) -> None:
-        print(message, flush=True)
-        os._exit(code)
-
-    def fail() -> None:
-        raise InputError("no photos")
-
-    with Alarm(end) as alarm:
-        try:
-            processes.on_first(fail)
-        except InputError as error:
-            if processes.is_first():
-                time.sleep(6)
-                print("saved", flush=True)
-            told = alarm.ring(str(error), 2, processes.is_of_another(error))
-            print(f"must tell it itself: {told}", flush=True)
-            os._exit(2)
-
-
-def main(deed: str, coordinator: str, count: str, index: str, folder: str) -> None:
-    """Does it and writes FOLDER/DEED-INDEX.json or .npz."""
-    processes.initialise(coordinator, int(count), int(index), patience=60)
-    path = Path(folder) / f"{deed}-{index}"
-    if deed == "talk":
+def main(coordinator: str, index: str, folder: str) -> None:
+    """Writes FOLDER/INDEX.json and .npz, and ends by a mistake that both make."""
+    with exit_status():
+        initialize(coordinator, 2, int(index))
+        path = Path(folder) / index
         path.with_suffix(".json").write_text(json.dumps(findings_of_talk()))
-    elif deed == "steps":
         np.savez(path.with_suffix(".npz"), **arrays_of_steps())
-    elif deed == "alarm":
-        wait_for_ever()
-    elif deed == "saving":
-        save_slowly()
-    processes.shutdown()
+        on_first(_mistake)
+
+
+def _mistake() -> None:
+    raise InputError("the end")
 
 
 if __name__ == "__main__":

@@ -1,87 +1,79 @@
-"""All photos of a run of `dear restore`, or the share of one of several processes.
+"""All photos of a run of `dear restore`, or one part of them.
 
-Photo i of the sorted list is done by process i modulo their number, whatever is there
-already, so that each is done once however often the command is started.
+Photo i of the sorted list is in part i modulo their number, whatever is there already,
+so that each is done once however often the commands are started.
 """
 
 import argparse
 import gc
-import hashlib
-import json
 import os
-import socket
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from dear_jax.cli.jobs import Job, find_jobs
 from dear_jax.cli.progress import Progress, duration
+from dear_jax.cli.quantities import parse_part
 from dear_jax.cli.start import interrupts_end, keep_compiled
 from dear_jax.cli.wishes import Wishes
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, printable
 
-_TOLD = 1000  # Failures of one process that are told at the end.
 _SIZES = 64  # Photos of so many sizes, then compiled programs are let go.
 
 
 def restore_all(flags: argparse.Namespace, wishes: Wishes) -> int:
-    """Restores this process's share of the photos.
+    """Restores the photos, or the part of them that is asked for.
 
     Args:
       flags: those of `dear restore`.
       wishes: what is wanted of each photo.
 
     Returns:
-      The exit status of all processes: 1 if some photos could not be restored.
+      The exit status: 1 if some of several photos could not be restored.
 
     Raises:
       InputError: for photos, masks and outputs that do not go together, a model that
         cannot be loaded, or what is wrong with the only photo.
     """
-    import jax
-
-    from dear_jax.distributed import processes
-
     began = time.monotonic()
+    part, parts = parse_part(flags.part) if flags.part else (1, 1)
     beside = [kind for kind in ("preview", "importance") if getattr(wishes, kind)]
-    jobs = processes.agreed(
-        lambda: find_jobs(flags.photos, flags.out, flags.mask, flags.recursive, beside)
+    jobs = find_jobs(flags.photos, flags.out, flags.mask, flags.recursive, beside)
+    single, jobs = len(jobs) == 1, jobs[part - 1 :: parts]
+    todo = [job for job in jobs if flags.overwrite or not os.path.exists(job.out)]
+    with interrupts_end():
+        restorer = _prepare(todo, flags, wishes) if todo else None
+    last, failures = _work(todo, restorer, wishes, single)
+    if single and jobs:
+        last = last or "is there already; --overwrite makes it again"
+        print(printable(f"{jobs[0].out}: {last}"))
+        return 0
+    if failures:
+        lines = ["These could not be restored:", *(f"  {line}" for line in failures)]
+        print(printable("\n".join(lines)))
+    there = f"{len(jobs) - len(todo)} there already"
+    if len(jobs) > len(todo):
+        there += " (--overwrite makes them again)"
+    restored = len(todo) - len(failures)
+    print(
+        f"{restored} restored, {there}, {len(failures)} failed; "
+        f"{duration(time.monotonic() - began)}"
     )
-    listed = "\n".join(str(job.out) for job in jobs)
-    processes.check_alike(
-        "the list of photos", hashlib.sha256(os.fsencode(listed)).hexdigest()
-    )
-    mine = jobs
-    if processes.several():
-        mine = jobs[jax.process_index() :: jax.process_count()]
-    todo = [job for job in mine if flags.overwrite or not os.path.exists(job.out)]
-    outcome = _work(todo, flags, _with_own_memory(wishes), single=len(jobs) == 1)
-    outcome["there"] = len(mine) - len(todo)
-    outcomes = [json.loads(each) for each in processes.gathered(json.dumps(outcome))]
-    seconds = time.monotonic() - began
-    processes.on_first(lambda: _tell_end(jobs, outcomes, seconds))
-    return 1 if any(each["failed"] for each in outcomes) else 0
+    return 1 if failures else 0
 
 
 def _work(
-    todo: Sequence[Job], flags: argparse.Namespace, wishes: Wishes, single: bool
-) -> dict[str, Any]:
+    todo: Sequence[Job], restorer: Any, wishes: Wishes, single: bool
+) -> tuple[str, list[str]]:
     """Restores photos; InputError only if it is a single one, else it goes on.
 
     Returns:
-      How many were restored, how many failed, the first failures as lines, and what
-      was done with the last photo.
+      What was done with the last photo, and the failures as lines.
     """
-    from dear_jax.distributed import processes
-
-    # Of several processes the others must hear of it, see `together`.
-    with nullcontext() if processes.several() else interrupts_end():
-        restorer = processes.agreed(lambda: _prepare(todo, flags, wishes))
-    outcome = {"restored": 0, "failed": 0, "failures": [], "last": ""}
+    last, failures = "", []
     if not todo:
-        return outcome
+        return last, failures
     from dear_jax.cli.one_photo import restore_photo
 
     sizes: set[str] = set()
@@ -94,18 +86,14 @@ def _work(
             except InputError as error:
                 if single:
                     raise
-                line = _failure(job, error)
-                progress.tell(f"failed: {line}")
-                outcome["failed"] += 1
-                if len(outcome["failures"]) < _TOLD:
-                    outcome["failures"].append(line)
+                failures.append(_failure(job, error))
+                progress.tell(f"failed: {failures[-1]}")
                 continue
-            outcome["restored"] += 1
             _forget_programs(sizes, done.sizes)
-            outcome["last"] = f"{done}, {duration(time.monotonic() - began)}"
+            last = f"{done}, {duration(time.monotonic() - began)}"
             if not single and not progress.on_terminal:
-                progress.tell(progress.numbered(f"{job.name}: {outcome['last']}"))
-    return outcome
+                progress.tell(progress.numbered(f"{job.name}: {last}"))
+    return last, failures
 
 
 def _forget_programs(sizes: set[str], done: str) -> None:
@@ -129,8 +117,6 @@ def _forget_programs(sizes: set[str], done: str) -> None:
 
 def _prepare(todo: Sequence[Job], flags: argparse.Namespace, wishes: Wishes):
     """The model, able to do what is wished, and folders for the results."""
-    if not todo:
-        return None
     keep_compiled()
     from dear_jax.cli.one_photo import check_wishes
     from dear_jax.inference.loading import load
@@ -142,47 +128,7 @@ def _prepare(todo: Sequence[Job], flags: argparse.Namespace, wishes: Wishes):
     return restorer
 
 
-def _with_own_memory(wishes: Wishes) -> Wishes:
-    """Where processes share a machine, each counts on its part of the memory."""
-    from dear_jax.distributed import processes
-
-    if not processes.several():
-        return wishes
-    here = socket.gethostname()
-    beside = processes.gathered(here).count(here)
-    if wishes.max_memory or beside == 1:
-        return wishes
-    from dear_jax.inference.plan import allowed_memory
-
-    return wishes._replace(max_memory=allowed_memory() // beside)
-
-
 def _failure(job: Job, error: InputError) -> str:
     """What went wrong, in one line that names the photo."""
     line = " ".join(str(error).split())
     return line if str(job.photo) in line else f"{job.photo}: {line}"
-
-
-def _tell_end(jobs: Sequence[Job], outcomes: list[dict], seconds: float) -> None:
-    """Prints what all processes have done."""
-    count = {
-        kind: sum(each[kind] for each in outcomes)
-        for kind in ("restored", "there", "failed")
-    }
-    if len(jobs) == 1:
-        there = "is there already; --overwrite makes it again"
-        said = next((each["last"] for each in outcomes if each["last"]), there)
-        print(printable(f"{jobs[0].out}: {said}"))
-        return
-    failures = [f"  {line}" for each in outcomes for line in each["failures"]]
-    if count["failed"] > len(failures):
-        failures.append(f"  and {count['failed'] - len(failures)} more")
-    if failures:
-        print(printable("\n".join(["These could not be restored:", *failures])))
-    there = f"{count['there']} there already"
-    if count["there"]:
-        there += " (--overwrite makes them again)"
-    print(
-        f"{count['restored']} restored, {there}, {count['failed']} failed; "
-        f"{duration(seconds)}"
-    )

@@ -32,6 +32,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[2]), int(match[1])
 
 
+def parse_part(text: str) -> tuple[int, int]:
+    """Turns "3/8" into (3, 8); InputError for what is no part, from 1/N to N/N."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise InputError(f"--part {text}: give I/N from 1/N to N/N, as in 1/8")
+    return int(match[1]), int(match[2])
+
+
 def parse_memory(text: str) -> int:
     """Turns "4G", "500M", "4GiB" (powers of 1024) or "4GB" (of 1000) into bytes.
 

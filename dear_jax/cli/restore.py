@@ -6,7 +6,6 @@ import importlib
 from dear_jax.cli import quantities
 from dear_jax.cli.all_photos import restore_all
 from dear_jax.cli.start import interrupts_end
-from dear_jax.cli.together import add_flags, together
 from dear_jax.cli.wishes import Wishes
 from dear_jax.errors import InputError
 
@@ -31,8 +30,9 @@ examples:
       nothing is missing: plain enlargement, within 4 GiB of memory
   dear restore scans/ --recursive --mask masks/ --scale 2.5 -o restored/
       all photos of a folder, each with the mask of its name
-  srun --ntasks=8 dear restore scans/ --mask dust.png -o restored/
-      one mask for all, the photos shared out to eight processes"""
+  dear restore scans/ --mask dust.png -o restored/ --part 3/8
+      one mask for all; the third of eight parts of the photos, e.g. as a job of an
+      array (sbatch --array=1-8, --part $SLURM_ARRAY_TASK_ID/8)"""
 EPILOG = """\
 Without -o the result of photo.jpg is photo-restored.jpg, beside it. What bears
 such a name, or that of a preview, is no photo when its folder is restored, nor
@@ -60,7 +60,6 @@ def add_parser(subparsers) -> None:
     _add_knobs(parser)
     _add_output(parser)
     _add_limits(parser)
-    add_flags(parser)
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +67,12 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="files, or folders of photos")
     add("--recursive", action="store_true", help="also the subfolders of folders")
+    add(
+        "--part",
+        metavar="I/N",
+        help="only part I of N of the photos, as in 1/8: each photo is in one of them, "
+        "so that N processes or machines share a folder",
+    )
     add(
         "--model",
         metavar="NAME|FILE|WORKDIR",
@@ -180,7 +185,7 @@ def run(flags: argparse.Namespace) -> int:
     with interrupts_end():
         wishes = _wishes(flags)
         importlib.import_module("jax")  # It takes its time.
-    return together(flags, lambda: restore_all(flags, wishes))
+    return restore_all(flags, wishes)
 
 
 def _wishes(flags: argparse.Namespace) -> Wishes:

@@ -7,35 +7,28 @@ first one writes and evaluates.
 import contextlib
 import json
 import math
+import os
+import signal
 import time
 from pathlib import Path
 
 import jax
 import ml_collections
 
-from dear_jax.checkpointing.checkpoints import Checkpoints, saved_steps
+from dear_jax.checkpoint import Checkpoints, saved_steps
 from dear_jax.data.pipeline import fingerprint, training_batches
 from dear_jax.data.resident import make_render
 from dear_jax.data.sides import mean_batch_size
-from dear_jax.distributed.processes import (
-    agreed,
-    check_alike,
-    gathered,
-    is_first,
-    on_first,
-)
 from dear_jax.errors import InputError
 from dear_jax.evaluation.run_plots import draw_run
 from dear_jax.images.io import write_photo
 from dear_jax.models.registry import build, init_shapes
+from dear_jax.multihost import agreed, check_alike, is_first, on_first
 from dear_jax.training.check import check_config
-from dear_jax.training.log import Log
+from dear_jax.training.logging import Log, Reports
 from dear_jax.training.metrics_file import read_metrics
 from dear_jax.training.objectives import check_fit
 from dear_jax.training.optimizer import make_optimizer
-from dear_jax.training.peaks import peak_flops
-from dear_jax.training.reports import Reports
-from dear_jax.training.signals import StopSignals
 from dear_jax.training.start import Start, read_start
 from dear_jax.training.state import TrainState, create_state
 from dear_jax.training.step import (
@@ -46,6 +39,7 @@ from dear_jax.training.step import (
     shardings,
     step_flops,
 )
+from dear_jax.training.throughput import Rates, peak_flops
 from dear_jax.training.trace import Trace
 from dear_jax.training.validation import Validation
 from dear_jax.training.workdir import BEST, claim_workdir, provenance, started_from
@@ -62,7 +56,7 @@ def train(
 
     Ends early, after saving, on SIGTERM and SIGINT. The state after a given step is
     the same however often the run was interrupted. With several processes (see
-    `dear_jax.distributed.processes`) all call it alike.
+    `dear_jax.multihost`) all call it alike.
 
     Args:
       config: see configs/.
@@ -95,28 +89,33 @@ def train(
         validation = on_first(lambda: Validation(config))
     step_fn = agreed(lambda: make_step(model, tx, config, mesh))
     say = print if is_first() else _nothing
-    begin = _Begin(model, config)
-    if "" in gathered("begun" if saved_steps(workdir) else ""):
-        begin.start()  # What is wrong with it is said before the workdir is claimed.
+    check_alike("what --workdir holds", str(saved_steps(workdir)))
+    start = None
+    if not saved_steps(workdir):
+        # What is wrong with it is said before the workdir is claimed.
+        start = agreed(lambda: read_start(config, model))
+        facts = start.facts["hash"] if start else ""
+        check_alike("what config.train.start_from names", facts)
     on_first(
-        lambda: claim_workdir(workdir, config, marks, accept_changes, say, begin.facts)
+        lambda: claim_workdir(
+            workdir, config, marks, accept_changes, say, start and start.facts
+        )
     )
     render = agreed(lambda: make_render(config.data, mesh))
     with Checkpoints(workdir, say=say) as checkpoints, StopSignals() as stop:
-        state = _newest_state(model, tx, config, mesh, checkpoints, begin)
-        start, steps = int(state.step), config.train.steps
-        flops = step_flops(model, config, mesh)
+        state = _newest_state(model, tx, config, mesh, checkpoints, start)
+        first, flops = int(state.step), step_flops(model, config, mesh)
         peak = peak_flops(jax.devices(), config.train.dtype)
-        photos = mean_batch_size(config.data, size)
+        rates = Rates(first, mean_batch_size(config.data, size), flops, peak)
         traced = workdir if profile and is_first() else None
         with (
-            Log(workdir, steps, start, photos, flops, is_first(), peak) as log,
-            Trace(traced, start, log.say) as trace,
+            Log(workdir, config.train.steps, first, rates, is_first()) as log,
+            Trace(traced, first, log.say) as trace,
         ):
             run = _Run(
                 config, marks, workdir, checkpoints, validation, stop, log, trace
             )
-            for line in begin.lines:
+            for line in start.lines if start else []:
                 log.say(line)
             state = run.train(
                 state, step_fn, lambda batch: render(put_batch(batch, mesh))
@@ -125,35 +124,40 @@ def train(
     return state
 
 
-class _Begin:
-    """What the run begins from, read where that is needed; alike in all processes."""
+class StopSignals:
+    """Notes SIGTERM and SIGINT instead of dying; a second SIGINT does interrupt.
 
-    def __init__(self, model, config):
-        self._read = lambda: agreed(lambda: read_start(config, model))
-        self._start: Start | None = None
-        self._known = False
+    A context manager, for the main thread.
 
-    def start(self) -> Start | None:
-        """What `read_start` reads."""
-        if not self._known:
-            self._start, self._known = self._read(), True
-            mark = self._start.facts["hash"] if self._start else ""
-            check_alike("what config.train.start_from names", mark)
-        return self._start
+    Attributes:
+      requested: whether a signal came.
+    """
 
-    @property
-    def facts(self) -> dict | None:
-        """Of the weights, if they were read."""
-        return self._start.facts if self._start else None
+    def __init__(self):
+        self.requested = False
 
-    @property
-    def lines(self) -> list[str]:
-        """Which layers did not fit, for the log."""
-        return self._start.lines if self._start else []
+    def __enter__(self) -> "StopSignals":
+        self._before = {
+            number: signal.signal(number, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        return self
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if not self.requested and is_first():
+            # Not by print, which may be at work when the signal comes.
+            os.write(2, b"\nstopping within two steps; Ctrl-C again ends at once\n")
+        self.requested = True
 
 
 def _newest_state(
-    model, tx, config, mesh, checkpoints: Checkpoints, begin: _Begin
+    model, tx, config, mesh, checkpoints: Checkpoints, start: Start | None
 ) -> TrainState:
     """The last state that was saved, or the first one; never both at once."""
     everywhere = shardings(mesh)[0]
@@ -166,10 +170,7 @@ def _newest_state(
         jax.eval_shape(create, None),
     )
     state = checkpoints.restore(template)
-    if state is None:
-        start = begin.start()
-        state = create(start.variables if start else None)
-    return state
+    return create(start.variables if start else None) if state is None else state
 
 
 class _Run:

@@ -19,14 +19,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from dear_jax.data.settings import side_weights
 from dear_jax.data.sides import batch_sizes
-from dear_jax.distributed.processes import agreed
 from dear_jax.errors import InputError
 from dear_jax.evaluation.scores import many
 from dear_jax.inference.devices import cpu_options
-from dear_jax.training.flops import count_flops
+from dear_jax.multihost import agreed
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.state import TrainState, create_state
+from dear_jax.training.throughput import count_flops
 from dear_jax.training.update import Compute, adversarial_update, plain_update
 
 Batch = dict[str, jax.Array]

@@ -18,7 +18,7 @@ from typing import Any
 import ml_collections
 from flax.traverse_util import flatten_dict
 
-from dear_jax.checkpointing.checkpoints import DAMAGED, read_ema, saved_steps
+from dear_jax.checkpoint import read_ema, saved_steps
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, write_text
 from dear_jax.models.registry import build, init_shapes
@@ -68,13 +68,13 @@ def claim_workdir(
     if path.exists():
         theirs = _read_config(path)  # Refuses what no run has written.
         steps = saved_steps(workdir)
-        if steps or (workdir / DAMAGED).exists():
+        if steps:
             lines = _check_changes(workdir, theirs, mine, accept_changes)
             if not start and "started_from" in theirs:
                 mine["started_from"] = theirs["started_from"]
             for line in lines:
                 say(line)
-            notes = [f"step {max(steps, default=0)}: {line}" for line in lines]
+            notes = [f"step {steps[-1]}: {line}" for line in lines]
             if notes := theirs.get("accepted", []) + notes:
                 mine["accepted"] = notes
     else:

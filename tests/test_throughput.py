@@ -13,9 +13,8 @@ from jax.sharding import AxisType, PartitionSpec
 
 from dear_jax.models.dear.gathering import gather_rows
 from dear_jax.models.registry import build, fields_of, init_shapes
-from dear_jax.training.flops import count_flops
 from dear_jax.training.objectives import QueryObjective
-from dear_jax.training.peaks import peak_flops, peak_of
+from dear_jax.training.throughput import count_flops, peak_flops, peak_of
 
 
 def shape(*sizes):
