@@ -50,7 +50,7 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
 
     Raises:
       InputError: for photos, masks and outputs that do not go together, or a model
-        that cannot be loaded or cannot do what is asked of it.
+        that cannot be loaded or does not support the options.
     """
     began = time.monotonic()
     beside = [kind for kind in ("preview", "importance") if getattr(options, kind)]
@@ -69,7 +69,7 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
 
 
 def _load(options: RestoreOptions) -> Restorer:
-    """The model, which can do what is asked of it."""
+    """The model; InputError unless it supports the options."""
     restorer = load(options.model, weights=options.weights, texture=options.texture)
     maps = hasattr(restorer, "encode") and restorer.model.get("importance")
     if options.importance and not maps:
@@ -173,9 +173,9 @@ def restore_photo(
     Args:
       job: the files.
       restorer: the system.
-      options: how; what they say of files is not looked at.
+      options: how; files are those of the job.
       progress: called with (done, total).
-      report: called with lines that the user should read.
+      report: called with remarks, a line each.
 
     Returns:
       The sizes, e.g. "64 x 48 to 384 x 288", and the level of degradation, e.g.
