@@ -206,6 +206,8 @@ def restore_photo(
         tiled = plan.tiling is not None and plan.tiling.count > 1
         if tiled or plan.is_long or options.max_memory is not None:
             report(f"{job.name}: {' '.join(plan.lines())}")
+        if keep and source == target:
+            plan = plan._replace(holes_only=True)
         given = image, mask, plan, level
         result, importance = _restore(restorer, *given, first, options.importance)
         if keep:
@@ -298,7 +300,9 @@ def _restore(
     """The result, and the importance map if it is asked for."""
     size, given = plan.target, {"plan": plan, "denoise": level}
     if not importance:
-        return restorer(image, mask, size=size, progress=progress, **given), None
+        # What is kept of known pixels is put back after, and reported.
+        given |= {"keep_known": False, "progress": progress}
+        return restorer(image, mask, size=size, **given), None
     first, last = in_parts(progress, 0.5)
     encoded = restorer.encode(image, mask, progress=first, **given)
     return restorer.render(encoded, size=size, progress=last), encoded.importance
