@@ -17,13 +17,13 @@ from dear_jax.checkpoint import saved_steps
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.evaluation import sheets
+from dear_jax.inference.runs import read_run
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.training import logging as log_module
 from dear_jax.training import loop, validation
 from dear_jax.training.loop import train
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.validation import Validation
-from dear_jax.training.workdir import read_run
 
 
 def equal(a, b) -> bool:

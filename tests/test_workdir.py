@@ -9,7 +9,8 @@ import pytest
 from tiny import tiny_config
 
 from dear_jax.errors import InputError
-from dear_jax.training.workdir import claim_workdir, read_run
+from dear_jax.inference.runs import read_run
+from dear_jax.training.workdir import claim_workdir
 
 
 @pytest.fixture

@@ -317,7 +317,7 @@ def find(name: str, which: str = "latest") -> Found:
     if name in shipped:
         return Found(read_weights(shipped[name]), name, shipped[name])
     if os.path.isdir(path):
-        from dear_jax.training.workdir import read_run
+        from dear_jax.inference.runs import read_run  # Orbax takes long to import.
 
         return Found(read_run(path, which), path.resolve().name, None)
     if os.path.isfile(path):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from dear_jax.errors import InputError
-from dear_jax.training.workdir import read_run
+from dear_jax.inference.runs import read_run
 from dear_jax.weights import write_weights
 
 

@@ -22,6 +22,7 @@ from dear_jax.data.sides import mean_batch_size
 from dear_jax.errors import InputError
 from dear_jax.evaluation.run_plots import draw_run
 from dear_jax.images.io import write_photo
+from dear_jax.inference.runs import BEST, provenance
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.multihost import agreed, check_alike, is_first, on_first
 from dear_jax.training.check import check_config
@@ -42,7 +43,7 @@ from dear_jax.training.step import (
 from dear_jax.training.throughput import Rates, peak_flops
 from dear_jax.training.trace import Trace
 from dear_jax.training.validation import Validation
-from dear_jax.training.workdir import BEST, claim_workdir, provenance, started_from
+from dear_jax.training.workdir import claim_workdir, started_from
 from dear_jax.weights import Weights, read_weights, write_weights
 
 

@@ -18,13 +18,10 @@ from typing import Any
 import ml_collections
 from flax.traverse_util import flatten_dict
 
-from dear_jax.checkpoint import read_ema, saved_steps
+from dear_jax.checkpoint import saved_steps
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, write_text
-from dear_jax.models.registry import build, init_shapes
-from dear_jax.weights import Weights, read_weights
-
-BEST = "best.safetensors"
+from dear_jax.inference.runs import CONFIG, read_config
 
 # What may differ when a run goes on: how it is fed, watched and saved, all of it
 # without effect on a single bit. Photos and masks may move: the fingerprint knows them
@@ -64,9 +61,9 @@ def claim_workdir(
     mine = {"config": json.loads(config.to_json()), "data": fingerprint}
     if start:
         mine["started_from"] = dict(start)
-    path = workdir / "config.json"
+    path = workdir / CONFIG
     if path.exists():
-        theirs = _read_config(path)  # Refuses what no run has written.
+        theirs = read_config(workdir)  # Refuses what no run has written.
         steps = saved_steps(workdir)
         if steps:
             lines = _check_changes(workdir, theirs, mine, accept_changes)
@@ -86,52 +83,9 @@ def claim_workdir(
     write_text(path, json.dumps(mine, indent=1) + "\n")
 
 
-def read_run(workdir: Path, which: str = "latest") -> Weights:
-    """Reads the EMA weights of a run: of its "latest" checkpoint or its "best".
-
-    Raises:
-      InputError: if the folder is no training workdir or has no such weights yet.
-    """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise InputError(f"{workdir}: not a training workdir (no config.json in it)")
-    run = _read_config(path)
-    config = run["config"]
-    if which == "best":
-        if not (workdir / BEST).is_file():
-            raise InputError(f"{workdir}: no best weights yet; use which='latest'")
-        return read_weights(workdir / BEST)
-    found = read_ema(workdir, init_shapes(build(config["model"])))
-    if found is None:
-        raise InputError(f"{workdir}: no checkpoint yet; let the training go on")
-    variables, step = found
-    facts = provenance(config, run["data"], step, run.get("started_from"))
-    return Weights(variables, config["model"], facts)
-
-
 def started_from(workdir: Path) -> dict[str, Any] | None:
     """Name, hash and terms of the weights that a run began from; None: random ones."""
-    return _read_config(workdir / "config.json").get("started_from")
-
-
-def provenance(
-    config: Mapping[str, Any],
-    fingerprint: str,
-    step: int,
-    start: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> dict[str, Any]:
-    """What weights files say of their making: all that decides them.
-
-    Args:
-      config: the run's configuration, seed included.
-      fingerprint: of its batches, see `dear_jax.data.pipeline.fingerprint`.
-      step: how many steps it took.
-      start: of the weights that it began from, see `started_from`.
-      more: other facts.
-    """
-    facts = {"config": config, "fingerprint": fingerprint, "step": step, **more}
-    return facts | ({"started_from": dict(start)} if start else {})
+    return read_config(workdir).get("started_from")
 
 
 def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> list[str]:
@@ -165,13 +119,3 @@ def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> lis
             )
         lines.append(f"batches of config.data: {theirs['data']} -> {mine['data']}")
     return lines
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(content["config"]["model"], dict) and content["data"]):
-            raise ValueError("no configuration in it")
-        return content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); choose another workdir") from None
