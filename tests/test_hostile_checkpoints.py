@@ -21,7 +21,8 @@ from torch_files import (
     zip_file,
 )
 
-from dear_jax.convert.checkpoint import Inert, read_checkpoint
+from dear_jax.convert.checkpoint import read_checkpoint
+from dear_jax.convert.unpickle import Inert
 from dear_jax.errors import InputError
 
 NUMBERS = np.arange(4, dtype=np.float32)
