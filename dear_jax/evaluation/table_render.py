@@ -113,12 +113,12 @@ def to_markdown(filled: Filled) -> str:
     lines += [f"- {_escaped(line)}" for line in head if line]
     for block in blocks:
         lines += ["", f"### {_escaped(_counted(block))}"]
-        for columns in itertools.batched(block.columns, WIDEST):
+        for columns in _batched(block.columns):
             lines += ["", *_markdown_cells(columns, len(filled.table.rows))]
     for block in blocks if filled.gains else ():
         title = f"{block.title}: {filled.reference} minus each row, same images"
         lines += ["", f"### {_escaped(title)}", "", f"With {_TEST}."]
-        for columns in itertools.batched(block.columns, WIDEST):
+        for columns in _batched(block.columns):
             body = [
                 [label, *(_markdown_gain(c.cells[label], c.metric) for c in columns)]
                 for label in block.compared
@@ -387,7 +387,8 @@ def _markdown_cells(columns: Sequence[Column], printed: int) -> list[str]:
 def _markdown_estimate(cell: Cell, metric: str) -> str:
     if cell.ours is None:
         return DASH
-    mean, *ends = (as_paper(x, metric) for x in cell.ours[:3])
+    found = cell.ours.mean, cell.ours.low, cell.ours.high
+    mean, *ends = (as_paper(number, metric) for number in found)
     mark = "**" * cell.best
     interval = DASH if math.isnan(cell.ours.low) else ", ".join(ends)
     return f"{mark}{mean}{mark} [{interval}]"
@@ -396,6 +397,10 @@ def _markdown_estimate(cell: Cell, metric: str) -> str:
 def _markdown_gain(cell: Cell, metric: str) -> str:
     value, interval, p = _gain(cell.gain, metric)
     return f"{value} {interval}, p {p}" if cell.gain else DASH
+
+
+def _batched(columns: Sequence[Column]) -> Iterator[Sequence[Column]]:
+    return (columns[i : i + WIDEST] for i in range(0, len(columns), WIDEST))
 
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
