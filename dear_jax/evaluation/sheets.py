@@ -78,13 +78,13 @@ def show_mask(
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Colours a map [H, W] in [0, 1]: dark violet is 0, light yellow is 1.
+    """Colours a map [H, W] in [0, 1]: near black is 0, light yellow is 1.
 
     Equal steps look equally large, also in greyscale. Values outside are clipped.
     """
     from matplotlib import colormaps
 
-    colours = colormaps["viridis"](np.clip(np.nan_to_num(values), 0, 1), bytes=True)
+    colours = colormaps["magma"](np.clip(np.nan_to_num(values), 0, 1), bytes=True)
     return colours[..., :3]
 
 
