@@ -24,7 +24,7 @@ from tiny import SMALLEST, TINY
 import run_eval
 from dear_jax import bundled
 from dear_jax.errors import InputError
-from dear_jax.evaluation import figures, plots, protocol, report
+from dear_jax.evaluation import figures, plots, protocol, report, score_table
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.scores import METRICS, PASTED, Score
 from dear_jax.evaluation.tables import paper_tables
@@ -299,7 +299,7 @@ def test_table_states_protocol_scales_and_differences():
     assert table.startswith("protocol v1:")
     assert "photos: mine" in table and "\nx4:" in table and "\nx6:" in table
     assert table.count("+1.50") == 2  # its bin, and pooled
-    assert max(map(len, table.splitlines())) <= report.WIDTH
+    assert max(map(len, table.splitlines())) <= score_table.WIDTH
 
 
 def test_pooled_means_have_an_interval_and_differences_a_test():
@@ -335,7 +335,7 @@ def test_perfect_results_are_shown_and_their_difference_is_a_dash():
 
 
 def test_a_system_without_scores_has_a_row_of_dashes_and_the_reason():
-    scores = [_score(), _score("misf+elan"), _score("elan" + report.UNTRAINED)]
+    scores = [_score(), _score("misf+elan"), _score("elan" + score_table.UNTRAINED)]
     notes = {4.0: {"edsr": "has weights for x2 only", "misf+elan": "trained at 64"}}
     table = report.format_table(scores, notes=notes)
     rows = [row.split() for row in _rows(table, "edsr")]
