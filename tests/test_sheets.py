@@ -370,12 +370,7 @@ def test_a_sheet_with_holes_says_below_what_magenta_means(monkeypatch):
 def test_an_example_has_the_scores_of_its_own_pictures():
     shown = [sample(name="a.png"), sample(name="b.png")]
     made = {"one": [flat(1), flat(2)], "two": [flat(3), flat(4)]}
-    values = {
-        ("one", "a"): 1.0,
-        ("one", "b"): 2.0,
-        ("two", "a"): 3.0,
-        ("two", "b"): 4.0,
-    }
+    values = {"one": {"a": 1.0, "b": 2.0}, "two": {"a": 3.0, "b": 4.0}}
     scores = {
         label: [
             Score(label, f"{name}.png", "a.png", hole_ratio, 4.0, psnr, 0.5, 0.1)
