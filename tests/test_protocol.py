@@ -231,7 +231,7 @@ class Told(Restorer):
         super().__init__("model")
         self.levels = []
 
-    def batch(self, images, masks=None, size=None, denoise=0.0):
+    def batch(self, images, masks=None, size=None, denoise=0.0, keep_known=False):
         levels = np.broadcast_to(denoise, len(images))
         self.levels += list(levels)
         return np.stack(
