@@ -32,7 +32,7 @@ TREES = ("before", "now")
 WEIGHTS = """
 import sys
 try:
-    from dear_jax.registry import build, fields_of, init_variables  # Until 0.1.
+    from dear_jax.registry import build, fields_of, init_variables  # Of earlier trees.
 except ImportError:
     from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.weights import Weights, write_weights

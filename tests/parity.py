@@ -76,13 +76,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--weights", type=Path, help="the published LIIF checkpoint")
     flags = parser.parse_args(argv)
-    # Accelerators may round the inputs of products otherwise.
-    jax.config.update("jax_default_matmul_precision", "highest")
     counts = {"equal": 0, "differing": 0, "failed": 0, "skipped": 0}
     for path in flags.files:
         print(path.name)
         try:
-            outcome = check(path, flags.weights)
+            # Accelerators may round the inputs of products otherwise.
+            with jax.default_matmul_precision("highest"):
+                outcome = check(path, flags.weights)
         except Skipped as reason:
             print(f"  SKIPPED: {reason}")
             counts["skipped"] += 1

@@ -9,6 +9,7 @@ from rounding import assert_close
 from tiny import TINY, tiny_fields, tiny_restorer
 
 from dear_jax.inference.plan import geometry_of
+from dear_jax.models.dear.dear import Tile
 from dear_jax.models.registry import build
 
 # Layers of the deepest below.
@@ -50,8 +51,8 @@ def embedder(request):
     @jax.jit
     def embed(image, mask, base):
         inside = np.ones(mask.shape, np.float32)
-        arguments = (image, mask, inside, base)
-        return module.apply(restorer.variables, *arguments, method="embed")
+        tile = Tile(image, mask, inside, base)
+        return module.apply(restorer.variables, tile, method="embed")
 
     return embed, halo, multiple
 
@@ -124,15 +125,18 @@ def test_the_two_stages_are_the_whole_in_tiles_too(name):
             low, stop = max(0, start - halo) // step * step, start + 152
             yield start, stop, low, min(height, stop + halo + -halo % step)
 
-    photo = (image, mask, inside, base)
-    whole = run("project", run("embed", *photo)[0])
-    z = np.array(run("deep", *photo))
+    photo = Tile(image, mask, inside, base, np.zeros(1, np.float32))
+
+    def rows(low, high):
+        return Tile(*(x[:, low:high] for x in photo[:4]), photo.level)
+
+    whole = run("project", run("embed", photo)[0])
+    z = np.array(run("deep", photo))
     for start, stop, low, high in tiles(geometry.deep.halo, stride):
-        found = run("deep", *(x[:, low:high] for x in photo))
+        found = run("deep", rows(low, high))
         found = found[:, (start - low) // 4 : (stop - low) // 4]
         assert_close(found, z[:, start // 4 : stop // 4], LAYERS)
     for start, stop, low, high in tiles(geometry.surface.halo, 4):
-        part = (x[:, low:high] for x in photo)
-        found = run("surface", z[:, low // 4 : high // 4], *part)
+        found = run("surface", z[:, low // 4 : high // 4], rows(low, high))
         found = found[:, start - low : stop - low]
         assert_close(found, whole[:, start:stop], LAYERS)

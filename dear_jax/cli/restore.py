@@ -28,6 +28,7 @@ from dear_jax.images.io import (
 )
 from dear_jax.images.masks import find_mask, mask_remarks
 from dear_jax.inference.denoise import AUTO, default_denoise, settled_level
+from dear_jax.inference.known import consistency, with_known
 from dear_jax.inference.loading import load
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Progress
@@ -211,11 +212,9 @@ def restore_photo(
         given = image, mask, plan, level
         result, importance = _restore(restorer, *given, first, options.importance)
         if keep:
-            from dear_jax.inference.known import keep_known  # SciPy takes its time.
-
-            result, consistency = keep_known(result, image, mask, last)
+            result = with_known(result, image, mask, last)
             if source != target:
-                report(f"{job.name}: {consistency.line()}")
+                report(f"{job.name}: {consistency(result, image, mask).line()}")
         if importance is not None:
             write_photo(job.importance, np.rint(importance * 255).astype(np.uint8))
         if options.preview:

@@ -28,11 +28,11 @@ from dear_jax.inference.devices import (
     spread,
     to_floats,
 )
-from dear_jax.inference.plan import Plan, geometry_of, padded_size
+from dear_jax.inference.plan import Plan, padded_size
 from dear_jax.inference.progress import Advance
 from dear_jax.inference.tiles import Tiling, bucket
 from dear_jax.models.dear.attention import spread_over_pixels, unmask_attention
-from dear_jax.models.dear.dear import QUARTER, centre
+from dear_jax.models.dear.dear import QUARTER, Tile, centre
 from dear_jax.models.dear.geometry import Geometry
 from dear_jax.models.registry import build
 from dear_jax.weights import freeze
@@ -92,8 +92,8 @@ def encode(
     """
     model, mesh, count = freeze(placed.model), mesh_for(len(images)), len(images)
     size = np.array(masks.shape[1:], np.int32)
-    variables, streams = placed.variables_for(count), build(placed.model).streams
-    geometry, holes = geometry_of(placed.model), masks
+    variables, module = placed.variables_for(count), build(placed.model)
+    geometry, streams, holes = module.geometry, module.streams, masks
     shape = tuple(map(bucket, padded_size(masks.shape[1:], geometry)))
     images, masks = (spread(array) for array in _padded(images, masks, shape))
     levels = spread(levels)
@@ -106,14 +106,15 @@ def encode(
     base = _preparation(model, mesh)(variables, images, masks, size)
     tiling, kept = plan.tiling, _blank(model, images.shape[:3], mesh)
     embed = _embedding(model, tiling.rows, tiling.columns, mesh)
-    for read, keep in tiling.places():
-        places = np.array([read, keep], np.int32)
-        if streams and plan.holes_only and not _reached(holes, tiling, keep, geometry):
-            continue
+    tiles = list(tiling.places())
+    if streams and plan.holes_only:
+        tiles = [t for t in tiles if _reached(holes, tiling, t[1], geometry)]
+    for tile in tiles:
+        places = np.array(tile, np.int32)
         kept = embed(variables, kept, images, masks, base, levels, size, places)
         if tiling.count > 1:
             jax.block_until_ready(kept)
-        advance(plan.work.embedding / tiling.count)
+        advance(plan.work.embedding / len(tiles))
     if streams:
         photos = images, masks, levels, jnp.asarray(size)
         return Maps(base, kept=kept[0], photos=photos, block=plan.block), None
@@ -141,8 +142,8 @@ def project(
       shape: its rows and columns, multiples of 4.
 
     Returns:
-      [B, *shape, width], right from `geometry.surface.halo` pixels on inside a border
-      that is not the photo's; and [B, *shape, 3] or None.
+      [B, *shape, width], right from `DEAR.block_halo` pixels on inside a border that
+      is not the photo's; and [B, *shape, 3] or None.
     """
     photos = len(jax.tree.leaves(maps)[0])
     run = _projection(freeze(placed.model), shape, mesh_for(photos))
@@ -177,10 +178,10 @@ def _inside(masks: jax.Array, size: jax.Array, low: Any = (0, 0)) -> jax.Array:
     return jnp.broadcast_to(within(masks.shape[1:3], size, low), (*masks.shape[:3], 1))
 
 
-def _cut(
+def cut(
     array: jax.Array, low: tuple[jax.Array, jax.Array], shape: tuple[int, int]
 ) -> jax.Array:
-    """A window of an array [B, H, W, ...]."""
+    """The window of an array [B, H, W, ...] that begins at `low`."""
     start = (0, *low) + (0,) * (array.ndim - 3)
     size = (len(array), *shape, *array.shape[3:])
     return jax.lax.dynamic_slice(array, start, size)
@@ -234,18 +235,17 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
 
     def embed(variables, kept, images, masks, base, levels, size, places):
         low, keep = places
-        arguments = _tile(
-            images, masks, base, levels, size, low, (rows.read, columns.read)
-        )
+        shape = rows.read, columns.read
+        tile = _tile(images, masks, base, levels, size, low, shape)
         if module.streams:
-            parts = (module.apply(variables, *arguments, method="deep"),)
+            parts = (module.apply(variables, tile, method="deep"),)
         else:
-            parts = module.apply(variables, *arguments, method="embed")
+            parts = module.apply(variables, tile, method="embed")
         offset, keep, result = (keep - low) // step, keep // step, []
         core = rows.core // step, columns.core // step
         for whole, part in zip(kept, parts, strict=True):
             if part is not None:
-                part = _cut(part, offset, core).astype(whole.dtype)
+                part = cut(part, offset, core).astype(whole.dtype)
                 whole = jax.lax.dynamic_update_slice(whole, part, (0, *keep, 0))
             result.append(whole)
         return tuple(result)
@@ -253,12 +253,12 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
     return compiled(per_device(embed, mesh, "-bbbbb--"), donate_argnums=1)
 
 
-def _tile(images, masks, base, levels, size, low, shape) -> tuple:
-    """The arguments of `DEAR.embed` for a window of photos."""
-    image, mask = (_cut(array, low, shape) for array in (images, masks))
-    mask, shown = channel(mask), None if base is None else _cut(base, low, shape)
+def _tile(images, masks, base, levels, size, low, shape) -> Tile:
+    """A window of photos, as the model's encoder takes it."""
+    image, mask = (cut(array, low, shape) for array in (images, masks))
+    mask, shown = channel(mask), None if base is None else cut(base, low, shape)
     inside = _inside(mask, size, low)
-    return centre(to_floats(image), mask), mask, inside, shown, levels
+    return Tile(centre(to_floats(image), mask), mask, inside, shown, levels)
 
 
 @functools.lru_cache(maxsize=32)
@@ -266,13 +266,13 @@ def _projection(model: tuple, shape: tuple[int, int], mesh: Mesh | None):
     module = build(dict(model))
 
     def project(variables, kept, base, images, masks, levels, size, low):
-        shown = None if base is None else _cut(base, low, shape)
+        shown = None if base is None else cut(base, low, shape)
         if not module.streams:
-            seen = _cut(kept, low, shape)
+            seen = cut(kept, low, shape)
             return module.apply(variables, seen, method="project"), shown
-        arguments = _tile(images, masks, base, levels, size, low, shape)
-        z = _cut(kept, low // QUARTER, tuple(n // QUARTER for n in shape))
-        return module.apply(variables, z, *arguments, method="surface"), shown
+        tile = _tile(images, masks, base, levels, size, low, shape)
+        z = cut(kept, low // QUARTER, tuple(n // QUARTER for n in shape))
+        return module.apply(variables, z, tile, method="surface"), shown
 
     return compiled(per_device(project, mesh, "-bbbbb--"))
 

@@ -72,6 +72,17 @@ def keep_known(
     Raises:
       InputError: if the arrays do not belong together.
     """
+    kept = with_known(restored, image, mask, progress)
+    return kept, consistency(kept, image, mask)
+
+
+def with_known(
+    restored: np.ndarray,
+    image: np.ndarray,
+    mask: np.ndarray,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """The result of `keep_known`, not measured."""
     restored, image, mask = _checked(restored, image, mask)
     if restored.shape == image.shape:
         kept = np.where(mask[..., None], restored, image)
@@ -85,7 +96,7 @@ def keep_known(
                 agree(kept[..., c], image[..., c], ~mask, reduction, tell)
     if progress is not None:
         progress(1.0, 1.0)
-    return kept, consistency(kept, image, mask)
+    return kept
 
 
 def consistency(

@@ -23,9 +23,9 @@ from dear_jax.inference.devices import (
     share_of,
     to_kind,
 )
-from dear_jax.inference.encoding import Maps, project
+from dear_jax.inference.encoding import Maps, cut, project
 from dear_jax.inference.progress import Advance
-from dear_jax.models.dear.dear import DEAR, QUARTER
+from dear_jax.models.dear.dear import QUARTER
 from dear_jax.models.dear.grid import Axis, grid_axis, grid_positions, reach
 from dear_jax.models.registry import build
 from dear_jax.weights import freeze
@@ -100,27 +100,23 @@ def render(
       source: their size (H, W).
       view: what of them.
       kind: uint8 or float32.
-      advance: is called with every part done, of the whole picture.
+      advance: is called with every share done of what is needed.
 
     Returns:
       [B, h, w, 3], uint8 or float32 in [0, 1].
     """
     photos, module = len(jax.tree.leaves(maps)[0]), build(placed.model)
-    lengths, limits = tile_of(share_of(photos), view.size), maps.shape
-    parts, spans, blocks = [], [], []
-    for axis in (0, 1):
+    lengths, spans, blocks, cell = tile_of(share_of(photos), view.size), [], [], []
+    for axis, (length, size) in enumerate(zip(lengths, source, strict=True)):
         start, stop = view.window[axis], view.window[axis + 2]
         positions = grid_positions(start, stop, view.size[axis])
-        found, span = _parts(
-            positions, lengths[axis], source[axis], limits[axis], module.residual
-        )
-        parts.append(found)
+        limit = maps.shape[axis]
+        parts, span = _parts(positions, length, size, limit, module.residual)
         spans.append(span)
-        blocks.append(_blocks(found, span, limits[axis], maps.block, module))
-    cell = [2 * (view.window[i + 2] - view.window[i]) / view.size[i] for i in (0, 1)]
+        blocks.append(_blocks(parts, span, limit, maps.block, module.block_halo))
+        cell.append(2 * (stop - start) / view.size[axis])
     decode = _decoder(freeze(placed.model), tuple(spans), kind, mesh_for(photos))
     decode = functools.partial(decode, placed.variables_for(photos))
-    result = np.zeros((photos, *view.size, 3), kind)
 
     def place_of(tile: tuple[Part, Part]) -> tuple[slice, slice, slice]:
         rows, columns = (
@@ -132,24 +128,29 @@ def render(
     def is_needed(tile: tuple[Part, Part]) -> bool:
         return view.needed is None or view.needed[place_of(tile)].any()
 
+    work = [
+        (block, tiles)
+        for block in itertools.product(*blocks)
+        if (tiles := [*filter(is_needed, itertools.product(*(b.parts for b in block)))])
+    ]
+
     def answers() -> Iterator[tuple[tuple[slice, ...], jax.Array]]:
-        for block in itertools.product(*blocks):
-            tiles = list(
-                filter(is_needed, itertools.product(*(b.parts for b in block)))
-            )
-            low, shape = zip(*((b.low, b.span) for b in block), strict=True)
+        for block, tiles in work:
+            low, shape = zip(*((axis.low, axis.span) for axis in block), strict=True)
             read = maps.projection, maps.base
-            if maps.block and tiles:
+            if maps.block:
                 read = project(placed, maps, low, shape)
             for tile in tiles:
                 start = np.array([part.low for part in tile], np.int32) - np.int32(low)
                 axes = (part.axis for part in tile)
                 yield place_of(tile), decode(*read, *axes, start, np.float32(cell))
 
+    result = np.zeros((photos, *view.size, 3), kind)
+    count = sum(len(tiles) for _, tiles in work)
     for place, answer in few_at_once(answers()):
         part = result[place]
         part[:] = answer[:, : part.shape[1], : part.shape[2]]
-        advance(math.prod(part.shape[1:3]) / math.prod(view.size))
+        advance(1 / count)
     return result
 
 
@@ -209,15 +210,11 @@ def _parts(
 
 
 def _blocks(
-    parts: list[Part], span: int, limit: int, side: int, module: DEAR
+    parts: list[Part], span: int, limit: int, side: int, halo: int
 ) -> list[Block]:
     """Runs of an axis by blocks of about `side` pixels, or one of all if that is 0."""
     if not side:
         return [Block(0, limit, parts)]
-    # Of what was joined only the decoder's first layer may see more than a pixel.
-    halo = int(module.feature_unfold)
-    if module.streams:
-        halo = module.geometry.surface.halo
     step = max((b.low - a.low for a, b in itertools.pairwise(parts)), default=1)
     count = 1 + max(0, (side - span - 2 * halo - QUARTER) // max(1, step))
     groups = [parts[i : i + count] for i in range(0, len(parts), count)]
@@ -236,13 +233,9 @@ def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | 
     module = build(dict(model))
 
     def decode(variables, projection, base, rows, columns, low, cell):
-        def window(array):
-            start = (0, low[0], low[1], 0)
-            return jax.lax.dynamic_slice(
-                array, start, (len(array), *spans, array.shape[3])
-            )
-
-        projection, base = jax.tree.map(window, (projection, base))
+        projection, base = jax.tree.map(
+            lambda array: cut(array, low, spans), (projection, base)
+        )
         colours = module.apply(
             variables, projection, base, rows, columns, cell, method="decode_grid"
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from dear_jax.errors import InputError
 from dear_jax.inference.denoise import Denoise, settled_level
+from dear_jax.inference.known import with_known
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Progress
 from dear_jax.inference.texture import check_texture
@@ -96,7 +97,7 @@ class Restorer:
         if keeps and not enlarged:
             plan = (plan or self.plan(target, target))._replace(holes_only=True)
         result = self.restore_one(image, mask, target, plan, progress, levels)
-        return _with_known(result, image, mask) if keeps else result
+        return with_known(result, image, mask) if keeps else result
 
     def batch(
         self,
@@ -135,7 +136,7 @@ class Restorer:
         results = self.restore(images, masks, target, levels)
         for i, level in enumerate(levels):
             if _keeps(keep_known, enlarged, level):
-                results[i] = _with_known(results[i], images[i], masks[i])
+                results[i] = with_known(results[i], images[i], masks[i])
         return results
 
     def with_texture(self, texture: float) -> "Restorer":
@@ -302,13 +303,6 @@ class Restorer:
 def _keeps(keep_known: bool | None, enlarged: bool, levels: np.ndarray) -> bool:
     """Whether known pixels are kept, see `Restorer.__call__`."""
     return not (enlarged or np.any(levels)) if keep_known is None else keep_known
-
-
-def _with_known(result: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    # SciPy's matrices, which it needs, take their time.
-    from dear_jax.inference.known import keep_known
-
-    return keep_known(result, image, mask)[0]
 
 
 def target_size(

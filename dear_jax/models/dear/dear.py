@@ -6,6 +6,8 @@ The assembly of Fig. 2. `encode` does all that depends on the photo alone;
 Images go in as [0, 1]; inside and at the decoder's end colours are in [-1, 1].
 """
 
+from typing import NamedTuple
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -54,6 +56,24 @@ class Features:
     reconstruction: jax.Array | None
     projection: jax.Array
     base: jax.Array | None
+
+
+class Tile(NamedTuple):
+    """A photo, or a part of it, as the encoder takes it.
+
+    Attributes:
+      centred: [B, H, W, 3] in [-1, 1], 0 under the mask.
+      mask: [B, H, W, 1], 1 = missing.
+      inside: [B, H, W, 1], 1 inside the photo.
+      base: what colours are added to, [B, H, W, 3] in [-1, 1], see `DEAR.prepare`.
+      level: [B] in [0, 1], with `level_input`; None: 0.
+    """
+
+    centred: jax.Array
+    mask: jax.Array
+    inside: jax.Array
+    base: jax.Array | None
+    level: jax.Array | None = None
 
 
 class DEAR(QueryModel):
@@ -136,6 +156,11 @@ class DEAR(QueryModel):
         return not (self.attention or self.importance)
 
     @property
+    def block_halo(self) -> int:
+        """Pixels around a block that its projection is computed from."""
+        return self.geometry.surface.halo if self.streams else int(self.feature_unfold)
+
+    @property
     def taps(self) -> int:
         """Channels of K_p."""
         return self.importance_kernel**2 * self.importance
@@ -183,7 +208,7 @@ class DEAR(QueryModel):
         """See `QueryModel.encode`."""
         inside = jnp.ones_like(mask) if valid is None else valid
         centred, base = self.prepare(image, mask, inside)
-        embedding, kernels = self.embed(centred, mask, inside, base, level)
+        embedding, kernels = self.embed(Tile(centred, mask, inside, base, level))
         attended = None
         if self.attention:
             attended = unmask_attention(
@@ -305,96 +330,55 @@ class DEAR(QueryModel):
         cell = np.float32(2 * np.array(source) / size)
         return self.decode_grid(features.projection, features.base, rows, columns, cell)
 
-    def embed(
-        self,
-        centred: jax.Array,
-        mask: jax.Array,
-        inside: jax.Array,
-        base: jax.Array | None,
-        level: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array | None]:
+    def embed(self, tile: Tile) -> tuple[jax.Array, jax.Array | None]:
         """Runs encoder, predictor, detail filters and upsamplers.
 
         Local, without norm: see `geometry`.
-
-        Args:
-          centred: the photo [B, H, W, 3] in [-1, 1], 0 under the mask.
-          mask: [B, H, W, 1].
-          inside: [B, H, W, 1], 1 inside the photo.
-          base: the filled photo [B, H, W, 3] in [-1, 1] if `residual` is "fill".
-          level: [B] in [0, 1], with `level_input`; None: 0.
 
         Returns:
           F [B, H, W, C] and K_p [B, H, W, K^2] (None without importance), in the
           dtype of the parameters.
         """
-        x = self._input(centred, mask, inside, base, level)
+        x = self._input(tile, self.geometry.stride)
         z, guide, skips = self._to_quarter(x)
         kernels = self.kernels(guide) if self.importance else None
         return tuple(
-            x if x is None else window(x, (0, 0), mask.shape[1:3])
+            x if x is None else window(x, (0, 0), tile.mask.shape[1:3])
             for x in (self._to_full(z, skips, x), kernels)
         )
 
-    def deep(
-        self,
-        centred: jax.Array,
-        mask: jax.Array,
-        inside: jax.Array,
-        base: jax.Array | None,
-        level: jax.Array | None = None,
-    ) -> jax.Array:
-        """Z [B, H/4, W/4, C'], the first stage of `embed`.
+    def deep(self, tile: Tile) -> jax.Array:
+        """Z [B, H/4, W/4, C'], the first stage of `embed`; H and W are multiples of the
+        geometry's stride."""
+        return self._to_quarter(self._input(tile, self.geometry.stride))[0]
 
-        Args: see `embed`; H and W are multiples of the geometry's stride.
-        """
-        return self._to_quarter(self._input(centred, mask, inside, base, level))[0]
-
-    def surface(
-        self,
-        z: jax.Array,
-        centred: jax.Array,
-        mask: jax.Array,
-        inside: jax.Array,
-        base: jax.Array | None,
-        level: jax.Array | None = None,
-    ) -> jax.Array:
+    def surface(self, z: jax.Array, tile: Tile) -> jax.Array:
         """The decoder's first layer [B, H, W, width], for models that stream.
 
         Args:
           z: of `deep`, [B, H/4, W/4, C'].
-          centred, mask, inside, base, level: see `embed`; H and W are multiples of 4.
+          tile: of the same place; H and W are multiples of 4.
         """
-        x = self._input(centred, mask, inside, base, level, stride=QUARTER)
-        skips = None
+        x, skips = self._input(tile, QUARTER), None
         if self.network == "lite":
             _, skips = self.encoder(x, x[..., 4:5], skips_only=True)
-        seen, _ = self.join(self._to_full(z, skips, x), None, None, inside)
+        seen, _ = self.join(self._to_full(z, skips, x), None, None, tile.inside)
         return self.decoder.project(seen)
 
-    def _input(
-        self,
-        centred: jax.Array,
-        mask: jax.Array,
-        inside: jax.Array,
-        base: jax.Array | None,
-        level: jax.Array | None,
-        stride: int | None = None,
-    ) -> jax.Array:
-        """What the encoder sees, at sides that are multiples of `stride`; None: of its
-        own."""
-        dtype, geometry = compute_dtype(self), self.geometry
+    def _input(self, tile: Tile, stride: int) -> jax.Array:
+        """What the encoder sees, at sides that are multiples of the stride."""
+        mask, dtype = tile.mask, compute_dtype(self)
         if self.network == "paper":
-            x = jnp.concatenate([centred, mask], axis=-1)
-            grey_hole = jnp.array([0, 0, 0, 1.0])
-            return _padded(x, geometry.stride, geometry.least, grey_hole).astype(dtype)
-        parts = [centred if base is None else base, mask, jnp.ones_like(mask)]
+            x = jnp.concatenate([tile.centred, mask], axis=-1)
+            hole = jnp.array([0, 0, 0, 1.0])
+            return _padded(x, stride, self.geometry.least, hole).astype(dtype)
+        shown = tile.centred if tile.base is None else tile.base
+        parts = [shown, mask, jnp.ones_like(mask)]
         if self.level_input:
-            level = jnp.zeros(len(mask)) if level is None else level
+            level = jnp.zeros(len(mask)) if tile.level is None else tile.level
             level = level.astype(mask.dtype).reshape(-1, 1, 1, 1)
             parts.append(jnp.broadcast_to(level, mask.shape))
-        x = jnp.concatenate(parts, axis=-1) * inside
-        stride = stride or geometry.stride
+        x = jnp.concatenate(parts, axis=-1) * tile.inside
         return _padded(x, stride, stride, jnp.zeros(x.shape[-1])).astype(dtype)
 
     def _to_quarter(
