@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -44,10 +45,16 @@ def start(*command: str, devices: int = 2) -> subprocess.Popen:
 
 
 def finish(runs: list[subprocess.Popen], seconds: float = 300) -> list:
-    """Returns (exit code, output, errors) of each; none survives."""
-    try:
-        ended = [run.communicate(timeout=seconds) for run in runs]
-    finally:
-        for run in runs:
-            run.kill()
-    return [(run.returncode, *texts) for run, texts in zip(runs, ended, strict=True)]
+    """Returns (exit code, output, errors) of each; none survives or may take longer."""
+    ended, until, late = [], time.monotonic() + seconds, False
+    for run in runs:
+        try:
+            texts = run.communicate(timeout=max(until - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            late = True
+            for other in runs:
+                other.kill()
+            texts = run.communicate()
+        ended.append((run.returncode, *texts))
+    assert not late, ended
+    return ended

@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 from dear_jax.errors import InputError
-from dear_jax.training.workdir import read_run
-from dear_jax.weights import write_weights
+from dear_jax.weights import read_run, write_weights
 
 
 def export(

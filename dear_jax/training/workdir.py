@@ -1,13 +1,14 @@
-"""The folder of a training run, and whose it is.
+"""The folder of a training run, and which run it belongs to.
 
     WORKDIR/config.json           the configuration, and a fingerprint of its data
     WORKDIR/checkpoints/STEP/     whole states, the last few
     WORKDIR/damaged/STEP/         those that were found damaged
     WORKDIR/best.safetensors      the EMA that scored best so far
-    WORKDIR/metrics.jsonl, tensorboard/, sheets/    what the run told
+    WORKDIR/metrics.jsonl, tensorboard/, sheets/    reports
 
-A run is continued by the same command. Whatever would make it another run is
-refused, or told and noted in config.json if the command says to accept it.
+A run is continued by the same command. Whatever would make it another run is refused,
+or accepted by --accept_changes, printed and noted in config.json. The weights of a run
+are read by `dear_jax.weights.read_run`.
 """
 
 import json
@@ -18,13 +19,10 @@ from typing import Any
 import ml_collections
 from flax.traverse_util import flatten_dict
 
-from dear_jax.checkpoint import read_ema, saved_steps
+from dear_jax.checkpoint import saved_steps
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, write_text
-from dear_jax.models.registry import build, init_shapes
-from dear_jax.weights import Weights, read_weights
-
-BEST = "best.safetensors"
+from dear_jax.weights import read_run_config
 
 # What may differ when a run goes on: how it is fed, watched and saved, all of it
 # without effect on a single bit. Photos and masks may move: the fingerprint knows them
@@ -33,7 +31,7 @@ MAY_CHANGE = (
     *("checkpoint.", "evaluate.", "log."),
     *("data.render", "data.threads", "data.workers", "data.photos", "data.masks"),
 )
-# What shapes the state, so that it cannot change even if told so.
+# What shapes the state, so that it cannot change even if accepted.
 MUST_STAY = ("model.", "objective.name", "objective.width", "objective.layers")
 _FLAG = "--accept_changes"
 
@@ -53,93 +51,45 @@ def claim_workdir(
       config: its configuration.
       fingerprint: of its batches.
       accept_changes: take over what differs from the run so far, where that can be.
-      say: is then told of each difference, a line each.
-      start: name, hash and terms of the weights that it begins from, see
-        `dear_jax.training.start`; None: random ones, or what is known already.
+      say: called with a line for each difference.
+      start: facts of the weights that it starts from, see
+        `dear_jax.training.state.Start`; None: random ones, or what is known already.
 
     Raises:
       InputError: if it cannot be made or written, or belongs to a run of another
         configuration or other data, naming what differs.
     """
-    mine = {"config": json.loads(config.to_json()), "data": fingerprint}
+    run = {"config": json.loads(config.to_json()), "data": fingerprint}
     if start:
-        mine["started_from"] = dict(start)
+        run["started_from"] = dict(start)
     path = workdir / "config.json"
     if path.exists():
-        theirs = _read_config(path)  # Refuses what no run has written.
+        before = read_run_config(path)  # Refuses what no run has written.
         steps = saved_steps(workdir)
         if steps:
-            lines = _check_changes(workdir, theirs, mine, accept_changes)
-            if not start and "started_from" in theirs:
-                mine["started_from"] = theirs["started_from"]
+            lines = _changes(workdir, before, run, accept_changes)
+            if not start and "started_from" in before:
+                run["started_from"] = before["started_from"]
             for line in lines:
                 say(line)
             notes = [f"step {steps[-1]}: {line}" for line in lines]
-            if notes := theirs.get("accepted", []) + notes:
-                mine["accepted"] = notes
+            if notes := before.get("accepted", []) + notes:
+                run["accepted"] = notes
     else:
         make_folder(workdir)
         if any(not p.name.startswith(".") for p in workdir.iterdir()):
             raise InputError(
                 f"{workdir} is not empty and not a training workdir; choose another"
             )
-    write_text(path, json.dumps(mine, indent=1) + "\n")
+    write_text(path, json.dumps(run, indent=1) + "\n")
 
 
-def read_run(workdir: Path, which: str = "latest") -> Weights:
-    """Reads the EMA weights of a run: of its "latest" checkpoint or its "best".
-
-    Raises:
-      InputError: if the folder is no training workdir or has no such weights yet.
-    """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise InputError(f"{workdir}: not a training workdir (no config.json in it)")
-    run = _read_config(path)
-    config = run["config"]
-    if which == "best":
-        if not (workdir / BEST).is_file():
-            raise InputError(f"{workdir}: no best weights yet; use which='latest'")
-        return read_weights(workdir / BEST)
-    found = read_ema(workdir, init_shapes(build(config["model"])))
-    if found is None:
-        raise InputError(f"{workdir}: no checkpoint yet; let the training go on")
-    variables, step = found
-    facts = provenance(config, run["data"], step, run.get("started_from"))
-    return Weights(variables, config["model"], facts)
-
-
-def started_from(workdir: Path) -> dict[str, Any] | None:
-    """Name, hash and terms of the weights that a run began from; None: random ones."""
-    return _read_config(workdir / "config.json").get("started_from")
-
-
-def provenance(
-    config: Mapping[str, Any],
-    fingerprint: str,
-    step: int,
-    start: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> dict[str, Any]:
-    """What weights files say of their making: all that decides them.
-
-    Args:
-      config: the run's configuration, seed included.
-      fingerprint: of its batches, see `dear_jax.data.pipeline.fingerprint`.
-      step: how many steps it took.
-      start: of the weights that it began from, see `started_from`.
-      more: other facts.
-    """
-    facts = {"config": config, "fingerprint": fingerprint, "step": step, **more}
-    return facts | ({"started_from": dict(start)} if start else {})
-
-
-def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> list[str]:
+def _changes(workdir: Path, before: dict, now: dict, accept: bool) -> list[str]:
     """What differs, a line each; InputError for what may not."""
-    may_change, optimizer = MAY_CHANGE, mine["config"]["optimizer"]
+    may_change, optimizer = MAY_CHANGE, now["config"]["optimizer"]
     if optimizer["schedule"] != "cosine" and not optimizer["decay"]:
         may_change += ("train.steps",)  # It does not shape the other schedules.
-    old, new = (flatten_dict(c["config"], sep=".") for c in (theirs, mine))
+    old, new = (flatten_dict(run["config"], sep=".") for run in (before, now))
     # Runs older than this setting began from random weights.
     old.setdefault("train.start_from", "")
     changed = [
@@ -156,22 +106,12 @@ def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> lis
                 + (f"({_FLAG} cannot help)" if fixed else f"(or take it with {_FLAG})")
             )
     lines = [f"config.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
-    if theirs["data"] != mine["data"]:
+    if before["data"] != now["data"]:
         if not accept:
             raise InputError(
                 f"{workdir} belongs to a run on other photos or masks than those in "
                 "config.data now; choose another --workdir or put the files back "
                 f"(or take them with {_FLAG})"
             )
-        lines.append(f"batches of config.data: {theirs['data']} -> {mine['data']}")
+        lines.append(f"batches of config.data: {before['data']} -> {now['data']}")
     return lines
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(content["config"]["model"], dict) and content["data"]):
-            raise ValueError("no configuration in it")
-        return content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); choose another workdir") from None
