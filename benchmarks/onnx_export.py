@@ -59,8 +59,6 @@ def main() -> None:
         for kind in (holes, HOLES[(number + 2) % len(HOLES)]):
             photo = example(size, kind, number)
             given = dict(zip(("image", "mask", "level"), photo, strict=True))
-            key_pool = np.array(module.key_pool(size), np.int32)
-            given |= {"key_pool": key_pool}
             maps = run(sessions["encode"], given)
             image, mask, level = photo
             level = level[None] if module.level_input else None

@@ -37,14 +37,7 @@ def main() -> None:
     system = from_weights(weights, name)
     del weights
     size = (JOB["target"], JOB["target"])
-    options = {}
-    if "attention" in JOB:
-        options["plan"] = system.plan(
-            source=mask.shape, target=size, attention=JOB["attention"]
-        )
-    record, result = measure(
-        lambda: system(photo, mask, size=size, **options), imported, JOB
-    )
+    record, result = measure(lambda: system(photo, mask, size=size), imported, JOB)
     record |= {"version": f"JAX {jax.__version__}", "imported": imported}
     if JOB.get("limits"):
         record["product"] = measure_limits(("float32",)).flops["float32"]

@@ -11,7 +11,6 @@ import math
 import jax
 import numpy as np
 
-from dear_jax.inference.plan import make_plan
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.training.flops import count_flops
 
@@ -31,9 +30,7 @@ def encoding_flops(fields: dict, side: int) -> float:
     return without + side**2 * layer
 
 
-def attention_flops(
-    fields: dict, side: int, known: float, attention: str = "exact"
-) -> float:
+def attention_flops(fields: dict, side: int, known: float) -> float:
     """Of attention in a photo [side, side], 0 for a model without it.
 
     Args:
@@ -41,13 +38,9 @@ def attention_flops(
       side: of the photo.
       known: share of its pixels; only they ask. Of cells of several pixels, of which
         hardly one is all missing, every one.
-      attention: "exact", or "windowed" as roughly as plans know it, all pixels asking.
     """
     if not fields.get("attention"):
         return 0.0
-    size = (side, side)
-    if attention != "exact":
-        return make_plan(fields, size, size, math.inf, attention).work.attention
     cells = math.ceil(side / fields["attention_pool"]) ** 2
     asking = round(known * cells) if fields["attention_pool"] == 1 else cells
     return 4.0 * asking * cells * _channels(fields)

@@ -37,9 +37,8 @@ from dear_jax.weights import Weights, write_weights
 
 MODEL = "dear"
 MISSING = 0.3
-# Who takes part: the authors' systems, and ours with one attention or the other.
+# Who takes part: the authors' systems, and ours.
 OFFICIAL = ("liif", "lte")
-OURS = ("exact", "windowed")
 
 
 class Case(NamedTuple):
@@ -51,9 +50,9 @@ class Case(NamedTuple):
 
 # By "side of the photo:side of the target". LTE takes minutes at the largest.
 CASES = {
-    "64:256": Case(3, ("liif", "lte", "exact")),
-    "64:512": Case(3, ("liif", "lte", "exact")),
-    "256:1024": Case(2, ("liif", "exact", "windowed")),
+    "64:256": Case(3, ("liif", "lte", MODEL)),
+    "64:512": Case(3, ("liif", "lte", MODEL)),
+    "256:1024": Case(2, ("liif", MODEL)),
 }
 
 
@@ -63,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         contest = Contest(Path(folder), flags)
         for size in flags.sizes:
-            rounds, who = CASES.get(size, Case(2, ("liif", "exact")))
+            rounds, who = CASES.get(size, Case(2, ("liif", MODEL)))
             jobs = contest.jobs(size, flags.who or who)
             for _ in range(flags.rounds or rounds):
                 busy.append(busy_cores(seconds=1.0))
@@ -114,8 +113,6 @@ class Contest:
             job |= {"system": name if name in OFFICIAL else MODEL, "limits": True}
             job["seconds"] = self._flags.seconds
             job["checkout"] = str((self._flags.official / job["system"]).resolve())
-            # The default is exact attention.
-            job |= {"attention": name} if name == "windowed" else {}
             try:
                 self._write_inputs(size, job)
             except (Failed, InputError) as error:
@@ -164,23 +161,21 @@ class Contest:
 
 
 def rows_of(size: str, records: dict[str, dict[str, Any]]) -> list[Row]:
-    """A row for each of ours beside the others."""
+    """Ours beside the others, or nothing if ours was left out."""
     side, target = map(int, size.split(":"))
     found = records[size]
     theirs = {name: found[name] for name in OFFICIAL if name in found}
-    return [
-        Row(size, name, found[name], theirs, flops(side, target, name))
-        for name in OURS
-        if name in found
-    ]
+    if MODEL not in found:
+        return []
+    return [Row(size, found[MODEL], theirs, flops(side, target))]
 
 
-def flops(side: int, target: int, attention: str) -> Flops:
+def flops(side: int, target: int) -> Flops:
     """What the model multiplies and adds for one photo."""
     fields = fields_of(MODEL)
     return Flops(
         encoding_flops(fields, side),
-        attention_flops(fields, side, 1 - MISSING, attention),
+        attention_flops(fields, side, 1 - MISSING),
         decoding_flops(fields, side, target),
     )
 
@@ -191,7 +186,7 @@ def parse() -> argparse.Namespace:
     )
     option = parser.add_argument
     option("--sizes", nargs="+", default=[*CASES], metavar="SIDE:TARGET")
-    option("--who", nargs="+", choices=OFFICIAL + OURS, help="in place of the usual")
+    option("--who", nargs="+", choices=(*OFFICIAL, MODEL), help="in place of the usual")
     option("--rounds", type=int, help="processes each a size; default: 3 or 2")
     return parse_shared(parser)
 

@@ -18,8 +18,8 @@ missing ask for no attention, all else is done for every pixel. Measurements are
 fresh processes, in turns. Seconds are the median of all calls but each process's first
 two, or first one where the second takes longer than the time for all of them. Ratios
 are official / DEAR: above 1 DEAR takes less; in brackets the least and largest of the
-turns. Compilation is what DEAR's first call takes longer than the others. Exact
-attention is of every known pixel to all pixels; windowed is an approximation."""
+turns. Compilation is what DEAR's first call takes longer than the others.
+Attention is of every known pixel to all pixels."""
 MEMORY = """\
 Memory is resident memory in MiB, by the kernel's high-water mark (VmHWM), the median of
 the processes. "Peak" is the mark above what was resident after the imports: weights and
@@ -48,11 +48,10 @@ class Flops(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What was measured at a size with one kind of attention.
+    """What was measured at a size.
 
     Attributes:
       size: "side of the photo:side of the target", in pixels.
-      attention: "exact" or "windowed".
       ours: records of our processes, see `measuring.measure`; "product" is the
         FLOP/s of a matrix product that each measured.
       theirs: records of the official processes, by system; some may be missing.
@@ -60,7 +59,6 @@ class Row(NamedTuple):
     """
 
     size: str
-    attention: str
     ours: Records
     theirs: dict[str, Records]
     flops: Flops
@@ -104,7 +102,7 @@ def report(rows: Sequence[Row], notes: list[str], conditions: dict[str, Any]) ->
     """The whole text, in Markdown.
 
     Args:
-      rows: one for each size and kind of attention.
+      rows: one for each size.
       notes: lines on what is not in them.
       conditions: "threads", "busy" cores, what weights "liif" had, share "missing".
     """
@@ -161,11 +159,11 @@ def _columns(unit: str, *more: str) -> str:
 
 def _line(row: Row, cells: list[str]) -> str:
     side, target = row.size.split(":")
-    return f"| {side} -> {target} | {row.attention} | {' | '.join(cells)} |"
+    return f"| {side} -> {target} | {' | '.join(cells)} |"
 
 
 def _table(columns: str, lines: Iterable[str]) -> str:
-    head = f"| side, pixels | attention | {columns} |"
+    head = f"| side, pixels | {columns} |"
     return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *lines])
 
 

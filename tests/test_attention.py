@@ -11,16 +11,13 @@ from dear_jax.models.dear import attention as attention_module
 from dear_jax.models.dear.attention import (
     attend,
     fused_attention_does,
-    key_pool_of,
     unmask_attention,
 )
 
 SHAPE = (2, 5, 7, 6)
 # Scores, weights and their sums, and the mean.
 LAYERS = 4
-attention = jax.jit(
-    unmask_attention, static_argnames=("keys", "pool", "chunk", "key_pool")
-)
+attention = jax.jit(unmask_attention, static_argnames=("keys", "pool", "chunk"))
 
 
 @pytest.fixture(scope="module")
@@ -237,68 +234,3 @@ def test_a_photo_with_nothing_known_stays_finite(photo, keys):
     embedding, mask = photo
     found = attention(embedding, np.ones_like(mask), keys=keys)
     assert np.isfinite(found).all()
-
-
-@pytest.mark.parametrize("keys", ["all", "known"])
-def test_pooled_keys_are_means_of_the_usable_pixels_of_larger_cells(photo, keys):
-    """Brute force: queries of 2 x 2 pixels, keys of 4 x 4 ones."""
-    embedding, mask = photo
-    channels, known = SHAPE[-1], 1 - mask.astype(np.float64)
-    found = attention(embedding, mask, keys=keys, pool=2, key_pool=2)
-    for b in range(SHAPE[0]):
-        weight = known[b] if keys == "known" else np.ones(known[b].shape)
-        places = [(i, j) for i in (0, 4) for j in (0, 4)]
-        key = np.array(
-            [
-                (embedding[b, i : i + 4, j : j + 4] * weight[i : i + 4, j : j + 4]).sum(
-                    axis=(0, 1)
-                )
-                / weight[i : i + 4, j : j + 4].sum()
-                for i, j in places
-                if weight[i : i + 4, j : j + 4].any()
-            ]
-        )
-        for i, j in np.ndindex(3, 4):
-            cell = np.s_[b, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
-            query = (embedding[cell] * known[cell]).mean(axis=(0, 1))
-            scores = np.exp(key @ query / channels**0.5)
-            expected = scores @ key / scores.sum()
-            answer = np.broadcast_to(expected, found[cell].shape)
-            np.testing.assert_allclose(found[cell], answer, atol=1e-5)
-
-
-@pytest.mark.parametrize("factor", [1, 4])
-def test_a_factor_known_late_does_what_one_known_early_does(photo, factor):
-    weight = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
-
-    def loss(embedding, key_pool):
-        found = unmask_attention(embedding, photo[1], key_pool=key_pool)
-        return (found * weight).sum(), found
-
-    early = jax.grad(lambda f: loss(f, factor), has_aux=True)(photo[0])
-    late = jax.jit(jax.grad(loss, has_aux=True))(photo[0], jnp.int32(factor))
-    for ours, expected in zip(late, early, strict=True):
-        np.testing.assert_allclose(ours, expected, atol=2e-6)
-
-
-@pytest.mark.parametrize("side", [1, 63, 256, 257, 1000, 4000])
-def test_keys_are_pooled_no_more_than_their_number_demands(side):
-    size, most = (side, 3 * side), 4096
-
-    def count(factor):
-        rows, columns = (-(-n // 4) for n in size)
-        return -(-rows // factor) * -(-columns // factor)
-
-    factor = key_pool_of(size, 4, most)
-    assert count(factor) <= most
-    assert factor == 1 or count(factor // 2) > most
-    assert key_pool_of(size, 4, 0) == 1
-
-
-def test_padding_changes_nothing_where_keys_are_pooled(photo):
-    alone = attention(*photo, keys="known", pool=2, key_pool=2)
-    pads = ((0, 0), (0, 4), (0, 3), (0, 0))
-    embedding, mask = (np.pad(x, pads, constant_values=1) for x in photo)
-    valid = np.pad(np.ones_like(photo[1]), pads)
-    found = attention(embedding, mask, valid, keys="known", pool=2, key_pool=2)
-    np.testing.assert_allclose(found[:, : SHAPE[1], : SHAPE[2]], alone, atol=1e-6)

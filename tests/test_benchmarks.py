@@ -129,7 +129,7 @@ def process(times: list[float], peak: float, **more) -> dict:
 def contest(**theirs) -> tables.Row:
     ours = [process([1.0, 1.0, 1.0], 200.0), process([2.0], 200.0)]
     work = tables.Flops(2e10, 1e10, 2e10)
-    return tables.Row("64:256", "exact", ours, theirs, work)
+    return tables.Row("64:256", ours, theirs, work)
 
 
 def cells(line: str) -> list[str]:
@@ -139,8 +139,8 @@ def cells(line: str) -> list[str]:
 def test_ratios_are_official_over_ours_of_the_medians_with_those_of_the_turns():
     theirs = [process([6.0], 300.0), process([4.0], 500.0)]
     line = cells(tables.time_row(contest(liif=theirs)))
-    assert line[2:5] == ["1", "5", "5.00 (2.00 to 6.00)"]
-    assert cells(tables.memory_row(contest(liif=theirs), "peak"))[3:5] == [
+    assert line[1:4] == ["1", "5", "5.00 (2.00 to 6.00)"]
+    assert cells(tables.memory_row(contest(liif=theirs), "peak"))[2:4] == [
         "400",
         "2.00",
     ]
@@ -148,12 +148,12 @@ def test_ratios_are_official_over_ours_of_the_medians_with_those_of_the_turns():
 
 def test_who_was_not_measured_has_no_numbers():
     line = cells(tables.time_row(contest()))
-    assert line[3:7] == ["-"] * 4
+    assert line[2:6] == ["-"] * 4
 
 
 def test_the_products_alone_take_their_work_over_the_rate():
     line = cells(tables.limits_row(contest(), 1e11))
-    assert line[2:] == ["20", "10", "20", "50", "100", "0.5", "50%"]
+    assert line[1:] == ["20", "10", "20", "50", "100", "0.5", "50%"]
 
 
 def test_every_table_of_the_report_has_as_many_cells_as_columns():
@@ -188,8 +188,6 @@ def test_pixels_that_are_missing_ask_for_no_attention():
     fields = fields_of("dear")
     everywhere, half = (query_flops.attention_flops(fields, 64, k) for k in (1, 0.5))
     assert half == everywhere / 2
-    windowed = query_flops.attention_flops(fields, 256, 1.0, "windowed")
-    assert windowed < query_flops.attention_flops(fields, 256, 1.0) / 2
 
 
 def test_decoding_grows_with_the_pixels_of_the_target():

@@ -46,7 +46,6 @@ class Case(NamedTuple):
       holes: three of `HOLES`, of as many photos: they need no more compiling.
       kind: dtype of the photo.
       mask_kind: dtype of the mask.
-      attention: "exact" or "windowed".
       memory: share of what the whole takes beyond the process, None: not limited.
       window: of the second picture, (top, left, bottom, right) as shares, or None.
       seed: of pixels and holes.
@@ -57,7 +56,6 @@ class Case(NamedTuple):
     holes: tuple[str, str, str]
     kind: type
     mask_kind: type
-    attention: str
     memory: float | None
     window: tuple[float, float, float, float] | None
     seed: int
@@ -81,7 +79,6 @@ def cases(draw, area: int, pixels: int) -> Case:
         draw(st.tuples(*[st.sampled_from(HOLES)] * 3)),
         draw(st.sampled_from(DTYPES)),
         draw(st.sampled_from(MASKS)),
-        draw(st.sampled_from(["exact", "windowed"])),
         draw(st.none() | st.floats(0, 1)),
         draw(st.none() | st.tuples(edge, edge, edge, edge)),
         draw(st.integers(0, 2**32 - 1)),
@@ -136,7 +133,7 @@ def photo_of(case: Case, mask: np.ndarray | None, rng) -> np.ndarray:
 
 def planned(restorer, case: Case):
     """The plan for so much memory, or for as little more as will do."""
-    free = restorer.plan(case.source, case.target, 1e15, case.attention)
+    free = restorer.plan(case.source, case.target, 1e15)
     assert free.tiling.count == 1
     if case.memory is None:
         return free
@@ -144,7 +141,7 @@ def planned(restorer, case: Case):
     for share in np.linspace(case.memory, 1, 10):
         allowed = math.ceil(least + share * (free.bytes - least))
         try:
-            plan = restorer.plan(case.source, case.target, allowed, case.attention)
+            plan = restorer.plan(case.source, case.target, allowed)
         except InputError as error:
             assert "are allowed; allow more" in str(error)
             continue
@@ -192,7 +189,7 @@ def restore(preset: str, case: Case) -> None:
         heard.check()
         check(picture, case.target, case.kind)
     if plan.tiling.count > 1:
-        whole = restorer.plan(case.source, case.target, 1e15, case.attention)
+        whole = restorer.plan(case.source, case.target, 1e15)
         expected = restorer(photo, mask, size=case.target, plan=whole)
         off = np.abs(np.subtract(picture, expected, dtype=np.float32))
         assert off.max() <= (1 if case.kind == np.uint8 else 2e-5)

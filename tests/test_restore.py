@@ -119,8 +119,8 @@ def test_one_compilation_serves_many_sizes(preset, embeddings):
     assert len(tilings) == embeddings
     for tiling in tilings:
         assert encoding._embedding(model, *tiling, None)._cache_size() == 1
-    assert encoding._joining(model, None, False)._cache_size() == 1
-    assert all(stage._cache_size() == 1 for stage in attending._blocks(model, 1))
+    assert encoding._joining(model, None, False, 0)._cache_size() == 1
+    assert all(stage._cache_size() == 1 for stage in attending._blocks(model))
     spans, kind = (16, 16), np.dtype(np.uint8)
     assert rendering._decoder(model, spans, kind, None)._cache_size() == 1
 

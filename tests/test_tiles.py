@@ -1,4 +1,6 @@
-"""Tiles with the stated halo give the embedding of the whole photo."""
+"""Tiles with the stated halo give the embedding of the whole photo, stage by stage."""
+
+import functools
 
 import jax
 import numpy as np
@@ -23,6 +25,17 @@ LOCAL = {
         88,
     ),
 }
+# What streams: halos of its two stages.
+BARE = {"attention": False, "importance": False}
+STREAMING = {
+    "dear": ("dear", {**BARE, "blocks": 3}, (52, 12)),
+    "dear-lite": ("dear-lite", {**BARE, "depths": (1, 1, 2, 1, 1, 3)}, (64, 24)),
+    "unfolded dear-lite": (
+        "dear-lite",
+        {**BARE, "detail": False, "depths": (2, 1, 1, 0, 2, 1), "feature_unfold": True},
+        (40, 24),
+    ),
+}
 
 
 @pytest.fixture(scope="module", params=LOCAL)
@@ -31,7 +44,7 @@ def embedder(request):
     preset, depth, _ = LOCAL[request.param]
     restorer = tiny_restorer(preset, **depth)
     geometry = geometry_of(restorer.model)
-    halo, multiple = geometry.halo, geometry.stride
+    halo, multiple = geometry.embedding.halo, geometry.stride
     module = build(restorer.model)
 
     @jax.jit
@@ -82,8 +95,44 @@ def test_the_halo_is_not_much_too_large(embedder):
 
 @pytest.mark.parametrize(("preset", "depth", "halo"), LOCAL.values(), ids=LOCAL)
 def test_the_halo_is_that_of_the_depth(preset, depth, halo):
-    assert geometry_of({**tiny_fields(preset), **depth}).halo == halo
+    geometry = geometry_of({**tiny_fields(preset), **depth})
+    assert geometry.embedding.halo == halo
 
 
 def test_every_tiny_preset_is_tested_here():
     assert set(LOCAL) >= set(TINY)
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_the_two_stages_are_the_whole_in_tiles_too(name):
+    preset, changes, halos = STREAMING[name]
+    restorer = tiny_restorer(preset, **changes, residual="fill")
+    geometry, module = geometry_of(restorer.model), build(restorer.model)
+    assert (geometry.deep.halo, geometry.surface.halo) == halos
+    rng, height, stride = np.random.default_rng(0), 304, geometry.stride
+    mask = (rng.random((1, height, 16, 1)) < 0.3).astype(np.float32)
+    image = rng.random((1, height, 16, 3)).astype(np.float32) * (1 - mask)
+    base = rng.normal(size=(1, height, 16, 3)).astype(np.float32)
+    inside = np.ones_like(mask)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(method, *arguments):
+        return module.apply(restorer.variables, *arguments, method=method)
+
+    def tiles(halo, step):
+        for start in range(0, height, 152):
+            low, stop = max(0, start - halo) // step * step, start + 152
+            yield start, stop, low, min(height, stop + halo + -halo % step)
+
+    photo = (image, mask, inside, base)
+    whole = run("project", run("embed", *photo)[0])
+    z = np.array(run("deep", *photo))
+    for start, stop, low, high in tiles(geometry.deep.halo, stride):
+        found = run("deep", *(x[:, low:high] for x in photo))
+        found = found[:, (start - low) // 4 : (stop - low) // 4]
+        assert_close(found, z[:, start // 4 : stop // 4], LAYERS)
+    for start, stop, low, high in tiles(geometry.surface.halo, 4):
+        part = (x[:, low:high] for x in photo)
+        found = run("surface", z[:, low // 4 : high // 4], *part)
+        found = found[:, start - low : stop - low]
+        assert_close(found, whole[:, start:stop], LAYERS)

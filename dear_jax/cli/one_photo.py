@@ -165,11 +165,10 @@ def _fills_alpha(wishes: Wishes) -> bool:
 
 
 def _plan(job: Job, restorer, wishes: Wishes, sizes: tuple, tell: Tell):
-    plan = restorer.plan(*sizes, wishes.max_memory, wishes.attention)
+    plan = restorer.plan(*sizes, wishes.max_memory)
     # Of ordinary photos there is nothing to tell.
     tiled = plan.tiling is not None and plan.tiling.count > 1
-    asked = wishes.max_memory is not None or wishes.attention != "exact"
-    if tiled or asked or plan.is_long:
+    if tiled or wishes.max_memory is not None or plan.is_long:
         tell(f"{job.name}: {' '.join(plan.lines())}")
     return plan
 

@@ -174,13 +174,6 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="what to get by with; photos that need more are worked on in tiles, with "
         "the same result (default: most of what is free)",
     )
-    add(
-        "--attention",
-        choices=("exact", "windowed"),
-        default="exact",
-        help="windowed: of large photos each part attends to its surroundings exactly, "
-        "to the rest through means; faster, an approximation",
-    )
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -238,7 +231,6 @@ def _wishes(flags: argparse.Namespace) -> Wishes:
         preview=flags.preview,
         importance=flags.importance,
         max_memory=quantities.parse_memory(memory) if memory else None,
-        attention=flags.attention,
         texture=quantities.parse_texture(flags.texture) if flags.texture else 0.0,
         denoise=denoise,
     )

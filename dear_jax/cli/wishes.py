@@ -14,7 +14,6 @@ class Wishes(NamedTuple):
       keep_known: whether results agree with known pixels; None: at the photo's size.
       preview, importance: whether to write them beside the result.
       max_memory: bytes, None for what the machine has.
-      attention: "exact" or "windowed".
       texture: between the fidelity weights, 0, and the texture weights, 1.
       denoise: level of degradation in [0, 1], "auto", or None for the default, see
         `dear_jax.inference.degradation`.
@@ -27,6 +26,5 @@ class Wishes(NamedTuple):
     preview: bool = False
     importance: bool = False
     max_memory: int | None = None
-    attention: str = "exact"
     texture: float = 0.0
     denoise: float | str | None = None

@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dear_jax.inference.progress import Advance
-from dear_jax.models.dear.attention import cells, key_pool_of
+from dear_jax.models.dear.attention import cells
 from dear_jax.models.dear.blocks import BLOCK, NEVER, attend_in_blocks, padded_to_block
-from dear_jax.models.dear.near import TILE, attend_near, with_means
 
 
 def within(shape: tuple[int, int], size: jax.Array, low: Any = (0, 0)) -> jax.Array:
@@ -33,20 +32,42 @@ def channel(masks: jax.Array) -> jax.Array:
     return masks[..., None].astype(jnp.float32)
 
 
-def attend_exactly(
+def attend(
     model: tuple,
     embedding: jax.Array,
     masks: jax.Array,
     size: np.ndarray,
-    photo: int,
     advance: Advance,
 ) -> jax.Array:
-    """What the cells of one photo attend to, [1, h, w, C]."""
-    fields = dict(model)
-    most = fields["attention_most_keys"]
-    key_pool = key_pool_of(size, fields["attention_pool"], most)
-    order, attend, place = _blocks(model, key_pool)
-    asked = order(embedding, masks, size, np.int32(photo))
+    """What the cells of photos attend to, one photo after the other.
+
+    Args:
+      model: frozen fields, see `dear_jax.weights.freeze`.
+      embedding: F [B, H, W, C].
+      masks: bool [B, H, W].
+      size: of the photos in these arrays, (H, W).
+      advance: is called with the share done of a photo.
+
+    Returns:
+      [B, h, w, C].
+    """
+    found = [
+        _attend_one(model, embedding, masks, size, np.int32(photo), advance)
+        for photo in range(len(masks))
+    ]
+    return jnp.concatenate(found) if len(found) > 1 else found[0]
+
+
+def _attend_one(
+    model: tuple,
+    embedding: jax.Array,
+    masks: jax.Array,
+    size: np.ndarray,
+    photo: np.int32,
+    advance: Advance,
+) -> jax.Array:
+    order, attend, place = _blocks(model)
+    asked = order(embedding, masks, size, photo)
     count = max(1, int(asked["queries_asking"]))
     step = min(BLOCK, len(asked["queries"]))
     answers = asked.pop("answers")
@@ -59,7 +80,7 @@ def attend_exactly(
 
 
 @functools.lru_cache(maxsize=32)
-def _blocks(model: tuple, key_pool: int):
+def _blocks(model: tuple):
     """Sorts a photo's cells, attends from a block of them, puts them back."""
     fields = dict(model)
     keys, pool = fields["attention_keys"], fields["attention_pool"]
@@ -67,7 +88,7 @@ def _blocks(model: tuple, key_pool: int):
     def order(embedding, masks, size, photo):
         query, key, usable, asking = (
             x.reshape(-1, x.shape[-1]) if x.ndim == 3 else x.reshape(-1)
-            for x in _cells_of(embedding, masks, size, photo, keys, pool, key_pool)
+            for x in _cells_of(embedding, masks, size, photo, keys, pool)
         )
 
         def first(flags, rows):
@@ -107,65 +128,15 @@ def _blocks(model: tuple, key_pool: int):
     return jax.jit(order), jax.jit(attend, donate_argnums=0), jax.jit(place)
 
 
-def attend_windowed(
-    model: tuple,
-    embedding: jax.Array,
-    masks: jax.Array,
-    size: np.ndarray,
-    photo: int,
-    advance: Advance,
-) -> jax.Array:
-    """As `attend_exactly`, by the approximation of `dear_jax.models.dear.near`."""
-    begin, attend = _windows(model)
-    asked, asking, answers = begin(embedding, masks, size, np.int32(photo))
-    tiles = np.argwhere(np.asarray(asking)) * TILE
-    for tile in tiles.astype(np.int32):
-        answers = attend(answers, asked, tile)
-        jax.block_until_ready(answers)
-        advance(1 / len(tiles))
-    pool = dict(model)["attention_pool"]
-    height, width = (-(-side // pool) for side in embedding.shape[1:3])
-    return answers[None, :height, :width]
-
-
-@functools.lru_cache(maxsize=32)
-def _windows(model: tuple):
-    """Prepares a photo's cells, and attends from a tile of them."""
-    fields = dict(model)
-    keys, pool = fields["attention_keys"], fields["attention_pool"]
-
-    def begin(embedding, masks, size, photo):
-        query, key, usable, asking = _cells_of(
-            embedding, masks, size, photo, keys, pool
-        )
-        asked = with_means(query, key, usable, asking)
-        mean = _mean(key.reshape(-1, key.shape[-1]), usable.reshape(-1))
-        answers = jnp.broadcast_to(mean, asked.keys.shape)
-        rows, columns = (n // TILE for n in asked.asking.shape)
-        tiles = asked.asking.reshape(rows, TILE, columns, TILE)
-        return asked, tiles.any(axis=(1, 3)), answers
-
-    def attend(answers, asked, tile):
-        found = attend_near(asked, tile)
-        # Who does not ask attends to all alike, near or far.
-        row, column = tile
-        before = jax.lax.dynamic_slice(answers, (row, column, 0), found.shape)
-        asking = jax.lax.dynamic_slice(asked.asking, (row, column), found.shape[:2])
-        found = jnp.where(asking[..., None], found, before)
-        return jax.lax.dynamic_update_slice(answers, found, (row, column, 0))
-
-    return jax.jit(begin), jax.jit(attend, donate_argnums=0)
-
-
-def _cells_of(embedding, masks, size, photo, keys, pool, key_pool=1):
-    """Queries [h, w, C] and keys [h', w', C] of one photo, which keys are usable, and
-    which queries ask."""
+def _cells_of(embedding, masks, size, photo, keys, pool):
+    """Queries and keys [h, w, C] of one photo, which keys are usable, and which queries
+    ask."""
     embedding, mask = (
         jax.lax.dynamic_slice_in_dim(x, photo, 1) for x in (embedding, masks)
     )
     mask = channel(mask)
     valid = within(mask.shape[1:3], size)
-    query, key, usable = cells(embedding, mask, valid, keys, pool, key_pool)
+    query, key, usable = cells(embedding, mask, valid, keys, pool)
     known = cells(1 - mask, mask, valid, "all", pool)[0][..., 0] > 0
     return query[0], key[0], usable[0], known[0]
 

@@ -25,10 +25,9 @@ class DearRestorer(QueryRestorer):
         source: tuple[int, int],
         target: tuple[int, int],
         max_memory: float | None = None,
-        attention: str = "exact",
     ) -> Plan:
         """See `Restorer.plan`."""
-        return make_plan(self.model, source, target, max_memory, attention)
+        return make_plan(self.model, source, target, max_memory)
 
     def _fits(self, plan: Plan) -> bool:
         """See `QueryRestorer._fits`."""

@@ -1,8 +1,11 @@
-"""A photo through DEAR's networks, stage by stage, in the memory that its plan allows.
+"""A photo through DEAR's networks, tile by tile, in the memory that its plan allows.
 
-Embedding in tiles, attention in blocks, importance; what `DEAR.encode` does in one go.
-Maps are padded to one of few sizes, so that few programs serve all photos; only the
-paper's towers are compiled for each size (in steps of 4), because they mirror edges.
+What `DEAR.encode` does in one go. Models with attention or importance embed all of the
+photo, attend in blocks and join what they found. Of others only Z, the embedding at a
+quarter of the photo's size, is kept whole; the rest is computed where a picture is
+rendered, see `project`. Arrays are padded to one of few sizes, so that few programs
+serve all photos; only the paper's towers are compiled for each size (in steps of 4),
+because they mirror edges.
 """
 
 import functools
@@ -15,12 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dear_jax.inference.attending import (
-    attend_exactly,
-    attend_windowed,
-    channel,
-    within,
-)
+from dear_jax.inference.attending import attend, channel, within
 from dear_jax.inference.devices import (
     Placed,
     compiled,
@@ -33,12 +31,8 @@ from dear_jax.inference.devices import (
 from dear_jax.inference.plan import Plan, geometry_of, padded_size
 from dear_jax.inference.progress import Advance
 from dear_jax.inference.tiles import bucket
-from dear_jax.models.dear.attention import (
-    key_pool_of,
-    spread_over_pixels,
-    unmask_attention,
-)
-from dear_jax.models.dear.dear import centre
+from dear_jax.models.dear.attention import spread_over_pixels, unmask_attention
+from dear_jax.models.dear.dear import QUARTER, centre
 from dear_jax.models.registry import build
 from dear_jax.weights import freeze
 
@@ -51,13 +45,27 @@ class Maps:
     """What rendering reads, at one of few sizes.
 
     Attributes:
-      seen: what the decoder sees of each pixel, [B, H', W', D], see `DEAR.join`; with
-        `feature_unfold` its first layer of that.
       base: what colours are added to, [B, H', W', 3] in [-1, 1], or None.
+      projection: the decoder's first layer, [B, H', W', width]; None if it is computed
+        block by block, of the following.
+      kept: Z [B, H'/4, W'/4, C'] of models that stream, of others what the decoder sees
+        of each pixel, [B, H', W', D], see `DEAR.join`.
+      photos: images, masks, levels and size, which models that stream read with Z.
+      block: side of such blocks in the photo, pixels; 0 with a `projection`.
     """
 
-    seen: jax.Array
     base: jax.Array | None
+    projection: jax.Array | None = None
+    kept: jax.Array | None = None
+    photos: tuple[jax.Array, ...] | None = None
+    block: int = flax.struct.field(pytree_node=False, default=0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H', W')."""
+        if self.projection is not None:
+            return self.projection.shape[1:3]
+        return (self.photos[1] if self.photos else self.kept).shape[1:3]
 
 
 def encode(
@@ -76,19 +84,23 @@ def encode(
       masks: bool [B, H, W].
       levels: float32 [B] in [0, 1], how degraded each is; for models with that input.
       plan: for their size.
-      advance: is told of work done, in the units of `Plan.work`.
+      advance: is called with the work done, in the units of `Plan.work`.
 
     Returns:
       The maps, and the importance [B, H', W', 1] or None.
     """
-    model, mesh, photos = freeze(placed.model), mesh_for(len(images)), len(images)
+    model, mesh, count = freeze(placed.model), mesh_for(len(images)), len(images)
     size = np.array(masks.shape[1:], np.int32)
-    variables = placed.variables_for(photos)
+    variables, streams = placed.variables_for(count), build(placed.model).streams
     shape = tuple(map(bucket, padded_size(masks.shape[1:], geometry_of(placed.model))))
     images, masks = (spread(array) for array in _padded(images, masks, shape))
     levels = spread(levels)
     if mesh is None:  # Once, not for each tile.
         images, masks = jax.device_put((images, masks))
+    if streams and not plan.block:
+        maps = _whole(model, mesh)(variables, images, masks, levels, size)
+        advance(plan.work.embedding)
+        return maps, None
     base = _preparation(model, mesh)(variables, images, masks, size)
     tiling, kept = plan.tiling, _blank(model, images.shape[:3], mesh)
     embed = _embedding(model, tiling.rows, tiling.columns, mesh)
@@ -98,22 +110,41 @@ def encode(
         if tiling.count > 1:
             jax.block_until_ready(kept)
         advance(plan.work.embedding / tiling.count)
-    pool, most = (placed.model[f"attention_{k}"] for k in ("pool", "most_keys"))
-    key_pool = key_pool_of(tuple(size), pool, most)
-    exact = plan.attention == "exact"
+    if streams:
+        photos = images, masks, levels, jnp.asarray(size)
+        return Maps(base, kept=kept[0], photos=photos, block=plan.block), None
     if not placed.model["attention"]:
+        attended, together = None, False
+    elif together := _together(placed.model, images.shape, mesh):
         attended = None
-    elif exact and _together(placed.model, images.shape, mesh):
         advance(plan.work.attention)
-        join = _joining(model, mesh, True, key_pool)
-        return join(variables, kept, masks, size, None, base)
     else:
-        how = attend_exactly if exact else attend_windowed
-        each = functools.partial(how, model, kept[0], masks, size)
-        work = plan.work.attention / photos
-        found = [each(b, lambda share: advance(share * work)) for b in range(photos)]
-        attended = jnp.concatenate(found) if photos > 1 else found[0]
-    return _joining(model, mesh, False)(variables, kept, masks, size, attended, base)
+        share = plan.work.attention / count
+        attended = attend(model, kept[0], masks, size, lambda x: advance(x * share))
+    join = _joining(model, mesh, together, plan.block)
+    return join(variables, kept, masks, size, attended, base)
+
+
+def project(
+    placed: Placed, maps: Maps, low: tuple[int, int], shape: tuple[int, int]
+) -> tuple[jax.Array, jax.Array | None]:
+    """The decoder's first layer and the base of one block.
+
+    Args:
+      placed: the model.
+      maps: of photos, with a `block`.
+      low: row and column of its first pixel, multiples of 4.
+      shape: its rows and columns, multiples of 4.
+
+    Returns:
+      [B, *shape, width], right from `geometry.surface.halo` pixels on inside a border
+      that is not the photo's; and [B, *shape, 3] or None.
+    """
+    photos = len(jax.tree.leaves(maps)[0])
+    run = _projection(freeze(placed.model), shape, mesh_for(photos))
+    variables, place = placed.variables_for(photos), np.array(low, np.int32)
+    given = maps.photos or (None, None, None, None)
+    return run(variables, maps.kept, maps.base, *given, place)
 
 
 def _padded(
@@ -125,6 +156,33 @@ def _padded(
     return images, np.pad(masks, pads, constant_values=True)
 
 
+def _inside(masks: jax.Array, size: jax.Array, low: Any = (0, 0)) -> jax.Array:
+    """[B, H, W, 1], 1 where arrays that begin at `low` lie inside the photo."""
+    return jnp.broadcast_to(within(masks.shape[1:3], size, low), (*masks.shape[:3], 1))
+
+
+def _cut(
+    array: jax.Array, low: tuple[jax.Array, jax.Array], shape: tuple[int, int]
+) -> jax.Array:
+    """A window of an array [B, H, W, ...]."""
+    start = (0, *low) + (0,) * (array.ndim - 3)
+    size = (len(array), *shape, *array.shape[3:])
+    return jax.lax.dynamic_slice(array, start, size)
+
+
+@functools.lru_cache(maxsize=32)
+def _whole(model: tuple, mesh: Mesh | None):
+    """The model's own way, for photos that are one block."""
+    module = build(dict(model))
+
+    def encode(variables, images, masks, levels, size):
+        arguments = to_floats(images), channel(masks), _inside(masks, size), levels
+        features = module.apply(variables, *arguments, method="encode")
+        return Maps(features.base, features.projection)
+
+    return compiled(per_device(encode, mesh, "-bbb-"))
+
+
 @functools.lru_cache(maxsize=32)
 def _preparation(model: tuple, mesh: Mesh | None):
     module = build(dict(model))
@@ -132,18 +190,23 @@ def _preparation(model: tuple, mesh: Mesh | None):
     def prepare(variables, images, masks, size):
         if module.residual == "none":
             return None
-        inside = jnp.broadcast_to(within(masks.shape[1:], size), (*masks.shape, 1))
-        arguments = (to_floats(images), channel(masks), inside)
+        arguments = (to_floats(images), channel(masks), _inside(masks, size))
         return module.apply(variables, *arguments, method="prepare")[1]
 
     return compiled(per_device(prepare, mesh, "-bb-"))
 
 
 def _blank(model: tuple, shape: tuple, mesh: Mesh | None) -> tuple:
-    """F and K_p to be filled."""
-    module = build(dict(model))
-    channels = module.geometry.channels, module.taps
-    blank = [jnp.zeros((*shape, c), jnp.float32) for c in channels]
+    """What tiles fill: Z, or F and K_p."""
+    module, (photos, height, width) = build(dict(model)), shape
+    geometry = module.geometry
+    if module.streams:
+        quarter = height // QUARTER, width // QUARTER
+        shapes = [(photos, *quarter, geometry.deep.channels)]
+    else:
+        channels = geometry.embedding.channels, module.taps
+        shapes = [(*shape, count) for count in channels]
+    blank = [jnp.zeros(shape, jnp.float32) for shape in shapes]
     return tuple(blank if mesh is None else map(spread, blank))
 
 
@@ -151,34 +214,51 @@ def _blank(model: tuple, shape: tuple, mesh: Mesh | None) -> tuple:
 def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
     """Embeds one tile, and puts what is kept of it where it belongs."""
     module = build(dict(model))
+    step = QUARTER if module.streams else 1
 
     def embed(variables, kept, images, masks, base, levels, size, places):
-        (row, column), keep = places
-
-        def tile(array):
-            start = (0, row, column) + (0,) * (array.ndim - 3)
-            shape = (len(array), rows.read, columns.read, *array.shape[3:])
-            return jax.lax.dynamic_slice(array, start, shape)
-
-        image, mask = to_floats(tile(images)), channel(tile(masks))
-        inside = within(mask.shape[1:3], size, (row, column))
-        inside = jnp.broadcast_to(inside, mask.shape)
-        shown = None if base is None else tile(base)
-        centred = centre(image, mask)
-        arguments = (centred, mask, inside, shown, levels)
-        parts = module.apply(variables, *arguments, method="embed")
-        row, column = keep[0] - row, keep[1] - column
-        result = []
+        low, keep = places
+        arguments = _tile(
+            images, masks, base, levels, size, low, (rows.read, columns.read)
+        )
+        if module.streams:
+            parts = (module.apply(variables, *arguments, method="deep"),)
+        else:
+            parts = module.apply(variables, *arguments, method="embed")
+        offset, keep, result = (keep - low) // step, keep // step, []
+        core = rows.core // step, columns.core // step
         for whole, part in zip(kept, parts, strict=True):
             if part is not None:
-                shape = (len(part), rows.core, columns.core, part.shape[3])
-                part = jax.lax.dynamic_slice(part, (0, row, column, 0), shape)
-                part = part.astype(whole.dtype)
+                part = _cut(part, offset, core).astype(whole.dtype)
                 whole = jax.lax.dynamic_update_slice(whole, part, (0, *keep, 0))
             result.append(whole)
         return tuple(result)
 
     return compiled(per_device(embed, mesh, "-bbbbb--"), donate_argnums=1)
+
+
+def _tile(images, masks, base, levels, size, low, shape) -> tuple:
+    """The arguments of `DEAR.embed` for a window of photos."""
+    image, mask = (_cut(array, low, shape) for array in (images, masks))
+    mask, shown = channel(mask), None if base is None else _cut(base, low, shape)
+    inside = _inside(mask, size, low)
+    return centre(to_floats(image), mask), mask, inside, shown, levels
+
+
+@functools.lru_cache(maxsize=32)
+def _projection(model: tuple, shape: tuple[int, int], mesh: Mesh | None):
+    module = build(dict(model))
+
+    def project(variables, kept, base, images, masks, levels, size, low):
+        shown = None if base is None else _cut(base, low, shape)
+        if not module.streams:
+            seen = _cut(kept, low, shape)
+            return module.apply(variables, seen, method="project"), shown
+        arguments = _tile(images, masks, base, levels, size, low, shape)
+        z = _cut(kept, low // QUARTER, tuple(n // QUARTER for n in shape))
+        return module.apply(variables, z, *arguments, method="surface"), shown
+
+    return compiled(per_device(project, mesh, "-bbbbb--"))
 
 
 def _together(model: dict[str, Any], shape: tuple, mesh: Mesh | None) -> bool:
@@ -190,27 +270,27 @@ def _together(model: dict[str, Any], shape: tuple, mesh: Mesh | None) -> bool:
 
 
 @functools.lru_cache(maxsize=32)
-def _joining(model: tuple, mesh: Mesh | None, attend: bool, key_pool: int = 1):
+def _joining(model: tuple, mesh: Mesh | None, attend: bool, block: int):
     module = build(dict(model))
 
     def join(variables, kept, masks, size, attended, base):
         embedding, kernels = kept
-        shape = embedding.shape[1:3]
-        valid = jnp.broadcast_to(within(shape, size), (*masks.shape, 1))
+        shape, valid = embedding.shape[1:3], _inside(masks, size)
         pool, keys = module.attention_pool, module.attention_keys
         if attend:
-            count = math.prod(shape) // pool**2
-            chunk = max(1, TOGETHER // (len(embedding) * count))
+            cells = math.prod(shape) // pool**2
+            chunk = max(1, TOGETHER // (len(embedding) * cells))
             attended = unmask_attention(
-                embedding, channel(masks), valid, keys, pool, chunk, key_pool
+                embedding, channel(masks), valid, keys, pool, chunk
             )
         elif attended is not None:
             attended = spread_over_pixels(attended, shape, pool)
         seen, importance = module.apply(
             variables, embedding, attended, kernels, valid, method="join"
         )
-        if module.feature_unfold:
-            seen = module.apply(variables, seen, method="project")
-        return Maps(seen, base), importance
+        if block:
+            return Maps(base, kept=seen, block=block), importance
+        projection = module.apply(variables, seen, method="project")
+        return Maps(base, projection), importance
 
     return compiled(per_device(join, mesh, "-bb-bb"))

@@ -1,13 +1,12 @@
 """A "lite" model as two ONNX functions, all their sizes left open.
 
-    encode (image [H, W, 3], mask [H, W], level [], key_pool [])
+    encode (image [H, W, 3], mask [H, W], level [])
         -> projection [H', W', K], base [H', W', 3]
     decode (projection [m, k, K], base [m, k, 3], rows, columns, cell [2]) -> [h, w, 3]
 
-All float32 but indices and key_pool, which are int32. image and result are in [0, 1],
-mask is 1 where the photo is missing, level in [0, 1] says how degraded it is (only
-models with `level_input` have it), key_pool is `key_pool_of` the photo (only models
-with `attention_most_keys`). H' and W' are H and W rounded up to the network's step.
+All float32 but indices, which are int32. image and result are in [0, 1], mask is 1
+where the photo is missing, level in [0, 1] says how degraded it is (only models with
+`level_input` have it). H' and W' are H and W rounded up to the network's step.
 decode reads a window of encode's maps for one tile of the target; rows and columns are
 the arrays of `dear_jax.models.dear.grid.Axis` (index, relative, weight, base), made
 outside, cell is the size of a target pixel in pixels of the photo times 2 (only with
@@ -63,8 +62,6 @@ def export_functions(variables: Any, model: Mapping[str, Any]) -> Functions:
     bound = build(model).bind(variables)
     image = {"image": ("H", "W", 3), "mask": ("H", "W")}
     level = {"level": ()} if bound.level_input else {}
-    keys = bound.attention and bound.attention_most_keys
-    key_pool = {"key_pool": ()} if keys else {}
     has_base = bound.residual != "none"
     base = {"base": ("M", "K", 3)} if has_base else {}
     cell = {"cell": (2,)} if bound.cell_decode else {}
@@ -88,7 +85,7 @@ def export_functions(variables: Any, model: Mapping[str, Any]) -> Functions:
     return Functions(
         _exported(
             lambda **given: _encode(bound, **given),
-            image | level | key_pool,
+            image | level,
             ["projection", *base],
         ),
         _exported(
@@ -113,7 +110,7 @@ def _exported(
         raise InputError(
             "jax2onnx is not installed; dear_jax/inference/onnx.py says how to do it"
         ) from None
-    whole = ("rows_index", "columns_index", "key_pool")
+    whole = ("rows_index", "columns_index")
     arguments = [
         jax.ShapeDtypeStruct(shape, jnp.int32 if name in whole else jnp.float32)
         for name, shape in inputs.items()
@@ -131,7 +128,6 @@ def _encode(
     image: jax.Array,
     mask: jax.Array,
     level: jax.Array | None = None,
-    key_pool: jax.Array | int = 1,
 ) -> tuple[jax.Array, ...]:
     """What decode reads of one photo, at sizes that are multiples of the step."""
     step = module.geometry.stride
@@ -144,5 +140,5 @@ def _encode(
     known = (mask <= 0).astype(jnp.float32)[None, :, :, None]
     inside, missing = padded(jnp.ones_like(known)), 1 - padded(known)
     level = None if level is None else level.reshape(1)
-    maps = module.encode(padded(image[None]), missing, inside, level, key_pool)
+    maps = module.encode(padded(image[None]), missing, inside, level)
     return tuple(x[0] for x in (maps.projection, maps.base) if x is not None)

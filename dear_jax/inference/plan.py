@@ -1,12 +1,14 @@
 """What restoring a photo will take, settled before work begins.
 
-Whole if that fits into the memory allowed, else in the fewest tiles that do. The
+Whole if that fits into the memory allowed, else in the fewest tiles that do; on a CPU
+large photos always in tiles, whose arrays leave less memory to be fetched. The
 estimates of DEAR's stages are from XLA's own accounts of their programs and were held
 against measured peaks, see benchmarks/results/restoring.md.
 """
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,13 +16,18 @@ import jax
 from dear_jax.errors import InputError
 from dear_jax.inference.memory import allowed_memory, resident_memory
 from dear_jax.inference.tiles import Tiling, bucket, tilings
-from dear_jax.models.dear.geometry import Geometry
+from dear_jax.models.dear.dear import DEAR, QUARTER
+from dear_jax.models.dear.geometry import Geometry, Stage
 from dear_jax.models.registry import build
 
 MIB = 2**20
 # What a process takes beside arrays: libraries and weights (if not yet there),
 # compiling, and what is under way while a picture is put together.
 _BASE, _WORKING = 450 * MIB, 400 * MIB
+# Sides of the blocks in which a picture is rendered, in pixels of the photo; 0: whole.
+_BLOCKS = (0, 768, 384, 192)
+# Pixels that a CPU embeds at once where it need not more.
+_MOST = 2**20
 
 
 class Work(NamedTuple):
@@ -38,8 +45,10 @@ class Plan(NamedTuple):
       source, target: sizes (H, W) and (h, w).
       bytes: memory expected at the peak, the process itself included; 0: not known.
       allowed: what it may be.
-      tiling: of the embedding; None for systems that take photos whole.
-      attention: "exact" or "windowed".
+      tiling: of what is kept of all the photo, F or Z; None for systems that take
+        photos whole.
+      block: side of the photo's blocks in which pictures are rendered, pixels; 0: the
+        whole photo.
       work: see `Work`; None if not known.
     """
 
@@ -48,13 +57,13 @@ class Plan(NamedTuple):
     bytes: int = 0
     allowed: int = 0
     tiling: Tiling | None = None
-    attention: str = "exact"
+    block: int = 0
     work: Work | None = None
 
     @property
     def is_long(self) -> bool:
-        """Whether attention alone will take a CPU half a minute or more."""
-        return self.work is not None and self.work.attention > 5e12
+        """Whether it will take a CPU half a minute or more."""
+        return self.work is not None and sum(self.work) > 2.5e12
 
     def lines(self) -> list[str]:
         """The plan in plain sentences."""
@@ -63,7 +72,7 @@ class Plan(NamedTuple):
         if not self.bytes:
             return [*said, "The photo is taken whole; memory is not known beforehand."]
         tiling = self.tiling
-        if tiling is None or tiling.count == 1:
+        if tiling is None or (tiling.count == 1 and not self.block):
             said.append("The photo is embedded whole.")
         else:
             said.append(
@@ -77,12 +86,9 @@ class Plan(NamedTuple):
             f"{_gib(self.allowed)}."
         )
         share = self.work.attention / sum(self.work) if self.work else 0
-        if self.attention == "windowed" and share:
-            said.append("Attention: windowed, an approximation.")
-        elif share > 0.5:
+        if share > 0.5:
             said.append(
-                f"Attention: exact, {share:.0%} of the work; --attention windowed "
-                "approximates it in much less."
+                f"Attention of every known pixel to the photo: {share:.0%} of the work."
             )
         return said
 
@@ -92,7 +98,6 @@ def make_plan(
     source: tuple[int, int],
     target: tuple[int, int],
     max_memory: float | None = None,
-    attention: str = "exact",
 ) -> Plan:
     """Plans for one DEAR model.
 
@@ -101,27 +106,19 @@ def make_plan(
       source: size (H, W) of the photos.
       target: size (h, w) of the results.
       max_memory: bytes that the process may take, None for most of what is free.
-      attention: "exact" or "windowed"; with `attention_most_keys` always "exact".
 
     Raises:
-      InputError: if no tiles are small enough, or the attention is unknown.
+      InputError: if no tiles are small enough.
     """
-    if attention not in ("exact", "windowed"):
-        raise InputError(f"attention={attention!r}: choose 'exact' or 'windowed'")
-    if model["attention_most_keys"]:
-        attention = "exact"  # It is linear already.
     allowed = allowed_memory() if max_memory is None else max_memory
-    geometry = geometry_of(model)
-    work = _work(model, geometry, source, target, attention)
-    extent = padded_size(source, geometry)
-    ways = tilings(extent, geometry.halo, geometry.stride)
-    if model["norm"] == "instance":  # Its statistics are the whole photo's.
-        ways = (way for way in ways if way.count == 1)
+    module = build(model)
+    extent = padded_size(source, module.geometry)
     least, most_tiles = math.inf, 1
-    for tiling in ways:
-        need = _bytes(model, geometry, tiling, extent, target)
+    for tiling, block in _ways(module, extent):
+        need = _bytes(module, tiling, block, extent, target)
         if need <= allowed:
-            return Plan(source, target, need, allowed, tiling, attention, work)
+            work = _work(module, tiling, block, source, target)
+            return Plan(source, target, need, allowed, tiling, block, work)
         least, most_tiles = min(least, need), max(most_tiles, tiling.count)
     tiled = " even in small tiles" if most_tiles > 1 else ""
     raise InputError(
@@ -131,16 +128,35 @@ def make_plan(
     )
 
 
+def _ways(module: DEAR, extent: tuple[int, int]) -> Iterator[tuple[Tiling, int]]:
+    """Tilings and blocks, the best first."""
+    geometry = module.geometry
+    ways = list(tilings(extent, _kept(module).halo, geometry.stride))
+    if module.norm == "instance":  # Its statistics are the whole photo's.
+        ways = [way for way in ways if way.count == 1]
+    elif jax.default_backend() == "cpu":
+        ways = [way for way in ways if way.read <= _MOST] or ways[-1:]
+    for block, way in itertools.product(_BLOCKS, ways):
+        at_once = way.count == 1 or not module.streams
+        if block < max(extent) and (block or at_once):
+            yield way, block
+
+
+def _kept(module: DEAR) -> Stage:
+    """The stage of whose result all of the photo is kept."""
+    return module.geometry.deep if module.streams else module.geometry.embedding
+
+
 def fits(plan: Plan, model: Mapping[str, Any]) -> bool:
     """Whether a plan is for such a model: its tiles are what that needs."""
     if plan.tiling is None or plan.work is None:
         return False
-    geometry = geometry_of(model)
-    extent = padded_size(plan.source, geometry)
+    module = build(model)
+    extent = padded_size(plan.source, module.geometry)
     return all(
         side.size == size
-        and side.step % geometry.stride == 0
-        and (side.parts == 1 or side.halo >= geometry.halo)
+        and side.step % module.geometry.stride == 0
+        and (side.parts == 1 or side.halo >= _kept(module).halo)
         for side, size in zip(plan.tiling, extent, strict=True)
     )
 
@@ -159,53 +175,62 @@ def padded_size(source: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
 
 
 def _bytes(
-    model: Mapping[str, Any],
-    geometry: Geometry,
+    module: DEAR,
     tiling: Tiling,
+    block: int,
     extent: tuple[int, int],
     target: tuple[int, int],
 ) -> int:
-    # Maps are of one of few sizes, up to half as many pixels again.
+    geometry, width = module.geometry, 4 * module.decoder_width
+    # Arrays are of one of few sizes, up to half as many pixels again.
     pixels = math.prod(map(bucket, extent))
-    channels = geometry.channels
-    # F and K_p, and what colours are added to, while the photo is embedded ...
-    taps = model["importance_kernel"] ** 2 * model["importance"]
-    kept = pixels * (4 * channels + 4 * taps + 2 * 12)
-    embedding = kept * (tiling.count > 1) + tiling.read * geometry.bytes
-    # ... then queries and keys in order, and answers; then E, and all together.
-    cells = pixels / model["attention_pool"] ** 2
-    attention = kept + 4 * channels * max(5 * cells, 3 * pixels)
-    # ... which with `feature_unfold` go through the decoder's first layer at once.
-    attention += 4 * model["decoder_width"] * pixels * model["feature_unfold"]
-    # 64 bytes a pixel: the pyramid that fills the holes.
-    peak = max(embedding, attention) + 64 * pixels * (model["residual"] == "fill")
+    rendered = min(block**2, pixels) if block else pixels
+    # The photo, what colours are added to, and the pyramid that fills the holes.
+    photo, filling = 28 * pixels, 64 * pixels * (module.residual == "fill")
+    if module.streams and not block:
+        peak = pixels * (geometry.surface.bytes + width)
+    elif module.streams:
+        z = 4 * geometry.deep.channels * pixels / QUARTER**2
+        tile = tiling.read * geometry.deep.bytes
+        peak = z + max(tile, rendered * (geometry.surface.bytes + width))
+    else:
+        # F and K_p while the photo is embedded ...
+        channels = geometry.embedding.channels
+        kept = pixels * 4 * (channels + module.taps)
+        tile = kept * (tiling.count > 1) + tiling.read * geometry.embedding.bytes
+        # ... then queries and keys in order, and answers; then E, and all together,
+        # which goes through the decoder's first layer.
+        cells = pixels / module.attention_pool**2
+        attention = kept + 4 * channels * max(5 * cells, 3 * pixels) + width * rendered
+        peak = max(tile, attention)
     result = 15 * target[0] * target[1]  # As floats, and as they go into a file.
     process = _WORKING
     if jax.default_backend() == "cpu":
         process += max(resident_memory(), _BASE)
-    return int(process + peak + result)
+    return int(process + photo + max(peak, filling) + result)
 
 
 def _work(
-    model: Mapping[str, Any],
-    geometry: Geometry,
+    module: DEAR,
+    tiling: Tiling,
+    block: int,
     source: tuple[int, int],
     target: tuple[int, int],
-    attention: str,
 ) -> Work:
-    pixels = source[0] * source[1]
-    cells = pixels / model["attention_pool"] ** 2
-    keys = cells if attention == "exact" else min(cells, 2**14 + cells / 64)
-    if model["attention_most_keys"]:
-        keys = min(cells, model["attention_most_keys"])
-    width, hidden = model["decoder_width"], model["decoder_layers"] - 1
+    geometry, pixels = module.geometry, math.prod(source)
+    cells = pixels / module.attention_pool**2
+    width, hidden = module.decoder_width, module.decoder_layers - 1
     # Neighbours blended before the hidden layers share them.
-    shared = 4 if model["decoder_blend"] == "hidden" else 1
-    return Work(
-        geometry.flops * pixels,
-        4.0 * cells * keys * geometry.channels * model["attention"],
-        4 * 2 * target[0] * target[1] * (hidden * width / shared + 30) * width,
-    )
+    shared = 4 if module.decoder_blend == "hidden" else 1
+    decoding = 8 * math.prod(target) * (hidden * width / shared + 30) * width
+    embedding = tiling.cost * _kept(module).flops * pixels
+    if module.streams and not block:
+        embedding = geometry.embedding.flops * pixels
+    elif module.streams:
+        overlap = (block / (block - 2 * geometry.surface.halo)) ** 2
+        decoding += overlap * geometry.surface.flops * pixels
+    attention = 4.0 * cells**2 * geometry.embedding.channels * module.attention
+    return Work(embedding, attention, decoding)
 
 
 def _gib(size: int) -> str:

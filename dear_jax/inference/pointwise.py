@@ -44,10 +44,9 @@ class PointwiseRestorer(QueryRestorer):
         source: tuple[int, int],
         target: tuple[int, int],
         max_memory: float | None = None,
-        attention: str = "exact",
     ) -> Plan:
         """See `Restorer.plan`. Photos are taken whole."""
-        plan = super().plan(source, target, max_memory, attention)
+        plan = super().plan(source, target, max_memory)
         # Of EDSR's trunk and of LIIF's MLP; LTE's differ little.
         embedding, decoding = 2.4e6 * math.prod(source), 1.6e6 * math.prod(target)
         return plan._replace(work=Work(embedding, 0.0, decoding))

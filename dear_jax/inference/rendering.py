@@ -23,8 +23,9 @@ from dear_jax.inference.devices import (
     share_of,
     to_kind,
 )
-from dear_jax.inference.encoding import Maps
+from dear_jax.inference.encoding import Maps, project
 from dear_jax.inference.progress import Advance
+from dear_jax.models.dear.dear import DEAR, QUARTER
 from dear_jax.models.dear.grid import Axis, grid_axis, grid_positions, reach
 from dear_jax.models.registry import build
 from dear_jax.weights import freeze
@@ -62,8 +63,22 @@ class Part(NamedTuple):
     """
 
     start: int
-    low: np.ndarray
+    low: int
     axis: Axis
+
+
+class Block(NamedTuple):
+    """Runs that read one block of the photo, along one axis.
+
+    Attributes:
+      low: first pixel of the block.
+      span: its number of pixels.
+      parts: the runs.
+    """
+
+    low: int
+    span: int
+    parts: list[Part]
 
 
 def render(
@@ -82,33 +97,38 @@ def render(
       source: their size (H, W).
       view: what of them.
       kind: uint8 or float32.
-      advance: is told of every part done, of the whole picture.
+      advance: is called with every part done, of the whole picture.
 
     Returns:
       [B, h, w, 3], uint8 or float32 in [0, 1].
     """
-    photos, limits = len(maps.seen), maps.seen.shape[1:3]
-    tile = tile_of(share_of(photos), view.size)
-    residual = placed.model["residual"]
-    parts, spans = [], []
+    photos, module = len(jax.tree.leaves(maps)[0]), build(placed.model)
+    tile, limits = tile_of(share_of(photos), view.size), maps.shape
+    parts, spans, blocks = [], [], []
     for axis in (0, 1):
         start, stop = view.window[axis], view.window[axis + 2]
         positions = grid_positions(start, stop, view.size[axis])
         found, span = _parts(
-            positions, tile[axis], source[axis], limits[axis], residual
+            positions, tile[axis], source[axis], limits[axis], module.residual
         )
         parts.append(found)
         spans.append(span)
+        blocks.append(_blocks(found, span, limits[axis], maps.block, module))
     cell = [2 * (view.window[i + 2] - view.window[i]) / view.size[i] for i in (0, 1)]
     decode = _decoder(freeze(placed.model), tuple(spans), kind, mesh_for(photos))
-    decode = functools.partial(decode, placed.variables_for(photos), maps)
+    decode = functools.partial(decode, placed.variables_for(photos))
     result = np.empty((photos, *view.size, 3), kind)
 
     def answers() -> Iterator[tuple[tuple[int, int], jax.Array]]:
-        for rows, columns in itertools.product(*parts):
-            low = np.array([rows.low, columns.low], np.int32)
-            answer = decode(rows.axis, columns.axis, low, np.float32(cell))
-            yield (rows.start, columns.start), answer
+        for block in itertools.product(*blocks):
+            low, shape = zip(*((axis.low, axis.span) for axis in block), strict=True)
+            read = maps.projection, maps.base
+            if maps.block:
+                read = project(placed, maps, low, shape)
+            for rows, columns in itertools.product(*(axis.parts for axis in block)):
+                place = np.array([rows.low, columns.low], np.int32) - np.int32(low)
+                answer = decode(*read, rows.axis, columns.axis, place, np.float32(cell))
+                yield (rows.start, columns.start), answer
 
     for (row, column), answer in few_at_once(answers()):
         place = result[:, row : row + tile[0], column : column + tile[1]]
@@ -172,23 +192,44 @@ def _parts(
     return parts, span
 
 
+def _blocks(
+    parts: list[Part], span: int, limit: int, side: int, module: DEAR
+) -> list[Block]:
+    """Runs of an axis by blocks of about `side` pixels, or one of all if that is 0."""
+    if not side:
+        return [Block(0, limit, parts)]
+    # Of what was joined only the decoder's first layer may see more than a pixel.
+    halo = int(module.feature_unfold)
+    if module.streams:
+        halo = module.geometry.surface.halo
+    step = max((b.low - a.low for a, b in itertools.pairwise(parts)), default=1)
+    count = 1 + max(0, (side - span - 2 * halo - QUARTER) // max(1, step))
+    groups = [parts[i : i + count] for i in range(0, len(parts), count)]
+    lows = [max(0, group[0].low - halo) // QUARTER * QUARTER for group in groups]
+    ends = [group[-1].low + span + halo for group in groups]
+    longest = max(end - low for low, end in zip(lows, ends, strict=True))
+    longest = min(longest + -longest % QUARTER, limit)
+    return [
+        Block(min(low, limit - longest), longest, group)
+        for low, group in zip(lows, groups, strict=True)
+    ]
+
+
 @functools.lru_cache(maxsize=64)
 def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | None):
     module = build(dict(model))
 
-    def decode(variables, maps, rows, columns, low, cell):
+    def decode(variables, projection, base, rows, columns, low, cell):
         def window(array):
             start = (0, low[0], low[1], 0)
             return jax.lax.dynamic_slice(
                 array, start, (len(array), *spans, array.shape[3])
             )
 
-        seen, base = jax.tree.map(window, (maps.seen, maps.base))
-        if not module.feature_unfold:
-            seen = module.apply(variables, seen, method="project")
+        projection, base = jax.tree.map(window, (projection, base))
         colours = module.apply(
-            variables, seen, base, rows, columns, cell, method="decode_grid"
+            variables, projection, base, rows, columns, cell, method="decode_grid"
         )
         return to_kind((colours + 1) / 2, kind)
 
-    return compiled(per_device(decode, mesh, "-b----"))
+    return compiled(per_device(decode, mesh, "-bb----"))

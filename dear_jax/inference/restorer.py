@@ -204,7 +204,6 @@ class Restorer:
         source: tuple[int, int],
         target: tuple[int, int],
         max_memory: float | None = None,
-        attention: str = "exact",
     ) -> Plan:
         """Settles how a photo will be restored, before any work.
 
@@ -213,19 +212,12 @@ class Restorer:
           target: size (h, w) of the result.
           max_memory: bytes that the process may take at most, where this system can
             choose; None: most of what is free.
-          attention: "exact", or "windowed" where DEAR's attention over the whole photo
-            would take too long: an approximation, see `dear_jax.models.dear.near`.
 
         Raises:
           InputError: if it cannot be done in that memory, or by this system.
         """
         del max_memory
         self.check(source, target)
-        if attention != "exact":
-            raise InputError(
-                f"{self.name} has no attention over the photo that could be "
-                f"{attention}; leave it 'exact'"
-            )
         return Plan(source, target)
 
     def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:

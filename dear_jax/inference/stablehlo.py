@@ -34,7 +34,7 @@ from dear_jax.files import replacing
 from dear_jax.inference.devices import to_kind
 from dear_jax.inference.query import QueryRestorer
 from dear_jax.inference.restorer import Restorer
-from dear_jax.models.dear.attention import KEY_POOLS, in_pieces
+from dear_jax.models.dear.attention import in_pieces
 from dear_jax.models.dear.dear import DEAR
 from dear_jax.models.registry import build
 
@@ -145,22 +145,7 @@ def _encode(
     pads = ((0, 0), *pads, (0, 0))
     inside = jnp.pad(jnp.ones_like(mask), pads)
     image, mask = jnp.pad(image, pads), jnp.pad(mask, pads, constant_values=1)
-    key_pool, most = 1, module.attention_most_keys
-    if module.attention and most:
-        key_pool = _key_pool(sides, module.attention_pool, most)
-    return module.encode(image, mask, inside, level, key_pool)
-
-
-def _key_pool(size: tuple, pool: int, most: int) -> jax.Array:
-    """`key_pool_of` a size left open, int32."""
-    rows, columns = (
-        jnp.array([(side + pool - 1) // pool], jnp.int32)[0] for side in size
-    )
-    needed = jnp.int32(1)
-    for factor in KEY_POOLS[:-1]:
-        count = ((rows + factor - 1) // factor) * ((columns + factor - 1) // factor)
-        needed = jnp.where(count > most, jnp.int32(2 * factor), needed)
-    return needed
+    return module.encode(image, mask, inside, level)
 
 
 def _decode(

@@ -22,14 +22,9 @@ class QueryModel(nn.Module):
         coordinates: jax.Array,
         cell: jax.Array | None = None,
         level: jax.Array | None = None,
-        key_pool: int | jax.Array | None = None,
     ) -> tuple[jax.Array, Any]:
-        """Encodes and decodes: colours [B, Q, 3] in [-1, 1], and the features.
-
-        `key_pool` is for models whose attention has keys to pool, see `DEAR.encode`.
-        """
-        options = {} if key_pool is None else {"key_pool": key_pool}
-        features = self.encode(image, mask, level=level, **options)
+        """Encodes and decodes: colours [B, Q, 3] in [-1, 1], and the features."""
+        features = self.encode(image, mask, level=level)
         return self.decode(features, coordinates, cell), features
 
     def encode(

@@ -38,7 +38,6 @@ _MAY_BE_ZERO = (
     "depths",
     "detail_groups",
     "attention_chunk",
-    "attention_most_keys",
     "pixel_scale",
     "shared",
 )

@@ -7,7 +7,6 @@ it attends uniformly and its E is the mean embedding; masked pixels are keys
 and values like any other unless `keys` is "known".
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -16,9 +15,6 @@ import jax.numpy as jnp
 from dear_jax.models.dear.window import framed, window
 from dear_jax.models.layers import product
 
-# How many cells by as many one key may be the mean of: for photos of 16,384 pixels a
-# side 64 leave 4,096 keys of cells of 4 pixels.
-KEY_POOLS = (1, 2, 4, 8, 16, 32, 64)
 # Weights held at once, batch x queries x keys, where no number of queries is given; and
 # that number where sizes are left open (`jax.export`).
 WEIGHTS, OPEN_QUERIES = 2**25, 2**8
@@ -116,7 +112,6 @@ def unmask_attention(
     keys: str = "all",
     pool: int = 1,
     chunk: int = 0,
-    key_pool: int | jax.Array = 1,
 ) -> jax.Array:
     """Attends from the known pixels to the photo's pixels (Eq. 6, 7).
 
@@ -129,67 +124,19 @@ def unmask_attention(
       pool: queries and keys are means over cells of pool x pixels by pool; E is
         then constant in a cell. 1 is the paper; `dear-lite` pools to be cheap.
       chunk: queries per step, see `attend`.
-      key_pool: keys are means over key_pool x key_pool cells, see `key_pool_of`. An
-        int, or an int32 scalar array, one of `KEY_POOLS`: then one program has all.
 
     Returns:
       E [B, H, W, C], of the dtype of F.
     """
     batch, height, width, channels = embedding.shape
-
-    def attended(factor: int) -> jax.Array:
-        query, key, usable = cells(embedding, mask, valid, keys, pool, factor)
-        return attend(
-            query.reshape(batch, -1, channels),
-            key.reshape(batch, -1, channels),
-            None if usable is None else usable.reshape(batch, -1),
-            chunk,
-        ).reshape(query.shape)
-
-    if isinstance(key_pool, int):
-        answer = attended(key_pool)
-    else:
-        answer = for_key_pool(key_pool, attended)
+    query, key, usable = cells(embedding, mask, valid, keys, pool)
+    answer = attend(
+        query.reshape(batch, -1, channels),
+        key.reshape(batch, -1, channels),
+        None if usable is None else usable.reshape(batch, -1),
+        chunk,
+    ).reshape(query.shape)
     return spread_over_pixels(answer, (height, width), pool)
-
-
-def key_pool_of(size: tuple[int, int], pool: int, most: int) -> int:
-    """The least power of two that leaves no more than `most` keys.
-
-    Keys are means over as many cells by as many; cost is then linear in the photo's
-    pixels. By the photo's own size, so that a larger array around it changes nothing.
-
-    Args:
-      size: (H, W) of the photo, without padding.
-      pool: pixels of a cell's side.
-      most: keys at most; 0: no limit.
-    """
-    rows, columns = (-(-int(side) // pool) for side in size)
-    factor = 1
-    while most and -(-rows // factor) * -(-columns // factor) > most:
-        factor *= 2
-    return factor
-
-
-def for_key_pool(
-    key_pool: jax.Array, function: Callable[[int], jax.Array]
-) -> jax.Array:
-    """function(key_pool) for a factor known only when the program runs.
-
-    Args:
-      key_pool: int32 scalar, one of `KEY_POOLS`.
-      function: of a factor; its result has one shape for all of them.
-    """
-
-    def choose(factor: int, *larger: int) -> jax.Array:
-        # Computed again in the gradient: kept would be what all the branches need.
-        answer = jax.checkpoint(functools.partial(function, factor))
-        if not larger:
-            return answer()
-        # One of two at a time, which exports where a choice of many does not.
-        return jax.lax.cond(key_pool <= factor, answer, lambda: choose(*larger))
-
-    return choose(*KEY_POOLS)
 
 
 def cells(
@@ -198,14 +145,12 @@ def cells(
     valid: jax.Array | None = None,
     keys: str = "all",
     pool: int = 1,
-    key_pool: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """Queries and keys, by cells of pool x pool pixels; see `unmask_attention`.
 
     Returns:
-      Queries [B, h, w, C] (zero where nothing is known), keys [B, h', w', C] of
-      key_pool x key_pool cells each, and which keys may be used, [B, h', w'] bool;
-      None: all.
+      Queries [B, h, w, C] (zero where nothing is known), keys likewise, and which of
+      these may be used, [B, h, w] bool; None: all.
     """
     everywhere = valid is None and keys == "all"
     mask = mask.astype(embedding.dtype)
@@ -213,12 +158,10 @@ def cells(
     known = (1 - mask) * valid
     # Eq. 6 is the numerator of `query`: masked pixels count as zero vectors.
     query = _cell_mean(embedding * known, valid, pool)
-    if everywhere and pool == key_pool == 1:
+    if everywhere and pool == 1:
         return query, embedding, None
     keyed = known if keys == "known" else valid
-    total, count = (
-        _cell_sum(_cell_sum(x, pool), key_pool) for x in (embedding * keyed, keyed)
-    )
+    total, count = (_cell_sum(x, pool) for x in (embedding * keyed, keyed))
     key = total / jnp.maximum(count, 1)
     usable = count[..., 0] > 0
     return query, key, None if everywhere else usable

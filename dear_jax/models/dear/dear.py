@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dear_jax.errors import InputError
-from dear_jax.models.dear.attention import key_pool_of, unmask_attention
+from dear_jax.models.dear.attention import unmask_attention
 from dear_jax.models.dear.decoder import ImplicitDecoder
 from dear_jax.models.dear.detail import DetailFilters
 from dear_jax.models.dear.encoder import Encoder, Upsampler
@@ -30,6 +30,9 @@ from dear_jax.models.dear.residual import fill_holes, sample_bicubic, sample_bil
 from dear_jax.models.dear.window import window
 from dear_jax.models.layers import compute_dtype
 from dear_jax.models.query import QueryModel
+
+# Z is so many times smaller than the photo.
+QUARTER = 4
 
 
 @flax.struct.dataclass
@@ -71,8 +74,6 @@ class DEAR(QueryModel):
       detail, attention, importance: the paper's three parts.
       detail_kernel, detail_groups, high_pass: see `DetailFilters`.
       attention_keys, attention_pool, attention_chunk: see `unmask_attention`.
-      attention_most_keys: of each photo; keys of larger ones are pooled further, see
-        `key_pool_of`. 0: no limit.
       importance_kernel: K of Eq. 8.
       decoder_width, decoder_layers, decoder_blend, cell_decode, feature_unfold: see
         `ImplicitDecoder`.
@@ -96,7 +97,6 @@ class DEAR(QueryModel):
     attention_keys: str = "all"
     attention_pool: int = 1
     attention_chunk: int = 0
-    attention_most_keys: int = 0
     importance_kernel: int = 3
     decoder_width: int = 256
     decoder_layers: int = 4
@@ -128,7 +128,12 @@ class DEAR(QueryModel):
         reach = self.detail_kernel // 2 * self.detail
         if self.network == "paper":
             return paper_geometry(self.width, self.blocks, reach)
-        return lite_geometry(self.widths, self.depths, reach)
+        return lite_geometry(self.widths, self.depths, reach, int(self.feature_unfold))
+
+    @property
+    def streams(self) -> bool:
+        """Whether a picture needs F only where it is rendered: see `surface`."""
+        return not (self.attention or self.importance)
 
     @property
     def taps(self) -> int:
@@ -174,17 +179,8 @@ class DEAR(QueryModel):
         mask: jax.Array,
         valid: jax.Array | None = None,
         level: jax.Array | None = None,
-        key_pool: int | jax.Array | None = None,
     ) -> Features:
-        """See `QueryModel.encode`.
-
-        Args:
-          image, mask, valid, level: see there.
-          key_pool: of the attention, see `unmask_attention`; None: by the size of the
-            array (so not by the photo's inside it), or 1 where that is left open.
-        """
-        if key_pool is None:
-            key_pool = self.key_pool(image.shape[1:3])
+        """See `QueryModel.encode`."""
         inside = jnp.ones_like(mask) if valid is None else valid
         centred, base = self.prepare(image, mask, inside)
         embedding, kernels = self.embed(centred, mask, inside, base, level)
@@ -197,7 +193,6 @@ class DEAR(QueryModel):
                 self.attention_keys,
                 self.attention_pool,
                 self.attention_chunk,
-                key_pool,
             )
         reconstruction = None
         if self.importance:
@@ -207,12 +202,6 @@ class DEAR(QueryModel):
         return Features(
             embedding, attended, importance, reconstruction, projected, base
         )
-
-    def key_pool(self, size: tuple[int, int]) -> int:
-        """How far keys of a photo of a size (H, W) are pooled, see `key_pool_of`."""
-        if not all(isinstance(side, int) for side in size):
-            return 1
-        return key_pool_of(size, self.attention_pool, self.attention_most_keys)
 
     def prepare(
         self, image: jax.Array, mask: jax.Array, inside: jax.Array
@@ -339,38 +328,98 @@ class DEAR(QueryModel):
           F [B, H, W, C] and K_p [B, H, W, K^2] (None without importance), in the
           dtype of the parameters.
         """
-        height, width = centred.shape[1:3]
+        x = self._input(centred, mask, inside, base, level)
+        z, guide, skips = self._to_quarter(x)
+        kernels = self.kernels(guide) if self.importance else None
+        return tuple(
+            x if x is None else window(x, (0, 0), mask.shape[1:3])
+            for x in (self._to_full(z, skips, x), kernels)
+        )
+
+    def deep(
+        self,
+        centred: jax.Array,
+        mask: jax.Array,
+        inside: jax.Array,
+        base: jax.Array | None,
+        level: jax.Array | None = None,
+    ) -> jax.Array:
+        """Z [B, H/4, W/4, C'], the first stage of `embed`.
+
+        Args: see `embed`; H and W are multiples of the geometry's stride.
+        """
+        return self._to_quarter(self._input(centred, mask, inside, base, level))[0]
+
+    def surface(
+        self,
+        z: jax.Array,
+        centred: jax.Array,
+        mask: jax.Array,
+        inside: jax.Array,
+        base: jax.Array | None,
+        level: jax.Array | None = None,
+    ) -> jax.Array:
+        """The decoder's first layer [B, H, W, width], for models that stream.
+
+        Args:
+          z: of `deep`, [B, H/4, W/4, C'].
+          centred, mask, inside, base, level: see `embed`; H and W are multiples of 4.
+        """
+        x = self._input(centred, mask, inside, base, level, stride=QUARTER)
+        skips = None
+        if self.network == "lite":
+            _, skips = self.encoder(x, x[..., 4:5], skips_only=True)
+        seen, _ = self.join(self._to_full(z, skips, x), None, None, inside)
+        return self.decoder.project(seen)
+
+    def _input(
+        self,
+        centred: jax.Array,
+        mask: jax.Array,
+        inside: jax.Array,
+        base: jax.Array | None,
+        level: jax.Array | None,
+        stride: int | None = None,
+    ) -> jax.Array:
+        """What the encoder sees, at sides that are multiples of `stride`; None: of its
+        own."""
         dtype, geometry = compute_dtype(self), self.geometry
         if self.network == "paper":
             x = jnp.concatenate([centred, mask], axis=-1)
-            x = _padded(x, geometry, jnp.array([0, 0, 0, 1.0])).astype(dtype)
-            z = self.encoder(x)
-            guide = self.predictor(x) if self.detail or self.importance else None
-            if self.detail:
-                z = self.detail_filters(z, guide)
-            embedding = self.upsampler(z)
-        else:
-            shown = centred if base is None else base
-            parts = [shown, mask, jnp.ones_like(mask)]
-            if self.level_input:
-                level = jnp.zeros(len(mask)) if level is None else level
-                level = level.astype(mask.dtype).reshape(-1, 1, 1, 1)
-                parts.append(jnp.broadcast_to(level, mask.shape))
-            x = jnp.concatenate(parts, axis=-1) * inside
-            x = _padded(x, geometry, jnp.zeros(x.shape[-1]))
-            x = x.astype(dtype)
-            valid = x[..., 4:5]
-            z, skips = self.encoder(x, valid)
-            guide = self.predictor(x, valid) if self.detail or self.importance else None
-            if self.detail:
-                quarter = validity_pyramid(valid, 3)[2]
-                z = self.detail_filters(z, guide, quarter) * quarter
-            embedding = self.upsampler(z, skips, valid)
-        kernels = self.kernels(guide) if self.importance else None
-        return tuple(
-            x if x is None else window(x, (0, 0), (height, width))
-            for x in (embedding, kernels)
-        )
+            grey_hole = jnp.array([0, 0, 0, 1.0])
+            return _padded(x, geometry.stride, geometry.least, grey_hole).astype(dtype)
+        parts = [centred if base is None else base, mask, jnp.ones_like(mask)]
+        if self.level_input:
+            level = jnp.zeros(len(mask)) if level is None else level
+            level = level.astype(mask.dtype).reshape(-1, 1, 1, 1)
+            parts.append(jnp.broadcast_to(level, mask.shape))
+        x = jnp.concatenate(parts, axis=-1) * inside
+        stride = stride or geometry.stride
+        return _padded(x, stride, stride, jnp.zeros(x.shape[-1])).astype(dtype)
+
+    def _to_quarter(
+        self, x: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None, tuple[jax.Array, ...] | None]:
+        """Z, filtered; the predictor's guide, or None; and the skips of "lite"."""
+        guided = self.detail or self.importance
+        if self.network == "paper":
+            z, guide = self.encoder(x), self.predictor(x) if guided else None
+            return self.detail_filters(z, guide) if self.detail else z, guide, None
+        valid = x[..., 4:5]
+        z, skips = self.encoder(x, valid)
+        guide = self.predictor(x, valid) if guided else None
+        if self.detail:
+            quarter = validity_pyramid(valid, 3)[2]
+            z = self.detail_filters(z, guide, quarter) * quarter
+        return z, guide, skips
+
+    def _to_full(
+        self, z: jax.Array, skips: tuple[jax.Array, ...] | None, x: jax.Array
+    ) -> jax.Array:
+        """F, at the size of the encoder's input x."""
+        if self.network == "paper":
+            return self.upsampler(z)
+        return self.upsampler(z, skips, x[..., 4:5])
 
 
 def centre(image: jax.Array, mask: jax.Array) -> jax.Array:
@@ -378,12 +427,12 @@ def centre(image: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(mask > 0, 0.0, 2 * image - 1)
 
 
-def _padded(x: jax.Array, geometry: Geometry, value: jax.Array) -> jax.Array:
-    """x [B, H, W, C] as it is embedded, with the channel values `value` beyond it."""
+def _padded(x: jax.Array, stride: int, least: int, value: jax.Array) -> jax.Array:
+    """x [B, H, W, C] at multiples of the stride, with channel values beyond it."""
     height, width = x.shape[1:3]
     value = value.reshape(1, 1, 1, -1)
     # In this order `max` can also tell of sizes left open, multiples that are enough.
-    rows = max(height + -height % geometry.stride, geometry.least) - height
-    columns = max(width + -width % geometry.stride, geometry.least) - width
+    rows = max(height + -height % stride, least) - height
+    columns = max(width + -width % stride, least) - width
     padded = jnp.pad(x - value, ((0, 0), (0, rows), (0, columns), (0, 0)))
     return padded + value

@@ -77,12 +77,16 @@ class LiteEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, valid: jax.Array
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """x [B, H, W, D] -> Z [B, H/4, W/4, C] and the skips at full and half size."""
+        self, x: jax.Array, valid: jax.Array, skips_only: bool = False
+    ) -> tuple[jax.Array | None, tuple[jax.Array, jax.Array]]:
+        """x [B, H, W, D] -> Z [B, H/4, W/4, C] and the skips at full and half size.
+
+        With `skips_only` Z is None, and what only it needs is not computed.
+        """
         deepest = len(self.widths) - 1
         down, up = self.depths[:deepest], self.depths[deepest:]
-        pyramid = validity_pyramid(valid, deepest + 1)
+        down = down[:1] if skips_only else down
+        pyramid = validity_pyramid(valid, len(down) + 1)
         x = nn.relu(Conv(self.widths[0], (3, 3), name="stem")(x)) * pyramid[0]
         levels = [x]
         for i, depth in enumerate(down, start=1):
@@ -91,6 +95,9 @@ class LiteEncoder(nn.Module):
             for j in range(depth):
                 x = Block(name=f"down_{i}_block_{j}")(x, pyramid[i])
             levels.append(x)
+        skips = levels[0], levels[1]
+        if skips_only:
+            return None, skips
         for i, depth in zip(range(deepest - 1, 1, -1), up, strict=True):
             name = "up" if i == 2 else f"up_{i}"
             x = normalise(x, f"norm_{name}")
@@ -98,7 +105,7 @@ class LiteEncoder(nn.Module):
             x = (x + levels[i]) * pyramid[i]
             for j in range(depth):
                 x = Block(name=f"{name}_block_{j}")(x, pyramid[i])
-        return x, (levels[0], levels[1])
+        return x, skips
 
 
 class LiteUpsampler(nn.Module):
