@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -61,17 +62,26 @@ def test_a_killed_run_continues_to_the_same_bits_and_reports_every_step_once(
 
 
 @pytest.mark.parametrize("system", [*SYSTEMS, "texture"])
-def test_a_killed_run_of_every_system_goes_on_to_the_same_bits_and_reloads(
+def test_every_system_is_scored_and_killed_goes_on_to_the_same_bits_and_reloads(
     system, tmp_path, monkeypatch
 ):
-    texture = system == "texture"
-    config = texture_config() if texture else system_config(system)
-    uninterrupted = jax.device_get(train(config, tmp_path / "whole"))
-    train_and_kill_at(monkeypatch, 3, config, tmp_path / "run")
-    resumed = jax.device_get(train(config, tmp_path / "run"))
-    assert equal(resumed, uninterrupted)
-    assert equal(dear_jax.load(tmp_path / "run").variables, resumed.ema)
-    assert not equal(resumed.ema["params"], resumed.params)
+    make = texture_config if system == "texture" else partial(system_config, system)
+    scored = make(**{"evaluate.every": 4, "evaluate.limit": 1})
+    whole = jax.device_get(train(scored, tmp_path / "whole"))
+    start, score = [
+        r for r in read_metrics(tmp_path / "whole") if r["kind"] == "evaluate"
+    ]
+    assert start["step"] == 0 and np.isfinite(start["psnr"])
+    assert (tmp_path / "whole" / "sheets" / "00000004.png").exists()
+    best = dear_jax.load(tmp_path / "whole", which="best")
+    assert best.provenance["psnr"] == score["psnr"]
+    assert equal(best.variables, whole.ema)
+
+    train_and_kill_at(monkeypatch, 3, make(), tmp_path / "run")
+    resumed = jax.device_get(train(make(), tmp_path / "run"))
+    assert equal(resumed, whole)
+    assert equal(dear_jax.load(tmp_path / "run").variables, whole.ema)
+    assert not equal(whole.ema["params"], whole.params)
 
 
 def test_sigterm_saves_two_steps_later(whole, tmp_path, monkeypatch, capsys):
@@ -172,15 +182,6 @@ def test_evaluations_write_scores_sheets_and_the_best_weights(tmp_path):
         assert made.provenance["fingerprint"] == run["data"]
         assert made.provenance["config"] == run["config"]
     assert (tmp_path / "run" / "sheets" / "00000004.png").exists()
-
-
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_every_system_is_evaluated(system, tmp_path):
-    train(system_config(system, 2, **{"evaluate.every": 2}), tmp_path)
-    start, score = [r for r in read_metrics(tmp_path) if r["kind"] == "evaluate"]
-    assert start["step"] == 0 and np.isfinite(start["psnr"])
-    assert (tmp_path / "sheets" / "00000002.png").exists()
-    assert dear_jax.load(tmp_path, which="best").provenance["psnr"] == score["psnr"]
 
 
 def test_a_failing_evaluation_costs_no_steps_and_is_made_later(tmp_path, monkeypatch):
