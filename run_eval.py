@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from dear_jax import errors, files
-from dear_jax.cli.start import keep_compiled, nobody_reads
+from dear_jax.cli.main import exit_status, use_compilation_cache
 
 BUNDLED = Path(__file__).parent / "results" / "bundled.toml"
 EXAMPLES = """examples, by scale:
@@ -73,23 +73,18 @@ def parse_flags(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     """Runs the command; returns its exit status."""
     flags = parse_flags(argv)
-    keep_compiled()
-    try:
-        out = files.make_folder(flags.out)
-        if flags.table is None:
-            print_scales(flags, out)
-        else:
-            print_table(flags, out)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return nobody_reads()
-    except errors.InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        message = f"interrupted: the same command goes on from what is in {flags.out}"
-        print(message, file=sys.stderr)
-        return 130
+    use_compilation_cache()
+    message = f"interrupted: the same command goes on from what is in {flags.out}"
+    return exit_status(lambda: measure(flags), message)
+
+
+def measure(flags: argparse.Namespace) -> int:
+    """Measures what the flags name; returns the exit status."""
+    out = files.make_folder(flags.out)
+    if flags.table is None:
+        print_scales(flags, out)
+    else:
+        print_table(flags, out)
     return 0
 
 

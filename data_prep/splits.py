@@ -4,7 +4,7 @@ import functools
 import hashlib
 import re
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from dear_jax.data.drawn_masks import RATIO_BINS
 from dear_jax.data.mask_bins import nearest_bin
@@ -12,7 +12,6 @@ from dear_jax.errors import InputError
 
 CELEBAHQ_IMAGES = 30_000
 CELEBAHQ_TEST_IMAGES = 2_000
-CELEBAHQ_TEST_LIST = Path(__file__).with_name("celebahq_test.txt")
 FFHQ_IMAGES = 70_000
 FFHQ_TRAINING_IMAGES = 60_000
 
@@ -29,30 +28,25 @@ def number_of(name: str) -> int:
     return int(digits[0])
 
 
-def celebahq_test_numbers() -> list[int]:
-    """Returns the 2,000 test images of CelebA-HQ by the law, in rising order.
+@functools.cache
+def celebahq_test_numbers() -> frozenset[int]:
+    """Returns the 2,000 test images of CelebA-HQ.
 
     CelebA-HQ has no split of its owners. Its 30,000 numbers are ranked by the
     sha256 of their five digits; the first 2,000 are for testing. The same numbers
-    are published in celebahq_test.txt, which is what `celebahq_split` reads.
+    are published in celebahq_test.txt.
     """
 
     def digest(number: int) -> bytes:
         return hashlib.sha256(f"{number:05d}".encode()).digest()
 
     ranked = sorted(range(CELEBAHQ_IMAGES), key=digest)
-    return sorted(ranked[:CELEBAHQ_TEST_IMAGES])
+    return frozenset(ranked[:CELEBAHQ_TEST_IMAGES])
 
 
 def celebahq_split(number: int) -> str:
     """Returns "train" or "test" for image `number` of CelebA-HQ, 0 ... 29999."""
-    return "test" if number in _published() else "train"
-
-
-@functools.cache
-def _published() -> frozenset[int]:
-    lines = CELEBAHQ_TEST_LIST.read_text(encoding="ascii").splitlines()
-    return frozenset(int(line) for line in lines if not line.startswith("#"))
+    return "test" if number in celebahq_test_numbers() else "train"
 
 
 def ffhq_split(number: int) -> str:

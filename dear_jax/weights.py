@@ -1,9 +1,9 @@
-"""Weights, in one safetensors file or in the folder of a training run.
+"""Weights as one safetensors file: what the model is, what it learned from, a hash.
 
-A file says what the model is and what it learned from, and has a hash. Its header
-holds, as text, `model` (every field of the model), `provenance` (how the weights were
-made, from what, under which terms) and `sha256` of the tensors and these texts, which
-is checked when they are loaded. Loading runs no code from the file.
+The header holds, as text, `model` (every field of the model), `provenance` (how
+the weights were made, from what, under which terms) and `sha256` of the
+tensors and these texts, which is checked when they are loaded. Loading runs no code
+from the file.
 """
 
 import hashlib
@@ -22,7 +22,6 @@ from dear_jax.files import replacing
 from dear_jax.models.registry import build, init_shapes
 
 FORMAT = "dear_jax/1"
-BEST = "best.safetensors"  # In the folder of a training run.
 
 
 class Weights(NamedTuple):
@@ -111,57 +110,6 @@ def _facts(path: str | Path, header: Mapping[str, str]) -> tuple[dict, dict]:
         if not isinstance(facts[-1], dict):
             raise InputError(f"{path}: damaged (no {key} in it); fetch it again")
     return tuple(facts)
-
-
-def read_run(workdir: Path, which: str = "latest") -> Weights:
-    """Reads the EMA weights of a training run: its "latest" checkpoint's or "best".
-
-    Raises:
-      InputError: if the folder is no training workdir or has no such weights yet.
-    """
-    from dear_jax.checkpoint import read_ema  # Takes a second, for runs only.
-
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise InputError(f"{workdir}: not a training workdir (no config.json in it)")
-    run = read_run_config(path)
-    if which == "best":
-        if not (workdir / BEST).is_file():
-            raise InputError(f"{workdir}: no best weights yet; use which='latest'")
-        return read_weights(workdir / BEST)
-    model = run["config"]["model"]
-    found = read_ema(workdir, init_shapes(build(model)))
-    if found is None:
-        raise InputError(f"{workdir}: no checkpoint yet; let the training go on")
-    variables, step = found
-    return Weights(variables, model, run_provenance(run, step))
-
-
-def read_run_config(path: Path) -> dict[str, Any]:
-    """Reads a run's config.json: "config", "data" (a fingerprint), "started_from".
-
-    Raises:
-      InputError: if no run has written it so.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(content["config"]["model"], dict) and content["data"]):
-            raise ValueError("no configuration in it")
-        return content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); choose another workdir") from None
-
-
-def run_provenance(run: Mapping[str, Any], step: int, **more: Any) -> dict[str, Any]:
-    """The provenance of a run's weights after `step` steps: all that decides them.
-
-    Args:
-      run: see `read_run_config`.
-      step: how many steps they took.
-      more: other facts.
-    """
-    facts = {"config": run["config"], "fingerprint": run["data"], "step": step, **more}
-    return facts | {k: run[k] for k in ("started_from",) if run.get(k)}
 
 
 def digest_of(model: Mapping[str, Any], variables: Any) -> str:

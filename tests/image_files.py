@@ -49,10 +49,17 @@ def saved(folder, image, name="x.png", **options):
     return folder / name
 
 
-def refusal(read, path):
-    """The message of a refusal, checked to be one line that begins with the file."""
+def refusal(read, path, kind=None):
+    """The message of a refusal, checked to be one line that begins with the file.
+
+    Args:
+      read: what refuses.
+      path: the file.
+      kind: the error's type, if it matters.
+    """
     with pytest.raises(InputError) as caught:
         read(path)
+    assert kind in (None, type(caught.value))
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
     assert message.count(str(path)) == 1

@@ -8,7 +8,7 @@ from rounding import assert_close
 from tiny import tiny_restorer
 
 from dear_jax.errors import InputError
-from dear_jax.inference import attending, plan, tiles
+from dear_jax.inference import attending, plan, rendering, tiles
 from dear_jax.inference.plan import Plan, make_plan
 from dear_jax.models.dear import blocks
 from dear_jax.models.dear.coordinates import pixel_centres
@@ -74,7 +74,7 @@ def test_stages_are_the_model(changes, target):
     restorer = tiny_restorer("dear", **changes)
     photo, mask = photo_of(9, 14)
     plain, features = decoded(restorer, photo, mask, target)
-    found = restorer(photo, mask, size=target)
+    found = restorer(photo, mask, size=target, keep_known=False)
     # The model reads places as floats, known to eps of the photo's side in pixels.
     assert_close(found, plain, layers=4, size=max(photo.shape))
     importance = restorer.importance(photo, mask)
@@ -97,7 +97,9 @@ def test_stages_are_the_deeper_model_at_any_level(target):
         told = np.float32([level])
         colours, _ = run(restorer.variables, *arguments, queries, cell, told)
         plain = np.clip((np.asarray(colours) + 1) / 2, 0, 1).reshape(*target, 3)
-        found.append(restorer(photo, mask, size=target, denoise=level))
+        found.append(
+            restorer(photo, mask, size=target, denoise=level, keep_known=False)
+        )
         assert_close(found[-1], plain, layers=4, size=max(photo.shape))  # As above.
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
@@ -182,9 +184,9 @@ def test_less_memory_means_smaller_tiles(fields):
     assert whole.tiling.count == 1 and not whole.block
     assert "whole" in " ".join(whole.lines())
     free = make_plan(fields, large, large, max_memory=1e12)
-    tight = make_plan(fields, large, large, max_memory=free.bytes * 0.85)
+    tight = make_plan(fields, large, large, max_memory=free.bytes * 0.98)
     assert tight.tiling.count > 1
-    assert tight.bytes <= free.bytes * 0.85
+    assert tight.bytes <= free.bytes * 0.98
     assert (tight.tiling.read, tight.block or 2000) < (
         free.tiling.read,
         free.block or 2000,
@@ -283,11 +285,11 @@ def test_blocks_hold_no_more_for_more_keys():
 
 def test_attention_in_small_blocks_changes_nothing(restorer, monkeypatch):
     photo, mask = photo_of(21, 18)
-    whole = restorer(photo, mask, scale=1)
+    whole = restorer(photo, mask, scale=1, keep_known=False)
     monkeypatch.setattr(blocks, "BLOCK", 8)
     monkeypatch.setattr(attending, "BLOCK", 8)
     attending._blocks.cache_clear()
-    found = restorer(photo, mask, scale=1)
+    found = restorer(photo, mask, scale=1, keep_known=False)
     attending._blocks.cache_clear()
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
@@ -379,3 +381,44 @@ def test_progress_counts_up_to_all(restorer, tiled):
     assert list(done) == sorted(done) and len(set(totals)) == 1
     assert done[-1] == pytest.approx(totals[0])
     assert len(done) > 5
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_at_its_own_size_a_photo_keeps_what_is_known(restorer, kind):
+    photo, mask = photo_of(203, 150)
+    mask &= np.hypot(*np.indices(mask.shape) - np.array([160, 60])[:, None, None]) < 9
+    photo = (photo * (255 if kind == np.uint8 else 1)).astype(kind)
+    tiled = in_small_tiles(restorer, restorer.plan(mask.shape, mask.shape))
+    found = restorer(photo, mask, plan=tiled)
+    own = restorer(photo, mask, keep_known=False)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found[~mask], photo[~mask])
+    np.testing.assert_allclose(
+        found[mask], own[mask], atol=1 if kind == np.uint8 else 2e-5
+    )
+    assert np.abs(own[~mask].astype(float) - photo[~mask]).max() > 1e-3
+    together = restorer.batch(photo[None], mask[None])[0]
+    np.testing.assert_array_equal(together[~mask], photo[~mask])
+
+
+def test_only_what_the_holes_need_is_computed(monkeypatch):
+    restorer = tiny_restorer("dear-lite", **STREAMING)
+    photo, mask = photo_of(400, 300)
+    mask &= np.hypot(*np.indices(mask.shape) - np.array([350, 60])[:, None, None]) < 9
+    tiled = in_small_tiles(restorer, restorer.plan(mask.shape, mask.shape))
+    calls = []
+
+    def counted(*given, project=rendering.project):
+        calls.append(given)
+        return project(*given)
+
+    monkeypatch.setattr(rendering, "project", counted)
+    restorer(photo, mask, plan=tiled)
+    assert 1 <= len(calls) <= 4
+    restorer(photo, mask, plan=tiled, keep_known=False)
+    assert len(calls) > 12
+    calls.clear()
+    told = []
+    none = restorer(photo, plan=tiled, progress=lambda *at: told.append(at))
+    np.testing.assert_array_equal(none, photo)
+    assert not calls and told[-1][0] == told[-1][1]

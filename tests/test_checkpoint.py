@@ -20,7 +20,8 @@ from torch_files import (
     zip_file,
 )
 
-from dear_jax.convert.checkpoint import Inert, read_checkpoint
+from dear_jax.convert.checkpoint import read_checkpoint
+from dear_jax.convert.unpickle import Inert
 from dear_jax.errors import InputError
 
 RNG = np.random.default_rng(0)

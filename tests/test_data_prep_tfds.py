@@ -22,7 +22,7 @@ def celeb_a_hq(tmp_path_factory):
     """The TFDS dataset celeb_a_hq with four images, and the images by name."""
     tfds = pytest.importorskip("tensorflow_datasets")
     rng, files = np.random.default_rng(0), {}
-    for number in (splits.celebahq_test_numbers()[0], 7, 3, 29_999):
+    for number in (min(splits.celebahq_test_numbers()), 7, 3, 29_999):
         file = io.BytesIO()
         pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(file, "PNG")

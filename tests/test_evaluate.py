@@ -73,10 +73,14 @@ def pairs(monkeypatch):
     monkeypatch.setattr(AT_ONCE, {"cpu": 1})
 
 
-def test_every_sample_is_scored_once_in_order(samples):
-    scores = evaluate(Counted(), samples, perceptual=False)
+def test_every_sample_is_scored_once_in_order_as_asked_and_timed(samples):
+    seconds = Seconds()
+    scores = evaluate(Counted(), samples, perceptual=False, seconds=seconds)
     found = [(s.photo, s.bin, s.mask) for s in scores]
     assert found == [(c.photo, c.bin, c.mask_name) for c in samples]
+    assert all(score.lpips is None and score.psnr > 0 for score in scores)
+    assert seconds.results == 10 and seconds.restoring > 0
+    assert "10 results" in str(seconds) and "waiting for photos" in str(seconds)
 
 
 def test_scores_are_the_metrics_of_output_and_truth(samples):
@@ -87,11 +91,6 @@ def test_scores_are_the_metrics_of_output_and_truth(samples):
         for metric in METRICS:
             expected = float(getattr(metrics, metric)(*pair)[0])
             assert getattr(score, metric) == pytest.approx(expected, rel=2e-5)
-
-
-def test_lpips_is_measured_only_if_asked_for(samples):
-    score = evaluate(Counted(), samples, perceptual=False)[0]
-    assert score.lpips is None and score.psnr > 0
 
 
 def test_batches_of_one_size_have_one_shape_the_last_included(samples, pairs):
@@ -361,13 +360,6 @@ def test_metrics_on_several_devices_exchange_nothing(samples):
         assert exchange not in program
 
 
-def test_seconds_say_where_the_time_went(samples):
-    seconds = Seconds()
-    evaluate(Counted(), samples, perceptual=False, seconds=seconds)
-    assert seconds.results == 10 and seconds.restoring > 0
-    assert "10 results" in str(seconds) and "waiting for photos" in str(seconds)
-
-
 def test_pictures_show_each_photo_once_with_the_bins_in_turn(samples):
     shown = score_cache.shown_samples(samples, rows=3)
     assert [(c.photo, c.bin) for c in shown] == [
@@ -417,9 +409,7 @@ def test_the_worst_come_first_and_the_median_is_in_the_middle(samples):
     assert len(score_cache.worst_and_median(samples, scores, 99)["median"]) == 10
 
 
-def test_measured_again_nothing_is_restored_and_pictures_are_the_same(
-    samples, tmp_path
-):
+def test_measured_again_nothing_is_restored_but_lost_pictures(samples, tmp_path):
     shown = score_cache.shown_samples(samples)
     first = Evaluator(tmp_path, Silent()).evaluate(Counted(), samples, shown, "A")
     system = Counted()
@@ -432,14 +422,9 @@ def test_measured_again_nothing_is_restored_and_pictures_are_the_same(
         np.testing.assert_array_equal(one, other)
         expected = resize.bicubic(sample.image, sample.truth.shape[:2])
         np.testing.assert_array_equal(one, expected)
-
-
-def test_a_lost_picture_is_made_again(samples, tmp_path):
-    shown = score_cache.shown_samples(samples)
-    evaluator = Evaluator(tmp_path, Silent())
-    first = evaluator.evaluate(Counted(), samples, shown, "A")
     for path in list_photos(tmp_path / "pictures")[:2]:
         path.unlink()
-    again = evaluator.evaluate(Counted(), samples, shown, "A")
-    for one, other in zip(first.pictures, again.pictures, strict=True):
+    lost = Evaluator(tmp_path, Silent()).evaluate(system, samples, shown, "B")
+    assert system.shapes
+    for one, other in zip(first.pictures, lost.pictures, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -21,7 +21,8 @@ from torch_files import (
     zip_file,
 )
 
-from dear_jax.convert.checkpoint import Inert, read_checkpoint
+from dear_jax.convert.checkpoint import read_checkpoint
+from dear_jax.convert.unpickle import Inert
 from dear_jax.errors import InputError
 
 NUMBERS = np.arange(4, dtype=np.float32)
@@ -32,26 +33,16 @@ def attacks(canary):
     shell = f"touch {canary}"
     python = f"open({str(canary)!r}, 'w').close()"
     mark, text = b"(", code(shell)
-    make_setter = name("os.system")
+    setter = code({"__setstate__": name("os.system")}) + b"b"
+    run = code((name("os.system"), (shell,)))
+    mapped = Code(name("builtins.map") + run + b"\x81")
     return {
         "os.system": call("os.system", shell),
         "posix.system": call("posix.system", shell),
         "builtins.eval": call("builtins.eval", python),
         "builtins.exec": call("builtins.exec", python),
         "subprocess.Popen": call("subprocess.Popen", ("touch", str(canary))),
-        "builtins.map with NEWOBJ": Code(
-            name("builtins.set")
-            + code(
-                (
-                    Code(
-                        name("builtins.map")
-                        + code((name("os.system"), (shell,)))
-                        + b"\x81"
-                    ),
-                )
-            )
-            + b"R"
-        ),
+        "builtins.map with NEWOBJ": call("builtins.set", mapped),
         "STACK_GLOBAL": Code(
             code("os") + code("system") + b"\x93" + code((shell,)) + b"R"
         ),
@@ -62,13 +53,7 @@ def attacks(canary):
         "argument of a tensor": call(
             "torch._utils._rebuild_tensor_v2", call("os.system", shell)
         ),
-        "state with a setter": Code(
-            call("argparse.Namespace")
-            + code({"__setstate__": make_setter})
-            + b"b"
-            + text
-            + b"b"
-        ),
+        "state with a setter": Code(call("argparse.Namespace") + setter + text + b"b"),
         "key of a dict": code({call("os.system", shell): 1}),
     }
 
@@ -235,27 +220,24 @@ A = storage("0", NUMBERS)
         call("torch.Size", ("x" * 99,) * 9),
         {"x": tensor("0", NUMBERS, 0, (1,) * 65, (1,) * 65)},
         {"x": tensor("0", NUMBERS, 0, (2**70, 0), (1, 1))},
+        # A storage of more than the file.
+        {"x": Code(code(("storage", FLOATS, "0", "cpu", 2**40)) + b"Q")},
     ],
 )
-@pytest.mark.parametrize("write", [pickled, zip_file])
+@pytest.mark.parametrize("write", [pickled, zip_file, legacy_file])
 def test_bombs_and_nonsense_are_refused_quickly(content, write, tmp_path):
     start = time.monotonic()
     refused(write(content), tmp_path / "file.pth")
     assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("keys", [(BOMB,), (1,), ("x",), Code(b"}")])
+@pytest.mark.parametrize("keys", [(BOMB,), (1,), ("x",), ("x" * 10_000,), Code(b"}")])
 def test_nonsense_as_the_keys_of_a_legacy_file_is_refused_quickly(keys, tmp_path):
     start = time.monotonic()
     content = {"x": tensor("0", NUMBERS, 0, (4,), (1,))}
     data = legacy_file(content, keys=keys) + struct.pack("<q", 4) + bytes(16)
-    refused(data, tmp_path / "file.pth")
+    assert len(refused(data, tmp_path / "file.pth")) < 1000
     assert time.monotonic() - start < 5
-
-
-def test_a_message_repeats_no_long_text_of_the_file(tmp_path):
-    long = legacy_file({}, keys=("x" * 10_000,)) + bytes(8)
-    assert len(refused(long, tmp_path / "file.pth")) < 1000
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -283,16 +265,18 @@ def test_arrays_that_share_their_numbers_do_not_fill_the_memory(coded, order, tm
     assert found[5] == np.frombuffer(b"1234", f"{order}f4")[0]
 
 
-@pytest.mark.parametrize("write", [zip_file, legacy_file])
-def test_storages_of_more_than_the_file_are_refused(write, tmp_path):
-    kind = name("torch.DoubleStorage")
-    large = Code(code(("storage", kind, "0", "cpu", 2**40)) + b"Q")
-    refused(write({"x": large}), tmp_path / "file.pth")
-
-
 def test_what_is_shared_a_hundred_times_over_is_walked_once(tmp_path):
     (tmp_path / "file.pth").write_bytes(pickled({"x": BOMB, "y": 1}))
     assert read_checkpoint(tmp_path / "file.pth")["y"] == 1
+
+
+def is_read(path) -> bool:
+    """Whether a file is read, or else refused in one line."""
+    try:
+        return isinstance(read_checkpoint(path), dict)
+    except InputError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000
+        return False
 
 
 def whole_files() -> list[bytes]:
@@ -326,11 +310,7 @@ def test_damaged_checkpoints_are_read_or_refused_in_one_line(kind, tmp_path):
             # A byte of the file more often than any: opcodes among them.
             data[place] = rng.choice(np.frombuffer(whole, np.uint8))
         path.write_bytes(data)
-        try:
-            assert isinstance(read_checkpoint(path), dict)
-        except InputError as error:
-            refusals += 1
-            assert "\n" not in str(error) and len(str(error)) < 1000
+        refusals += not is_read(path)
     assert 30 < refusals
 
 
@@ -358,9 +338,6 @@ def test_pieces_in_any_order_are_read_or_refused_and_never_take_long(tmp_path):
                 body += steps[rng.integers(len(steps))]
         data = zip_file(Code(body), {"0": NUMBERS})
         start = time.monotonic()
-        try:
-            path.write_bytes(data)
-            read_checkpoint(path)
-        except InputError as error:
-            assert "\n" not in str(error) and len(str(error)) < 1000
+        path.write_bytes(data)
+        is_read(path)
         assert time.monotonic() - start < 5

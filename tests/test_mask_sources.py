@@ -202,10 +202,7 @@ def test_dilation_adds_disks(radius):
     squares = ((places[:, :, None] - np.argwhere(mask)) ** 2).sum(-1)
     expected = (squares <= radius**2).any(-1)
     np.testing.assert_array_equal(dilated(mask, radius), expected)
-
-
-def test_dilation_of_nothing_is_nothing():
-    assert not dilated(np.zeros((5, 6), bool), 3).any()
+    assert not dilated(np.zeros((5, 6), bool), radius).any()
 
 
 def test_dilation_comes_after_inversion(picture):
@@ -222,21 +219,18 @@ def test_boxes_and_colours_are_parsed():
     assert parse_colour("Magenta") == parse_colour(" #ff00ff80 ") == MAGENTA
 
 
-@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,2,3,4", "1.5,2,3,4"])
-def test_what_is_no_box_is_refused(text):
-    with pytest.raises(InputError, match="10,20,64,48"):
-        parse_box(text)
-
-
-def test_empty_boxes_are_refused():
-    with pytest.raises(InputError, match="0 x 5 is empty"):
-        parse_box("1,2,0,5")
-
-
-@pytest.mark.parametrize("text", ["", "ff00ff", "#ff00f", "no colour"])
-def test_what_is_no_colour_is_refused(text):
-    with pytest.raises(InputError, match="'#ff00ff' or by name"):
-        parse_colour(text)
+@pytest.mark.parametrize(
+    "parse, texts, remedy",
+    [
+        (parse_box, ["", "1,2,3", "1,2,3,4,5", "a,2,3,4", "1.5,2,3,4"], "10,20,64,48"),
+        (parse_box, ["1,2,0,5"], "0 x 5 is empty"),
+        (parse_colour, ["", "ff00ff", "#ff00f", "no colour"], "'#ff00ff' or by name"),
+    ],
+)
+def test_what_is_no_box_and_no_colour_is_refused(parse, texts, remedy):
+    for text in texts:
+        with pytest.raises(InputError, match=remedy):
+            parse(text)
 
 
 def test_usual_masks_are_not_remarked(picture, mask):

@@ -9,10 +9,9 @@ from matplotlib.collections import PolyCollection
 from PIL import Image
 
 from dear_jax.errors import InputError
-from dear_jax.evaluation import plots
+from dear_jax.evaluation import plots, run_plots
 from dear_jax.evaluation.plots import by_family, looks
 from dear_jax.evaluation.run_plots import draw_reports, facts, running_mean
-from dear_jax.evaluation.run_plots import draw_run as draw
 from dear_jax.evaluation.scores import Score
 from dear_jax.evaluation.stats import Estimate
 from dear_jax.evaluation.tables import Filled, Row, paper_tables
@@ -110,24 +109,22 @@ def test_a_system_has_one_look_in_both_panels_and_no_two_share_it():
     assert len(set(right.values())) == 12
 
 
-def test_all_systems_of_the_paper_look_different():
-    labels = [row.label for row in paper_tables()[1].rows]
+def kinds(labels):
+    """How many ways of drawing these systems have."""
     options = [look.options for look in looks(labels).values()]
-    kinds = {
-        (o["color"], str(o["linestyle"]), o["marker"], o["markerfacecolor"])
-        for o in options
-    }
-    assert len(kinds) == len(labels) >= 18
+    keys = ("color", "linestyle", "marker", "markerfacecolor")
+    return len({tuple(str(o[key]) for key in keys) for o in options})
 
 
-def test_systems_without_a_colour_of_their_own_take_free_ones():
-    labels = [row.label for row in paper_tables()[5].rows]
-    labels += ["classical", "dear-lite", *(f"another {i}" for i in range(8))]
-    options = [look.options for look in looks(labels).values()]
-    kinds = {(o["color"], str(o["linestyle"]), o["marker"]) for o in options}
-    assert len(kinds) == len(labels)
-    colours = [o["color"] for o in options]
-    assert colours.count(looks(labels)["dear-lite"].options["color"]) == 1
+def test_all_systems_look_different_whether_they_have_a_colour_of_their_own_or_not():
+    paper, ablation = (
+        [row.label for row in paper_tables()[number].rows] for number in (1, 5)
+    )
+    others = ["classical", "dear-lite", *(f"another {i}" for i in range(8))]
+    assert kinds(paper) == len(paper) >= 18
+    assert kinds(ablation + others) == len(ablation + others)
+    colours = [x.options["color"] for x in looks(ablation + others).values()]
+    assert colours.count(looks(["dear-lite"])["dear-lite"].options["color"]) == 1
 
 
 def test_looks_go_by_the_way_not_by_how_it_is_written():
@@ -137,23 +134,19 @@ def test_looks_go_by_the_way_not_by_how_it_is_written():
     assert found["MISF→BI"].family != found["LTE"].family
 
 
-def test_bands_hold_the_means():
-    figure = plots.draw_ratio_curves({"a": scores(photos=6)})
+def test_means_are_those_of_the_scores_bin_by_bin_and_lie_in_their_bands():
+    given = scores(photos=6)
+    figure = plots.draw_ratio_curves({"a": given})
+    drawn = curve(panels(figure)[0], "a")
+    for place, name in enumerate(BINS):
+        values = [score.psnr for score in given if score.bin == name]
+        assert drawn[place] == pytest.approx(math.fsum(values) / len(values))
     for axes in panels(figure):
         (band,) = bands(axes)
         outline = band.get_paths()[0].vertices
         for x, mean in curve(axes, "a").items():
             there = outline[outline[:, 0] == x, 1]
             assert there.min() < mean < there.max()
-
-
-def test_means_are_those_of_the_scores_bin_by_bin():
-    given = scores(photos=3)
-    figure = plots.draw_ratio_curves({"a": given})
-    drawn = curve(panels(figure)[0], "a")
-    for place, name in enumerate(BINS):
-        values = [score.psnr for score in given if score.bin == name]
-        assert drawn[place] == pytest.approx(math.fsum(values) / len(values))
 
 
 def test_lpips_has_a_panel_only_where_it_was_measured():
@@ -225,7 +218,7 @@ def test_a_table_of_which_nothing_was_measured_still_shows_the_paper():
 
 
 def draw_run(workdir):
-    return draw(workdir, read_metrics(workdir))
+    return run_plots.draw_run(workdir, read_metrics(workdir))
 
 
 def report(step, **values):
@@ -253,18 +246,15 @@ def write(workdir, reports):
 
 
 def test_a_run_is_drawn_in_its_folder_and_always_alike(tmp_path):
+    assert draw_run(tmp_path) is None
+    write(tmp_path, [])
+    assert draw_run(tmp_path) is None and not (tmp_path / "curves.png").exists()
     write(tmp_path, [report(step) for step in range(1, 60)] + [score(0, 20.0)])
     assert draw_run(tmp_path) == tmp_path / "curves.png"
     first = (tmp_path / "curves.png").read_bytes()
     draw_run(tmp_path)
     assert (tmp_path / "curves.png").read_bytes() == first
     assert Image.open(tmp_path / "curves.png").width == 1600
-
-
-def test_a_run_that_told_nothing_is_not_drawn(tmp_path):
-    assert draw_run(tmp_path) is None
-    write(tmp_path, [])
-    assert draw_run(tmp_path) is None and not (tmp_path / "curves.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -306,19 +296,15 @@ def test_every_panel_holds_what_was_told():
     assert [text.get_text() for text in parts] == ["query L1", "reconstruction L1"]
 
 
-def test_parts_of_a_discriminator_have_a_panel_of_their_own():
+def test_parts_of_the_loss_are_no_rates_no_memory_and_no_discriminators():
     theirs = {"discriminator_loss": 0.5, "discriminator_r1": 9.0}
-    found = panels_runs(draw_reports([report(1, **theirs), report(2, **theirs)], "run"))
+    extra = {"step_seconds": 1.0, "data_wait_share": 0.1, "host_memory_gib": 1.0}
+    extra |= {"tflops_per_second": 1.0, "peak_share": 0.1, "device_memory_gib": 1.0}
+    reports = [report(step, **theirs, **extra) for step in (1, 2)]
+    found = panels_runs(draw_reports(reports, "run"))
     shown = found["discriminator"].get_legend().texts
     assert [text.get_text() for text in shown] == ["loss", "r1"]
     assert len(found["parts of the loss"].lines) == 2
-
-
-def test_rates_and_memory_are_no_parts_of_the_loss():
-    extra = {"step_seconds": 1.0, "data_wait_share": 0.1, "host_memory_gib": 1.0}
-    extra |= {"tflops_per_second": 1.0, "peak_share": 0.1, "device_memory_gib": 1.0}
-    drawn = panels_runs(draw_reports([report(1, **extra), report(2, **extra)], "run"))
-    assert len(drawn["parts of the loss"].lines) == 2
 
 
 def test_a_loss_that_falls_far_has_a_logarithmic_axis():

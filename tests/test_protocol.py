@@ -1,10 +1,8 @@
 """Laws of the protocols: which damaged photos there are to restore, and how made."""
 
-import hashlib
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,18 +11,15 @@ from prepared import write_set
 from skimage.metrics import structural_similarity
 
 import run_eval
-from dear_jax import bundled
 from dear_jax.data import mask_bins, sources
 from dear_jax.errors import InputError
 from dear_jax.evaluation import (
-    film_damage,
     protocol,
     protocol_sr,
     protocol_v2,
     report,
     score_cache,
 )
-from dear_jax.evaluation import protocol_v2 as old_photos
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.score_cache import Evaluator
 from dear_jax.evaluation.scores import METRICS, PARTS
@@ -82,23 +77,15 @@ def test_photo_i_takes_mask_i_mod_n_in_every_bin(folders):
     ]
 
 
-def test_the_samples_of_a_photo_are_those_met_while_iterating(folders):
-    samples = protocol.samples(*folders, 2)
-    with ThreadPoolExecutor(3) as pool:
-        apart = list(pool.map(samples.of_photo, range(3)))
-    assert [len(found) for found in apart] == [2, 2, 2]
-    assert_equal_samples((sample for found in apart for sample in found), samples)
-
-
 def test_prepared_sets_give_the_samples_of_their_folders(folders, prepared):
     plain, packed = protocol.samples(*folders, 1.5), protocol.samples(*prepared, 1.5)
-    assert plain.names == packed.names
+    assert plain.names == packed.names and _keys(plain) == _keys(packed)
     assert_equal_samples(plain, packed)
     one = next(prepared[0].glob("*-00001-of-00002.array_record"))
     assert protocol.samples(one, "none", 1).names == ["c/d.png"]
 
 
-def test_names_need_no_photo_to_be_decoded(folders, prepared, monkeypatch):
+def test_names_and_keys_need_no_photo_to_be_decoded(folders, prepared, monkeypatch):
     for found in (folders, prepared):
         samples = protocol.samples(*found, 2)
         with monkeypatch.context() as patched:
@@ -113,15 +100,8 @@ def test_input_is_the_reduced_photo_black_where_missing(folders):
     expected = resize.bicubic(sample.truth, (14, 18))
     np.testing.assert_array_equal(sample.image[~sample.mask], expected[~sample.mask])
     assert sample.mask.any() and not sample.image[sample.mask].any()
-
-
-def test_masks_of_other_sizes_are_reduced_by_nearest_neighbour(folders):
-    sample = protocol.samples(*folders, 2).of_photo(0)[1]
-    mask = read_mask(folders[1] / "20-30" / "z.png")
-    np.testing.assert_array_equal(sample.mask, resize.nearest(mask, (18, 18)))
-
-
-def test_scale_6_of_256_is_43():
+    mask = read_mask(folders[1] / "20-30" / "z.png")  # Of another size.
+    np.testing.assert_array_equal(sample.mask, resize.nearest(mask, (14, 18)))
     assert protocol.input_size((256, 256), 6) == (43, 43)
 
 
@@ -129,6 +109,7 @@ def test_limit_takes_the_first_photos_and_changes_nothing_else(folders):
     few, every = (protocol.samples(*folders, 2, n) for n in (2, None))
     assert few.names == every.names[:2] and len(few) == 4
     assert_equal_samples(few, list(every)[:4])
+    assert _keys(few) == _keys(every)[:4]
     assert protocol.samples(*folders, 2, 99).names == every.names
 
 
@@ -155,24 +136,6 @@ def test_reduced_photos_are_the_truth(folders):
 
 def _keys(samples):
     return [key for i in range(len(samples.names)) for key in samples.keys(i)]
-
-
-def test_keys_are_the_same_wherever_the_files_lie(folders, tmp_path):
-    photos, _ = folders
-    for name in ("a.png", "b.png", "c/d.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes((photos / name).read_bytes())
-    keys = _keys(protocol.samples(*folders, 2))
-    assert _keys(protocol.samples(tmp_path, folders[1], 2)) == keys
-    packed = write_set(tmp_path / "set", photos, {"test": ""}) / "test"
-    assert _keys(protocol.samples(packed, folders[1], 2)) == keys
-
-
-def test_folders_and_prepared_sets_of_the_same_files_have_the_same_keys(
-    folders, prepared
-):
-    plain, packed = protocol.samples(*folders, 2), protocol.samples(*prepared, 2)
-    assert _keys(plain) == _keys(packed)
 
 
 @pytest.mark.parametrize("kind", ["bmp", "ppm", "tif"])
@@ -205,21 +168,13 @@ def test_keys_are_those_of_the_samples(folders, masks):
     assert all(len(d) == 16 and int(d, 16) for p in keys for d in (p[1], p[3]))
 
 
-def test_a_smaller_set_has_the_first_keys_of_a_larger(folders):
-    every, few = (_keys(protocol.samples(*folders, 2, limit)) for limit in (None, 2))
-    assert few == every[: len(few)] and len(few) < len(every)
-
-
 # Refusals
 
 
 @pytest.mark.parametrize("scale", [0, -2, 0.5, float("nan"), float("inf")])
-def test_bad_scales_are_refused(folders, scale):
+def test_bad_scales_and_limits_are_refused(folders, scale):
     with pytest.raises(InputError, match="finite number of at least 1"):
         protocol.samples(*folders, scale)
-
-
-def test_a_limit_below_one_is_refused(folders):
     with pytest.raises(InputError, match="limit 0: give at least 1 photo"):
         protocol.samples(*folders, 2, 0)
 
@@ -276,7 +231,7 @@ class Told(Restorer):
         super().__init__("model")
         self.levels = []
 
-    def batch(self, images, masks=None, size=None, denoise=0.0):
+    def batch(self, images, masks=None, size=None, denoise=0.0, keep_known=False):
         levels = np.broadcast_to(denoise, len(images))
         self.levels += list(levels)
         return np.stack(
@@ -307,19 +262,14 @@ def photos(tmp_path):
     return write_photos(tmp_path / "photos", NAMES)
 
 
-def assert_equal(one, other):
-    for part in ("truth", "image", "mask"):
-        np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
-    assert (one.key, one.level) == (other.key, other.level)
-
-
 def test_an_old_photograph_does_not_depend_on_the_folders_other_photos(photos):
     every = list(protocol_v2.samples(photos, 2))
     assert [sample.photo for sample in every] == [f"{name}.png" for name in NAMES]
     for name in NAMES[:-1]:
         (photos / f"{name}.png").unlink()
     (alone,) = protocol_v2.samples(photos, 2)
-    assert_equal(alone, every[-1])
+    assert_equal_samples([replace(alone, index=5)], every[-1:])
+    assert (alone.key, alone.level) == (every[-1].key, every[-1].level)
     (photos / "p5.png").rename(photos / "other.png")
     (renamed,) = protocol_v2.samples(photos, 2)
     assert (renamed.image != alone.image).any() and renamed.key != alone.key
@@ -430,9 +380,7 @@ def test_sr_is_what_brute_force_finds_on_luma_without_a_border(tmp_path):
 def test_sr_wants_whole_scales(photos, scale):
     with pytest.raises(InputError, match="whole scales from 2|at least 1"):
         protocol_sr.samples(photos, scale)
-
-
-def test_sr_refuses_photos_of_which_the_border_leaves_too_little(photos):
+    # A border that leaves too little of a photo.
     with pytest.raises(InputError, match="30 pixels|at least 31"):
         protocol_sr.samples(photos, 15)
 
@@ -489,162 +437,3 @@ def test_protocols_that_make_no_sense_are_refused_in_one_line(
     assert command(*flags) == 2
     given_level = capsys.readouterr().err
     assert words in given_level and given_level.count("\n") == 1
-
-
-# Old
-
-
-FROZEN = Path(__file__).parent / "goldens" / "old_photos.txt"
-OLD_NAMES = sorted(path.name for path in bundled.PHOTOS.glob("*.png"))[:6]
-
-
-@pytest.fixture(scope="module")
-def photos_old():
-    return {name: read_photo(bundled.PHOTOS / name) for name in OLD_NAMES}
-
-
-@pytest.fixture(scope="module")
-def small():
-    return np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
-
-
-def digest(made):
-    parts = (made.truth, made.image, made.mask)
-    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
-
-
-def frozen():
-    return [line.split() for line in FROZEN.read_text().splitlines()]
-
-
-def test_thirty_six_inputs_are_what_they_were_when_the_protocol_was_made(photos_old):
-    rows = frozen()
-    assert len(rows) == 36
-    for name, scale, seed, expected in rows:
-        made = old_photos.before_jpeg(photos_old[name], float(scale), name, int(seed))
-        assert digest(made) == expected, (name, scale, seed)
-
-
-@pytest.mark.parametrize("scale", [1, 1.7, 4])
-def test_the_same_name_and_seed_give_the_same_bytes(small, scale):
-    once, again = (old_photos.old_photo(small, scale, "a/b.png", 3) for _ in range(2))
-    assert digest(once) == digest(again)
-    assert (once.draw, once.pieces) == (again.draw, again.pieces)
-    others = [("a/c.png", 3), ("a/b.png", 4)]
-    others = [old_photos.old_photo(small, scale, *other) for other in others]
-    assert len({digest(made) for made in (once, *others)}) == 3
-
-
-def test_sizes_are_those_of_the_scale_and_tiny_photos_can_be_made_old(small):
-    assert old_photos.old_photo(small, 4, "a").image.shape == (8, 10, 3)
-    assert old_photos.old_photo(small, 1, "a").image.shape == small.shape
-    for size in ((1, 1), (1, 50), (3, 2)):
-        made = old_photos.old_photo(np.zeros((*size, 3), np.uint8), 1, "a")
-        assert made.image.shape[:2] == made.mask.shape == size and made.mask.any()
-    with pytest.raises(InputError, match="a.png: scale 99 leaves less"):
-        old_photos.old_photo(small, 99, "a.png")
-
-
-def test_tone_is_the_same_at_every_scale_and_the_inputs_is_the_truths():
-    grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    coloured = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
-    for i in range(20):
-        draw = old_photos.draw_degradation(f"{i}")
-        ramp = old_photos.toned(grey, draw)[0].astype(int)
-        assert (np.diff(ramp, axis=0) >= 0).all()
-        made = [old_photos.old_photo(coloured, s, f"{i}") for s in (1, 3)]
-        np.testing.assert_array_equal(made[0].truth, made[1].truth)
-        np.testing.assert_array_equal(made[0].truth, old_photos.toned(coloured, draw))
-        if draw.tone == "colour" and draw.white == 255:
-            np.testing.assert_array_equal(made[0].truth, coloured)
-        if draw.tone == "grey":
-            for picture in (made[0].truth, made[0].image, made[1].image):
-                assert (picture == picture[..., :1]).all()
-
-
-def test_tones_and_degradations_come_as_often_as_the_protocol_says():
-    draws = [old_photos.draw_degradation(f"photo {i}") for i in range(2000)]
-
-    def share(condition):
-        return np.mean([condition(draw) for draw in draws])
-
-    assert share(lambda d: d.tone == "grey") == pytest.approx(0.35, abs=0.03)
-    assert share(lambda d: d.tone == "sepia") == pytest.approx(0.2, abs=0.03)
-    assert share(lambda d: (d.black, d.white) != (0, 255)) == pytest.approx(
-        0.5, abs=0.04
-    )
-    assert share(lambda d: d.quality < 100) == pytest.approx(0.8, abs=0.03)
-    assert {d.kernel for d in draws} == {"box", "bilinear", "bicubic"}
-    assert all(0.1 <= d.blur <= 1.3 and 1 <= d.noise <= 12 for d in draws)
-    assert all(45 <= d.quality <= 95 or d.quality == 100 for d in draws)
-    assert all(0 < d.level < 0.5 for d in draws)
-
-
-@pytest.mark.parametrize("side", [24, 64, 200])
-def test_the_mask_is_the_damage_one_pixel_wider_and_covers_all_of_it(side):
-    clean = np.full((side, side, 3), 128, np.uint8)
-    for seed in range(10):
-        damaged = film_damage.add_damage(np.random.default_rng(seed), clean, True)
-        changed = (damaged.image != clean).any(axis=-1)
-        assert changed.any() and not (changed & ~damaged.mask).any()
-        padded = np.pad(damaged.coverage >= 64, 1)
-        wider = np.zeros_like(changed)
-        for y in range(3):
-            for x in range(3):
-                wider |= padded[y : y + side, x : x + side]
-        np.testing.assert_array_equal(damaged.mask, wider | (damaged.coverage > 0))
-
-
-@pytest.mark.parametrize("side", [64, 256])
-def test_damage_covers_as_much_and_its_kinds_are_as_frequent_as_on_film(side):
-    clean = np.full((side, side, 3), 128, np.uint8)
-    drawn = [
-        film_damage.add_damage(np.random.default_rng(seed), clean, False)
-        for seed in range(80)
-    ]
-    shares = np.array([damaged.area / side**2 for damaged in drawn])
-    assert 0.0005 < shares.min() and shares.max() < 0.024
-    assert 0.008 < np.median(shares) < 0.015
-    pieces = [p for damaged in drawn for p in damaged.pieces if p.kind != "crack"]
-    total = sum(kind.count for kind in film_damage.KINDS.values())
-    for name, kind in film_damage.KINDS.items():
-        found = [piece for piece in pieces if piece.kind == name]
-        assert len(found) / len(pieces) == pytest.approx(kind.count / total, abs=0.04)
-        for piece in found:
-            assert 1 <= piece.width <= piece.extent <= kind.most
-    assert any(p.kind == "crack" for damaged in drawn for p in damaged.pieces)
-    for share in ([p.light for p in pieces], [p.opacity == 1 for p in pieces]):
-        assert 0.3 < np.mean(share) < 0.7
-
-
-def test_a_piece_covers_the_pixels_that_a_brute_force_finds():
-    damaged = film_damage.Damaged(np.zeros((20, 30, 3), np.uint8))
-    capsule = np.array([[4.3, 5.1, 22.7, 13.2, 2.4]])
-    damaged.add(capsule, np.array([255, 255, 255]), 1.0)
-    y, x = np.mgrid[:20, :30] + 0.5
-    along = np.linspace(0, 1, 2001)[:, None, None]
-    away = np.hypot(x - (4.3 + 18.4 * along), y - (5.1 + 8.1 * along)).min(0)
-    expected = np.clip(2.9 - away, 0, 1) * 255
-    np.testing.assert_allclose(damaged.coverage, expected, atol=1)
-    np.testing.assert_array_equal(damaged.image[..., 0], damaged.coverage)
-
-
-def test_noise_is_as_strong_as_drawn_white_or_grain():
-    grey = np.full((120, 120, 3), 128, np.uint8)
-    for i in range(12):
-        made = old_photos.before_jpeg(grey, 1, f"{i}")
-        known = made.image[~made.mask].astype(float)
-        assert known[:, 0].std() == pytest.approx(made.draw.noise, rel=0.06, abs=0.2)
-        if made.draw.tone == "colour":
-            assert (known != known[:, :1]).any() == made.draw.coloured
-
-
-def test_blur_is_the_gaussians_of_the_drawn_sigma(small):
-    found = old_photos._blurred(small, 1.3).astype(float)
-    offsets = np.arange(-4, 5)
-    weights = np.exp(-(offsets**2) / (2 * 1.3**2))
-    weights /= weights.sum()
-    padded = np.pad(small.astype(float), ((4, 4), (4, 4), (0, 0)), "edge")
-    rows = sum(w * padded[i : i + 30] for i, w in enumerate(weights))
-    expected = sum(w * rows[:, i : i + 41] for i, w in enumerate(weights))
-    np.testing.assert_allclose(found, expected, atol=0.6)

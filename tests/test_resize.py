@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dear_jax.data.resident import resampled
+from dear_jax.data.render import resampled
 from dear_jax.images.resize import bicubic, bicubic_taps, nearest
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"

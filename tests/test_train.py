@@ -17,13 +17,13 @@ from dear_jax.checkpoint import saved_steps
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.evaluation import sheets
+from dear_jax.inference.runs import read_run
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.training import train as loop
 from dear_jax.training import validation
 from dear_jax.training.logging import read_metrics
 from dear_jax.training.train import train
 from dear_jax.training.validation import Validation
-from dear_jax.weights import read_run
 from tests.killed import equal, interrupt_at, train_and_kill_at
 
 pytestmark = pytest.mark.usefixtures("optax_promotion")

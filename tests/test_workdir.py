@@ -8,8 +8,8 @@ import pytest
 from tiny import tiny_config
 
 from dear_jax.errors import InputError
+from dear_jax.inference.runs import read_run
 from dear_jax.training.workdir import claim_workdir
-from dear_jax.weights import read_run
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """`dear export`: a model as one file that needs neither Flax nor this project."""
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dear_jax.errors import InputError
@@ -33,15 +35,16 @@ Each combination of sizes is compiled when first used, which takes seconds;
 JAX_COMPILATION_CACHE_DIR=FOLDER keeps what was compiled for the next time."""
 
 
-def add_parser(subparsers) -> None:
+def add_parser(commands) -> None:
     """Adds the command to those of `dear`."""
-    parser = subparsers.add_parser(
+    parser = commands.add_parser(
         "export",
         help="write a model as one file that needs neither Flax nor this project",
         usage=USAGE,
         description=f"{DESCRIPTION}\n\n{EXAMPLES}",
         epilog=EPILOG,
     )
+    parser.set_defaults(prepare=_prepare, parser=parser)
     add = parser.add_argument
     add("out", metavar="OUT", type=Path, help="file to write, as in model.stablehlo")
     add(
@@ -67,44 +70,33 @@ def add_parser(subparsers) -> None:
     )
 
 
-def run(flags: argparse.Namespace) -> int:
-    """Writes the file; returns the exit status.
+def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
+    from dear_jax.inference.loading import is_system, load
+    from dear_jax.models.registry import fields_of, is_model, role_of
 
-    Raises:
-      InputError: for a model that cannot be found or exported, or a file that cannot
-        be written.
-    """
-    check_name(flags.model)
+    name = flags.model
+    any_scale = is_model(name) and role_of(fields_of(name)) == "query"
+    if is_system(name) and not any_scale:
+        what = "is two stages" if "+" in name else "fills or enlarges, not both"
+        raise InputError(
+            f"--model {name}: {what}; what can be exported is one model that works at "
+            "any scale, such as dear-lite, dear, liif or lte"
+        )
+    return partial(_export, load(name, weights=flags.weights), flags.out, flags.dtype)
+
+
+def _export(restorer, out: Path, dtype: str) -> int:
+    """Writes the file; returns the exit status."""
     import jax
 
-    from dear_jax.inference.loading import load
     from dear_jax.inference.stablehlo import export_to
 
-    restorer = load(flags.model, weights=flags.weights)
-    exported = export_to(flags.out, restorer, flags.dtype)
+    exported = export_to(out, restorer, dtype)
     print(
-        f"{flags.out}: {flags.out.stat().st_size / 1e6:.1f} MB, {restorer.name} for "
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB, {restorer.name} for "
         f"{', '.join(exported.platforms)}; written by JAX {jax.__version__}, calling "
         f"convention {exported.calling_convention_version}"
     )
     terms = restorer.provenance.get("terms")
     print(f"terms of the weights, which the file does not say: {terms or 'not said'}")
     return 0
-
-
-def check_name(name: str) -> None:
-    """Refuses systems by their name, before their weights are looked for.
-
-    Raises:
-      InputError: for two stages, or a model that works at one scale only.
-    """
-    from dear_jax.inference.loading import is_system
-    from dear_jax.models.registry import fields_of, is_model, role_of
-
-    if not is_system(name) or (is_model(name) and role_of(fields_of(name)) == "query"):
-        return
-    what = "is two stages" if "+" in name else "fills or enlarges, not both"
-    raise InputError(
-        f"--model {name}: {what}; what can be exported is one model that works at any "
-        "scale, such as dear-lite, dear, liif or lte"
-    )

@@ -1,8 +1,8 @@
-"""Which photo, which mask, which output: settled before any work is done.
+"""Pairs photos with their masks and outputs, before any work is done.
 
-A photo named by itself is called by its file name, one of a folder by its path below
-the folder; under that name its result goes to the folder of results, and by that name
-without suffix its mask is found in a folder of masks.
+A photo named by itself has its file's name, one of a folder its path below the folder.
+Under that name its result goes to the folder of results, and by that name without
+suffix its mask is found in a folder of masks.
 """
 
 import os
@@ -19,7 +19,7 @@ RESTORED = "-restored"
 PREVIEW, IMPORTANCE = ".preview.png", ".importance.png"
 # GIF has too few colours for a result.
 _WRITTEN = SUFFIXES - {".gif"}
-_NAMED = 5  # Of many that lack a mask.
+_LISTED = 5  # Of many photos that lack a mask.
 
 
 class Job(NamedTuple):
@@ -46,11 +46,6 @@ class Job(NamedTuple):
     def importance(self) -> Path:
         """The file of the importance map."""
         return self.out.with_name(self.out.stem + IMPORTANCE)
-
-
-class _Found(NamedTuple):
-    name: str
-    path: Path
 
 
 def find_jobs(
@@ -80,37 +75,38 @@ def find_jobs(
         or an output would replace a photo or a mask.
     """
     apart = [os.path.realpath(path) for path in (out, masks) if path is not None]
-    found: dict[str, _Found] = {}
-    for photo in photos:
-        for each in _photos_of(Path(photo), recursive, apart):
-            found.setdefault(os.path.realpath(each.path), each)
-    every = list(found.values())
-    single = len(photos) == 1 and not os.path.isdir(photos[0])
-    outputs = _outputs(every, out, single)
-    paired = _masks_of(every, masks)
-    jobs = [
-        Job(each.name, each.path, mask, output)
-        for each, mask, output in zip(every, paired, outputs, strict=True)
-    ]
+    found: dict[str, tuple[str, Path]] = {}
+    for path in map(Path, photos):
+        for name, photo in _photos_of(path, recursive, apart):
+            found.setdefault(os.path.realpath(photo), (name, photo))
+    named, files = zip(*found.values(), strict=True)
+    several = len(photos) > 1 or os.path.isdir(photos[0])
+    outputs = _outputs(named, files, out, several)
+    jobs = list(map(Job, named, files, _masks(named, masks), outputs))
     _check_writes(jobs, beside)
     return sorted(jobs, key=lambda job: job.out.parts)
 
 
-def _photos_of(path: Path, recursive: bool, apart: Iterable[str]) -> list[_Found]:
-    """The photos that an argument means."""
+def _photos_of(
+    path: Path, recursive: bool, apart: Iterable[str]
+) -> list[tuple[str, Path]]:
+    """Names and files of the photos that an argument means, `apart` passed over."""
     if not os.path.isdir(path):
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file or folder; check its name")
-        return [_Found(path.name, path)]
+        return [(path.name, path)]
     names = names_below(path, SUFFIXES, recursive)
     here = os.path.realpath(path)
     inside = [other for other in apart if other.startswith(here + os.sep)]
-    passed = _written_beside(names)
-    kept = [
-        _Found(name, path / name)
-        for name in names
-        if name not in passed and not _is_in(os.path.join(here, name), inside)
-    ]
+    written = _written_beside(names)
+
+    def passed_over(name: str) -> bool:
+        real = os.path.join(here, name)
+        return name in written or any(
+            real == other or real.startswith(other + os.sep) for other in inside
+        )
+
+    kept = [(name, path / name) for name in names if not passed_over(name)]
     if kept:
         return kept
     deeper = "" if recursive else "; --recursive looks into subfolders"
@@ -120,39 +116,34 @@ def _photos_of(path: Path, recursive: bool, apart: Iterable[str]) -> list[_Found
     )
 
 
-def _is_in(path: str, places: Iterable[str]) -> bool:
-    return any(path == place or path.startswith(place + os.sep) for place in places)
-
-
 def _written_beside(names: Iterable[str]) -> set[str]:
     """The names of what runs have written beside these photos, or may yet."""
     written = set()
     for path in map(PurePosixPath, names):
-        restored = path.stem + RESTORED
-        ours = [restored + _written_as(path.suffix)]
-        for ending in (PREVIEW, IMPORTANCE):
-            ours += [path.stem + ending, restored + ending]
+        ours = [_result_name(path.stem + RESTORED, path.suffix)]
+        for stem in (path.stem, path.stem + RESTORED):
+            ours += [stem + PREVIEW, stem + IMPORTANCE]
         written |= {str(path.with_name(name)) for name in ours}
     return written
 
 
-def _written_as(suffix: str) -> str:
-    """The suffix of the result of a photo: its own if that can hold the result."""
-    return suffix if suffix.lower() in _WRITTEN else ".png"
+def _result_name(stem: str, suffix: str) -> str:
+    """The name of a result, of its photo's suffix if that format can hold it."""
+    return stem + (suffix if suffix.lower() in _WRITTEN else ".png")
 
 
-def _outputs(found: Sequence[_Found], out: str | None, single: bool) -> list[Path]:
+def _outputs(
+    names: Sequence[str], photos: Sequence[Path], out: str | None, several: bool
+) -> list[Path]:
     """Where the result of each goes."""
     if out is None:
         return [
-            each.path.with_name(
-                each.path.stem + RESTORED + _written_as(each.path.suffix)
-            )
-            for each in found
+            photo.with_name(_result_name(photo.stem + RESTORED, photo.suffix))
+            for photo in photos
         ]
     known = Path(out).suffix.lower() in _WRITTEN
     folder = os.path.isdir(out) or out.endswith(("/", os.sep))
-    if single and not folder:
+    if not several and not folder:
         if not known:
             raise InputError(
                 f"-o {out}: end it with one of {' '.join(sorted(_WRITTEN))}, or with / "
@@ -164,53 +155,55 @@ def _outputs(found: Sequence[_Found], out: str | None, single: bool) -> list[Pat
             f"-o {out}: names a file, but the results of a folder or of several "
             "photos need a folder; name one"
         )
-    outputs = [Path(out) / each.name for each in found]
-    return [path.with_suffix(_written_as(path.suffix)) for path in outputs]
+    outputs = [Path(out) / name for name in names]
+    return [path.with_name(_result_name(path.stem, path.suffix)) for path in outputs]
 
 
-def _masks_of(found: Sequence[_Found], masks: str | None) -> list[Path | None]:
-    """The mask of each."""
-    if masks is None or not os.path.isdir(masks):
-        if masks is not None and not os.path.exists(masks):
-            raise InputError(f"--mask {masks}: no such file or folder; check its name")
-        return [None if masks is None else Path(masks)] * len(found)
-    by_stem = defaultdict(list)
-    for name in names_below(Path(masks), SUFFIXES):
-        by_stem[_stem(name)].append(name)
-    missing = [each.name for each in found if not by_stem.get(_stem(each.name))]
+def _masks(names: Sequence[str], masks: str | None) -> list[Path | None]:
+    """The mask of each photo."""
+    if masks is None:
+        return [None] * len(names)
+    if not os.path.exists(masks):
+        raise InputError(f"--mask {masks}: no such file or folder; check its name")
+    if not os.path.isdir(masks):
+        return [Path(masks)] * len(names)
+    there = defaultdict(list)
+    for mask in names_below(Path(masks), SUFFIXES):
+        there[os.path.splitext(mask)[0]].append(mask)
+    found = {name: there[os.path.splitext(name)[0]] for name in names}
+    missing = [name for name in names if not found[name]]
     if missing:
-        more = len(missing) - _NAMED
-        told = ", ".join(missing[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-        raise InputError(
-            f"--mask {masks}: no mask for {len(missing)} of {len(found)} photos "
-            f"({told}); name each mask as its photo, with any suffix"
+        more = len(missing) - _LISTED
+        listed = ", ".join(missing[:_LISTED]) + (
+            f" and {more} more" if more > 0 else ""
         )
-    paired: list[Path | None] = []
-    for each in found:
-        names = by_stem[_stem(each.name)]
-        if len(names) > 1 and each.name not in names:
+        raise InputError(
+            f"--mask {masks}: no mask for {len(missing)} of {len(names)} photos "
+            f"({listed}); name each mask as its photo, with any suffix"
+        )
+    for name, choices in found.items():
+        if len(choices) > 1 and name not in choices:
             raise InputError(
-                f"--mask {masks}: {' and '.join(names)} could both be the mask of "
-                f"{each.name}; move one away"
+                f"--mask {masks}: {' and '.join(choices)} could both be the mask of "
+                f"{name}; move one away"
             )
-        paired.append(Path(masks) / (each.name if len(names) > 1 else names[0]))
-    return paired
-
-
-def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
+    return [
+        Path(masks) / (name if name in found[name] else found[name][0])
+        for name in names
+    ]
 
 
 def _check_writes(jobs: Sequence[Job], beside: Sequence[str]) -> None:
     """Raises InputError if two jobs write one file, or one a file that is read."""
+    read = {os.path.realpath(job.photo) for job in jobs}
     for job in jobs:
         if job.mask and os.path.realpath(job.mask) == os.path.realpath(job.photo):
             raise InputError(
                 f"{job.photo}: would be its own mask; name another file or folder "
                 "with --mask"
             )
-    read = {os.path.realpath(job.photo): job.photo for job in jobs}
-    read |= {os.path.realpath(job.mask): job.mask for job in jobs if job.mask}
+        if job.mask:
+            read.add(os.path.realpath(job.mask))
     writers: dict[str, Job] = {}
     for job in jobs:
         for path in (job.out, *(getattr(job, kind) for kind in beside)):

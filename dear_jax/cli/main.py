@@ -1,19 +1,26 @@
 """The command `dear`, also `python -m dear_jax`.
 
-A module for each subcommand has `add_parser(subparsers)` and `run(flags) -> int`. They
-import what is slow to import only when they run, so that help comes at once.
+The module of a command has `add_parser(commands)`. Its parser's default `prepare` is a
+function of the flags that checks them, loads libraries and models, and returns the
+function that does the work and returns the exit status. What is slow to import is
+imported in `prepare`, so that help appears at once.
 """
 
 import argparse
-import importlib
+import hashlib
+import os
+import platform
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import dear_jax
-from dear_jax.cli.start import INTERRUPTED, nobody_reads
+from dear_jax.cli import export, models, options
 from dear_jax.errors import InputError
 
-COMMANDS = ("restore", "models", "export")
 DESCRIPTION = """\
 Completes and enlarges photographs: what is missing is filled in and the whole
 drawn at any larger size, by one model, on whatever computer this is."""
@@ -26,14 +33,16 @@ examples:
   dear models
       what can be loaded, how large it is and under which terms
 
-`dear COMMAND --help` tells all of a command."""
+`dear COMMAND --help` describes a command and all its options."""
+INTERRUPTED = "interrupted: what is written is whole"
+_CACHE_OFF = frozenset({"off", "0", "no", "false"})
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are told like all others, and whose help is laid out.
+    """A parser whose mistakes are `InputError`, and whose texts keep their lines.
 
     Args:
-      arguments: of `argparse.ArgumentParser`; texts keep their lines.
+      arguments: of `argparse.ArgumentParser`.
     """
 
     def __init__(self, **arguments):
@@ -46,54 +55,131 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def parser() -> Parser:
-    """The parser of all commands; its flags have `run`, the command, and `parser`."""
-    whole = Parser(prog="dear", description=DESCRIPTION, epilog=EXAMPLES)
-    whole.add_argument(
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status, see `exit_status`."""
+    return exit_status(lambda: _prepared(argv)())
+
+
+def exit_status(command: Callable[[], int], interrupted: str = INTERRUPTED) -> int:
+    """Runs a command; what ends it early becomes one line on stderr and a status.
+
+    Args:
+      command: returns its own status: 0, or 1 if a part of the work failed.
+      interrupted: the line after Ctrl-C.
+
+    Returns:
+      The command's status; 2 for an InputError, 130 if interrupted, 141, without a
+      line, if the reader of stdout has closed it, as `head` does.
+    """
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # What is still buffered would be written at exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # As of a process that SIGPIPE ended.
+    except InputError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+
+
+def use_compilation_cache() -> Path | None:
+    """Sets JAX's persistent compilation cache, unless JAX is imported already.
+
+    Programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/dear_jax/xla
+    (or below XDG_CACHE_HOME), which may be removed at any time. DEAR_JAX_CACHE=off
+    keeps none, nor does a place that cannot be written.
+
+    Returns:
+      The default folder, None if that is not used.
+    """
+    off = os.environ.get("DEAR_JAX_CACHE", "").lower() in _CACHE_OFF
+    if off or "jax" in sys.modules:
+        return None
+    # Even what compiles soon is kept: the many small programs are seconds together.
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    # Machines may share a home, but programs use instructions that others lack.
+    kind = hashlib.sha256(_processor().encode()).hexdigest()[:8]
+    folder = Path(os.path.expanduser(home)) / "dear_jax" / "xla" / kind
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    return folder
+
+
+@contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """Inside, Ctrl-C ends the process at once, with `INTERRUPTED` and status 130.
+
+    For what loads libraries and writes nothing: KeyboardInterrupt, raised while an
+    extension begins or Python collects garbage, may crash the process or be lost.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    here = threading.current_thread() is threading.main_thread()
+    if not here or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _exit_interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _exit_interrupted(*_) -> None:
+    os.write(2, f"{INTERRUPTED}\n".encode())
+    os._exit(130)
+
+
+def _prepared(argv: Sequence[str] | None) -> Callable[[], int]:
+    """The work of a command line."""
+    with exit_on_interrupt():
+        flags = _parse(list(sys.argv[1:] if argv is None else argv))
+        use_compilation_cache()
+        return flags.prepare(flags)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    """The flags; photos may also stand behind options, which argparse cannot do."""
+    parser = Parser(prog="dear", description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument(
         "--version", action="version", version=f"dear_jax {dear_jax.__version__}"
     )
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
-    for name in COMMANDS:
-        module = importlib.import_module(f"dear_jax.cli.{name}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (options, models, export):
         module.add_parser(commands)
-        own = commands.choices[name]
-        own.set_defaults(run=module.run, parser=own)
-    return whole
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags; photos may also stand behind options, which argparse cannot do."""
-    whole = parser()
-    argv = list(sys.argv[1:] if argv is None else argv)
     # What begins with a minus would be taken for an option: --box -5,0,20,20.
     for i in [i for i, word in enumerate(argv[:-1]) if word == "--box"][::-1]:
         argv[i : i + 2] = [f"--box={argv[i + 1]}"]
-    flags, rest = whole.parse_known_args(argv)
+    flags, rest = parser.parse_known_args(argv)
     if rest and (not hasattr(flags, "photos") or any(r[0:1] == "-" for r in rest)):
-        getattr(flags, "parser", whole).error(f"unknown arguments {' '.join(rest)}")
+        getattr(flags, "parser", parser).error(f"unknown arguments {' '.join(rest)}")
+    if not hasattr(flags, "prepare"):
+        named = ", ".join(commands.choices)
+        raise InputError(f"name a command: {named}; see dear --help")
     if rest:
         flags.photos += rest
     return flags
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status.
-
-    0: done; 1: some photos of several could not be restored; 2: a mistake, told in
-    one line; 130: interrupted; 141: who reads what is printed has left.
-    """
+def _processor() -> str:
+    """What the processor can do, as the system states it."""
     try:
-        flags = _parse(argv)
-        if not hasattr(flags, "run"):
-            raise InputError(f"name a command: {', '.join(COMMANDS)}; see dear --help")
-        status = flags.run(flags)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        return nobody_reads()
-    except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return 130
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    except OSError:
+        pass
+    return f"{platform.machine()} {platform.processor()}"

@@ -4,9 +4,9 @@ import argparse
 import math
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dear_jax.errors import InputError
 
@@ -31,122 +31,108 @@ the folder of the run as --model, or python -m dear_jax.training.export makes it
 or convert what the authors published, if they did: python -m dear_jax.convert. Two
 stages are joined by + in the order they work, misf+elan or elan+misf: one fills, the
 other enlarges; their files are found in the folder of --weights."""
+_WITHOUT_WEIGHTS = """\
+Methods without weights
+  telea              fills from the borders of holes (OpenCV)
+  bilinear, bicubic  enlarge
+  classical          telea+bicubic, what a model has to beat"""
 _WIDTH = 88
 
 
-class _File(NamedTuple):
-    """A weights file: what it is called, what it says, or why it is none.
-
-    `texture` is the file of its texture weights, if there is one.
-    """
-
-    name: str
-    model: dict[str, Any]
-    provenance: dict[str, Any]
-    size: int = 0
-    parameters: int = 0
-    problem: str = ""
-    texture: Path | None = None
-
-
-def add_parser(subparsers) -> None:
+def add_parser(commands) -> None:
     """Adds the command to those of `dear`."""
-    parser = subparsers.add_parser(
+    parser = commands.add_parser(
         "models",
         help="list what can be loaded, with size, terms and training data",
         description=DESCRIPTION,
         epilog=EXAMPLES,
     )
+    parser.set_defaults(prepare=_prepare, parser=parser)
     parser.add_argument(
         "--weights", metavar="FOLDER", help="also list the weights files in it"
     )
 
 
-def run(flags: argparse.Namespace) -> int:
-    """Prints the list; returns the exit status.
+def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
+    sections = model_list(flags.weights)
+
+    def show() -> int:
+        print("\n\n".join(sections))
+        return 0
+
+    return show
+
+
+def model_list(folder: str | None = None) -> list[str]:
+    """The sections of the list, each of several lines.
+
+    Args:
+      folder: of weights files that are listed as well, or None.
 
     Raises:
-      InputError: if the folder of weights does not exist.
+      InputError: if it does not exist.
     """
     from dear_jax import bundled
 
-    sections = [_section("Models that come along", _files(bundled.WEIGHTS), True)]
-    if flags.weights:
-        folder = Path(os.path.expanduser(flags.weights))
-        if not os.path.isdir(folder):
-            raise InputError(f"--weights {folder}: no such folder; name one of weights")
-        sections.append(_section(f"Weights in {flags.weights}", _files(folder)))
-    print("\n\n".join([*sections, _without_weights(), _to_be_had()]))
-    return 0
+    sections = [_section("Models that come along", bundled.WEIGHTS, ".safetensors")]
+    if folder:
+        path = Path(os.path.expanduser(folder))
+        if not os.path.isdir(path):
+            raise InputError(f"--weights {path}: no such folder; name one of weights")
+        sections.append(_section(f"Weights in {folder}", path))
+    return [*sections, _WITHOUT_WEIGHTS, _architectures(bundled.WEIGHTS)]
 
 
-def _files(folder: Path) -> list[_File]:
-    from dear_jax.inference.texture import is_texture_of_another, texture_path
+def _section(title: str, folder: Path, suffix: str = "") -> str:
+    """A heading, and each weights file without that suffix, with what it says."""
+    from dear_jax.inference.texture import is_texture_of_another
 
-    files = []
-    for path in sorted(folder.glob("*.safetensors")):
-        if not is_texture_of_another(path):
-            texture = texture_path(path)
-            there = texture if texture.is_file() else None
-            files.append(_read(path)._replace(texture=there))
-    return files
+    paths = sorted(folder.glob("*.safetensors"))
+    files = [path for path in paths if not is_texture_of_another(path)]
+    lines = [title]
+    for path in files:
+        lines += _lines_of(path, path.name.removesuffix(suffix))
+    return "\n".join(lines if files else [*lines, "  none"])
 
 
-def _read(path: Path) -> _File:
-    """What a file says, without reading its tensors."""
+def _lines_of(path: Path, name: str) -> list[str]:
+    """What a weights file says of itself, without reading its tensors."""
     from safetensors import safe_open
 
+    from dear_jax.inference.texture import texture_path
     from dear_jax.weights import read_header
 
     try:
         model, provenance = read_header(path)
     except InputError as error:
-        problem = str(error).removeprefix(f"{path}: ")
-        return _File(path.name, {}, {}, problem=problem)
+        return _wrapped(f"{name}: {str(error).removeprefix(f'{path}: ')}")
     with safe_open(path, "numpy") as file:
-        names = [name for name in sorted(file.keys()) if name.startswith("params/")]
+        names = [name for name in file.keys() if name.startswith("params/")]
         count = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-    return _File(path.name, model, provenance, path.stat().st_size, count)
+    texture, began = texture_path(path), provenance.get("started_from")
+    facts = [f"learned from {_data_of(provenance)}"]
+    if texture.is_file():
+        facts.append(f"texture: --texture up to 1, {texture.name}, {_size(texture)}")
+    if began:
+        terms = began.get("terms") or "not said"
+        facts.append(f"trained on from {began['name']}, whose terms are {terms}")
+    facts.append(f"terms: {provenance.get('terms') or 'not said'}")
+    head = f"{name}  [{_kind(model)}] {_size(path)}, {count / 1e6:.2f} M parameters"
+    return _wrapped(head) + [line for fact in facts for line in _wrapped(fact, 4)]
 
 
-def _section(title: str, files: Sequence[_File], bundled: bool = False) -> str:
-    """A heading, and each file with what it says of itself."""
-    lines = [title]
-    for file in files:
-        name = file.name.removesuffix(".safetensors") if bundled else file.name
-        if file.problem:
-            lines += _wrapped(f"{name}: {file.problem}", 2, 4)
-            continue
-        lines += _wrapped(f"{name}  {_kind(file)}", 2, 4)
-        lines += _wrapped(f"learned from {_data_of(file.provenance)}", 4, 6)
-        if file.texture:
-            size = file.texture.stat().st_size / 1e6
-            lines += _wrapped(
-                f"texture: --texture up to 1, {file.texture.name}, {size:.1f} MB", 4, 6
-            )
-        if began := file.provenance.get("started_from"):
-            lines += _wrapped(
-                f"trained on from {began['name']}, whose terms are "
-                f"{began.get('terms') or 'not said'}",
-                4,
-                6,
-            )
-        lines += _wrapped(f"terms: {file.provenance.get('terms') or 'not said'}", 4, 6)
-    return "\n".join(lines if files else [*lines, "  none"])
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
 
 
-def _kind(file: _File) -> str:
-    """The variant of a file, what it does, and how large it is."""
+def _kind(model: dict[str, Any]) -> str:
+    """The variant of a model, and what it does."""
     from dear_jax.models.registry import VARIANTS, is_a, role_of
 
-    named = [name for name in VARIANTS if is_a(file.model, name)]
-    does = _DOES[role_of(file.model)]
-    if "scale" in file.model and role_of(file.model) == "upscaler":
-        does += f", x{file.model['scale']}"
-    return (
-        f"[{named[0] if named else file.model['architecture']}: {does}] "
-        f"{file.size / 1e6:.1f} MB, {file.parameters / 1e6:.2f} M parameters"
-    )
+    role = role_of(model)
+    variants = (name for name in VARIANTS if is_a(model, name))
+    scale = f", x{model['scale']}" if "scale" in model and role == "upscaler" else ""
+    return f"{next(variants, model['architecture'])}: {_DOES[role]}{scale}"
 
 
 def _data_of(provenance: dict[str, Any]) -> str:
@@ -163,43 +149,27 @@ def _data_of(provenance: dict[str, Any]) -> str:
     return f"photos {listed}; masks {data.get('masks')}"
 
 
-def _without_weights() -> str:
-    return "\n".join(
-        [
-            "Methods without weights",
-            "  telea              fills from the borders of holes (OpenCV)",
-            "  bilinear, bicubic  enlarge",
-            "  classical          telea+bicubic, what a model has to beat",
-        ]
-    )
-
-
-def _to_be_had() -> str:
+def _architectures(weights: Path) -> str:
     """The architectures whose weights do not come along, and how to get them."""
-    from dear_jax import bundled
     from dear_jax.models.registry import VARIANTS, fields_of, role_of
 
-    lines = ["Architectures whose weights are to be trained or converted"]
     by_role: dict[str, list[str]] = {}
     for name in VARIANTS:
         role = role_of(fields_of(name))
-        if (
-            role != "features"
-            and not (bundled.WEIGHTS / f"{name}.safetensors").exists()
-        ):
+        if role != "features" and not (weights / f"{name}.safetensors").exists():
             by_role.setdefault(role, []).append(name)
+    lines = ["Architectures whose weights are to be trained or converted"]
     for role, names in by_role.items():
-        lines += _wrapped(f"{_DOES[role]}: {', '.join(names)}", 2, 4)
-    lines += _wrapped(_HOW, 2, 2)
-    return "\n".join(lines)
+        lines += _wrapped(f"{_DOES[role]}: {', '.join(names)}")
+    return "\n".join([*lines, *_wrapped(_HOW, hanging=0)])
 
 
-def _wrapped(text: str, first: int, others: int) -> list[str]:
+def _wrapped(text: str, indent: int = 2, hanging: int = 2) -> list[str]:
     return textwrap.wrap(
         text,
         _WIDTH,
-        initial_indent=" " * first,
-        subsequent_indent=" " * others,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
         break_long_words=False,
         break_on_hyphens=False,
     )

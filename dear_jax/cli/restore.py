@@ -1,236 +1,329 @@
-"""`dear restore`: completes and enlarges photos, one or a folder of them."""
+"""The work of `dear restore`: photos from file to file.
 
-import argparse
-import importlib
+Photo i of the sorted list is in part i modulo their number, whatever exists already,
+so that each is restored once however often the commands are started.
+"""
 
-from dear_jax.cli import quantities
-from dear_jax.cli.all_photos import restore_all
-from dear_jax.cli.start import interrupts_end
-from dear_jax.cli.wishes import Wishes
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import jax
+import numpy as np
+
+from dear_jax.cli.jobs import Job, find_jobs
+from dear_jax.cli.options import RestoreOptions
+from dear_jax.cli.progress import ProgressDisplay, duration, in_parts
 from dear_jax.errors import InputError
+from dear_jax.files import make_folder, printable
+from dear_jax.images.io import (
+    ImageFile,
+    check_output,
+    read_image,
+    write_image,
+    write_photo,
+)
+from dear_jax.images.masks import find_mask, mask_remarks
+from dear_jax.inference.denoise import AUTO, default_denoise, settled_level
+from dear_jax.inference.loading import load
+from dear_jax.inference.plan import Plan
+from dear_jax.inference.progress import Progress
+from dear_jax.inference.restorer import Restorer, target_size
 
-USAGE = """dear restore PHOTO... [-o OUT] [--scale S | --size WxH]
-                    [--mask MASK | --box X,Y,W,H | ...] [options]"""
-DESCRIPTION = """\
-Fills in what is missing from photographs and draws them at any larger size.
+Report = Callable[[str], None]
 
-Say where a photo is damaged (a mask, a box, a colour or its transparency) and
-how large the result is to be. Of the file its colour profile, EXIF, resolution,
-transparency, 16 bits, shades of grey and JPEG quality stay what they were.
-Results are written whole or not at all; those that are there already are not
-made again, so that a stopped command goes on where it was."""
-EXAMPLES = """\
-examples:
-  dear restore photo.png --mask mask.png --scale 6 -o out.png
-      white in mask.png is missing; out.png has six times the photo's sides
-  dear restore photo.jpg --box 40,10,200,60
-      fills a box, 200 wide and 60 high, at the photo's own size, and writes
-      photo-restored.jpg
-  dear restore photo.jpg --size 3840x2160 --max-memory 4G
-      nothing is missing: plain enlargement, within 4 GiB of memory
-  dear restore scans/ --recursive --mask masks/ --scale 2.5 -o restored/
-      all photos of a folder, each with the mask of its name
-  dear restore scans/ --mask dust.png -o restored/ --part 3/8
-      one mask for all; the third of eight parts of the photos, e.g. as a job of an
-      array (sbatch --array=1-8, --part $SLURM_ARRAY_TASK_ID/8)"""
-EPILOG = """\
-Without -o the result of photo.jpg is photo-restored.jpg, beside it. What bears
-such a name, or that of a preview, is no photo when its folder is restored, nor
-are hidden files and what lies in the folders of masks and results. A result
-never replaces a photo or a mask.
-
-exit status:
-  0    all photos are restored, or were already
-  1    some of several photos could not be, and are listed at the end
-  2    a mistake, told in one line; with several photos, before any work
-  130  interrupted"""
+# Share of the progress that keeping known pixels of a larger result takes.
+_KEEPING = 0.2
+_ASPECT = 0.01  # Shapes that differ by less are rounded sizes.
+_SIZES = 64  # Number of pairs of sizes after which compiled programs are dropped.
 
 
-def add_parser(subparsers) -> None:
-    """Adds the command to those of `dear`."""
-    parser = subparsers.add_parser(
-        "restore",
-        help="complete and enlarge photos",
-        usage=USAGE,
-        description=f"{DESCRIPTION}\n\n{EXAMPLES}",
-        epilog=EPILOG,
-    )
-    _add_what(parser)
-    _add_holes(parser)
-    _add_knobs(parser)
-    _add_output(parser)
-    _add_limits(parser)
+def prepare(options: RestoreOptions) -> Callable[[], int]:
+    """Pairs the files and loads the model, before any photo is read.
 
-
-def _add_what(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what")
-    add = group.add_argument
-    add("photos", nargs="+", metavar="PHOTO", help="files, or folders of photos")
-    add("--recursive", action="store_true", help="also the subfolders of folders")
-    add(
-        "--part",
-        metavar="I/N",
-        help="only part I of N of the photos, as in 1/8: each photo is in one of them, "
-        "so that N processes or machines share a folder",
-    )
-    add(
-        "--model",
-        metavar="NAME|FILE|WORKDIR",
-        help="see `dear models`; a weights file or the folder of a training run "
-        "(default dear-lite)",
-    )
-    add(
-        "--weights",
-        default="weights",
-        metavar="FOLDER",
-        help="where systems such as misf+elan find theirs (default weights)",
-    )
-    add(
-        "--texture",
-        metavar="T",
-        help="0: true to the photo, soft where it says little; 1: grain and detail "
-        "that look real and may be invented; or between (default 0; see `dear models` "
-        "for the models that have it)",
-    )
-    size = parser.add_argument_group(
-        "how large", "Without either the size stays, and only holes are filled."
-    ).add_mutually_exclusive_group()
-    size.add_argument("--scale", metavar="S", help="times the sides, as in 4 or 2.5")
-    size.add_argument("--size", metavar="WxH", help="width x height, as in 1920x1080")
-
-
-def _add_holes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where the photo is missing")
-    source = group.add_mutually_exclusive_group()
-    add = source.add_argument
-    add(
-        "--mask",
-        metavar="FILE|FOLDER",
-        help="white is missing; one for all, or a folder with one for each photo, of "
-        "the same name with any suffix",
-    )
-    add(
-        "--box",
-        action="append",
-        metavar="X,Y,W,H",
-        help="left, top, width, height in pixels; may be repeated",
-    )
-    add("--mask-color", metavar="C", help="pixels of this colour, as in '#ff00ff'")
-    add("--mask-alpha", action="store_true", help="pixels that are transparent")
-    add = group.add_argument
-    add("--invert-mask", action="store_true", help="what is not marked is missing")
-    add("--dilate", type=int, default=0, metavar="N", help="widen holes by N pixels")
-
-
-def _add_knobs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how much is changed")
-    group.add_argument(
-        "--denoise",
-        metavar="0..1|auto",
-        help="how degraded the photo is by noise, blur and JPEG: 0 takes its pixels as "
-        "true, 1 removes the most; auto estimates it from each photo. Default: auto "
-        "where the photo is enlarged, 0 at its own size and with --keep-known, where "
-        "known pixels stay. Above 0 at its own size known pixels change",
-    )
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("output")
-    add = group.add_argument
-    add(
-        "-o",
-        "--out",
-        metavar="OUT",
-        help="for one photo a file, whose suffix is its format, or a folder; for more "
-        "a folder, in which names and subfolders are kept",
-    )
-    add("--overwrite", action="store_true", help="make again what is there already")
-    add(
-        "--keep-known",
-        action=argparse.BooleanOptionalAction,
-        help="known pixels stay: bit for bit at the photo's size, where this is the "
-        "default; in larger results within one grey level when these are reduced "
-        "again, as far as that is possible, which is reported",
-    )
-    add(
-        "--preview",
-        action="store_true",
-        help="also OUT.preview.png: input and result side by side",
-    )
-    add(
-        "--importance",
-        action="store_true",
-        help="also OUT.importance.png: the weight that the model gave each pixel, "
-        "holes included, black 0 to white 1",
-    )
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("memory and time")
-    add = group.add_argument
-    add(
-        "--max-memory",
-        metavar="4G",
-        help="what to get by with; photos that need more are worked on in tiles, with "
-        "the same result (default: most of what is free)",
-    )
-
-
-def run(flags: argparse.Namespace) -> int:
-    """Restores the photos; returns the exit status, see `EPILOG`.
+    Returns:
+      The work, a function that returns the exit status: 1 if some of several photos
+      could not be restored. For the only photo it raises InputError.
 
     Raises:
-      InputError: for a mistake, or for the one photo asked for.
+      InputError: for photos, masks and outputs that do not go together, or a model
+        that cannot be loaded or does not support the options.
     """
-    with interrupts_end():
-        wishes = _wishes(flags)
-        importlib.import_module("jax")  # It takes its time.
-    return restore_all(flags, wishes)
+    began = time.monotonic()
+    beside = [kind for kind in ("preview", "importance") if getattr(options, kind)]
+    jobs = find_jobs(
+        options.photos, options.out, options.mask, options.recursive, beside
+    )
+    part, parts = options.part
+    single, jobs = len(jobs) == 1, jobs[part - 1 :: parts]
+    todo = [job for job in jobs if options.overwrite or not os.path.exists(job.out)]
+    restorer = _load(options) if todo else None
+    for folder in dict.fromkeys(job.out.parent for job in todo):
+        make_folder(folder.absolute())  # A ~ is a name here.
+    if single and jobs:
+        return partial(_restore_single, jobs[0], bool(todo), restorer, options)
+    return partial(_restore_all, todo, len(jobs) - len(todo), restorer, options, began)
 
 
-def _wishes(flags: argparse.Namespace) -> Wishes:
-    """What is wanted of every photo.
+def _load(options: RestoreOptions) -> Restorer:
+    """The model; InputError unless it supports the options."""
+    restorer = load(options.model, weights=options.weights, texture=options.texture)
+    maps = hasattr(restorer, "encode") and restorer.model.get("importance")
+    if options.importance and not maps:
+        raise InputError(
+            f"--importance: {restorer.name} has no importance map; dear-lite and dear "
+            "have"
+        )
+    if options.denoise not in (None, AUTO):
+        restorer.levels(options.denoise, 1)
+    return restorer
+
+
+def _restore_single(
+    job: Job, todo: bool, restorer: Restorer | None, options: RestoreOptions
+) -> int:
+    """Restores the only photo; returns the exit status."""
+    done = "is there already; --overwrite makes it again"
+    if todo:
+        with ProgressDisplay(1) as display:
+            done = _restore_shown(job, restorer, options, display)[1]
+    print(printable(f"{job.out}: {done}"))
+    return 0
+
+
+def _restore_all(
+    todo: Sequence[Job],
+    existing: int,
+    restorer: Restorer | None,
+    options: RestoreOptions,
+    began: float,
+) -> int:
+    """Restores photos, also after one that fails; returns the exit status."""
+    failures: list[str] = []
+    compiled: set[str] = set()
+    with ProgressDisplay(len(todo)) as display:
+        for job in todo:
+            try:
+                sizes, done = _restore_shown(job, restorer, options, display)
+            except InputError as error:
+                failures.append(_failure(job, error))
+                display.print(f"failed: {failures[-1]}")
+                continue
+            _drop_programs(compiled, sizes)
+            if not display.on_terminal:
+                display.print(display.numbered(f"{job.name}: {done}"))
+    if failures:
+        lines = ["These could not be restored:", *(f"  {line}" for line in failures)]
+        print(printable("\n".join(lines)))
+    there = f"{existing} there already"
+    if existing:
+        there += " (--overwrite makes them again)"
+    print(
+        f"{len(todo) - len(failures)} restored, {there}, {len(failures)} failed; "
+        f"{duration(time.monotonic() - began)}"
+    )
+    return 1 if failures else 0
+
+
+def _restore_shown(
+    job: Job, restorer: Restorer, options: RestoreOptions, display: ProgressDisplay
+) -> tuple[str, str]:
+    """Restores a photo; returns its sizes, and a line of what was done."""
+    began = time.monotonic()
+    with display.on(job.name) as progress:
+        sizes, denoise = restore_photo(job, restorer, options, progress, display.print)
+    words = [f"{sizes} pixels", denoise, duration(time.monotonic() - began)]
+    return sizes, ", ".join(filter(None, words))
+
+
+def _drop_programs(compiled: set[str], sizes: str) -> None:
+    """Keeps memory from growing over a folder of photos of many sizes.
+
+    JAX holds a few MiB for each size it has met, whatever becomes of the programs.
+
+    Args:
+      compiled: sizes of the photos since the last time, added to here.
+      sizes: of the last photo, e.g. "64 x 48 to 384 x 288".
+    """
+    compiled.add(sizes)
+    if len(compiled) >= _SIZES:
+        jax.clear_caches()
+        gc.collect()
+        compiled.clear()
+
+
+def _failure(job: Job, error: InputError) -> str:
+    """What went wrong, in one line that names the photo."""
+    line = " ".join(str(error).split())
+    return line if str(job.photo) in line else f"{job.photo}: {line}"
+
+
+def restore_photo(
+    job: Job,
+    restorer: Restorer,
+    options: RestoreOptions,
+    progress: Progress,
+    report: Report,
+) -> tuple[str, str]:
+    """Restores one photo; the result is written last, whole.
+
+    Args:
+      job: the files.
+      restorer: the system.
+      options: how; files are those of the job.
+      progress: called with (done, total).
+      report: called with remarks, a line each.
+
+    Returns:
+      The sizes, e.g. "64 x 48 to 384 x 288", and the level of degradation, e.g.
+      "denoise 0.23 (auto)", empty for models without that input.
 
     Raises:
-      InputError: for flags that mean nothing, alone or together.
+      InputError: if the photo cannot be read or restored so, or not written.
     """
-    from dear_jax.images.masks import parse_box, parse_colour
-    from dear_jax.inference.denoise import parse_denoise
 
-    marked = flags.mask or flags.box or flags.mask_color or flags.mask_alpha
-    if not (marked or flags.scale or flags.size):
-        raise InputError(
-            "nothing to do: give --scale or --size to enlarge, or say where the photo "
-            "is missing with --mask, --box, --mask-color or --mask-alpha"
-        )
-    if flags.invert_mask and not marked:
-        raise InputError("--invert-mask: nothing to invert; it goes with --mask")
-    if flags.dilate < 0 or (flags.dilate and not marked):
-        raise InputError(
-            f"--dilate {flags.dilate}: give pixels from 0, and with them --mask"
-        )
-    denoise = parse_denoise(flags.denoise) if flags.denoise else None
-    if denoise and flags.keep_known:
-        raise InputError(
-            f"--denoise {flags.denoise}: changes known pixels, which --keep-known "
-            "keeps; give one of them"
-        )
-    holes = {
-        "box": [parse_box(text) for text in flags.box] if flags.box else None,
-        "colour": parse_colour(flags.mask_color) if flags.mask_color else None,
-        "alpha": flags.mask_alpha,
-        "invert": flags.invert_mask,
-        "dilate": flags.dilate,
-    }
-    memory = flags.max_memory
-    return Wishes(
-        scale=quantities.parse_scale(flags.scale) if flags.scale else None,
-        size=quantities.parse_size(flags.size) if flags.size else None,
-        holes=holes,
-        keep_known=flags.keep_known,
-        preview=flags.preview,
-        importance=flags.importance,
-        max_memory=quantities.parse_memory(memory) if memory else None,
-        texture=quantities.parse_texture(flags.texture) if flags.texture else 0.0,
-        denoise=denoise,
+    def warn(remark: str) -> None:
+        report(f"warning: {job.name}: {remark}")
+
+    file = read_image(job.photo)
+    mask = _mask(job, file, options, warn)
+    image, source = file.image, file.size
+    target = _target(job, file, options, warn)
+    if remark := restorer.remark(source, target):
+        report(f"{job.name}: {remark}")
+    level, denoise = _level(restorer, file, mask, target, options)
+    keep = options.keep_known
+    if keep is None:
+        keep = source == target and not level
+        if source == target and level:
+            report(f"{job.name}: --denoise changes known pixels; without it they stay")
+    first, last = in_parts(progress, 1 - _KEEPING if keep else 1.0)
+    with _memory_reported(job, target):
+        plan = restorer.plan(source, target, options.max_memory)
+        tiled = plan.tiling is not None and plan.tiling.count > 1
+        if tiled or plan.is_long or options.max_memory is not None:
+            report(f"{job.name}: {' '.join(plan.lines())}")
+        if keep and source == target:
+            plan = plan._replace(holes_only=True)
+        given = image, mask, plan, level
+        result, importance = _restore(restorer, *given, first, options.importance)
+        if keep:
+            from dear_jax.inference.known import keep_known  # SciPy takes its time.
+
+            result, consistency = keep_known(result, image, mask, last)
+            if source != target:
+                report(f"{job.name}: {consistency.line()}")
+        if importance is not None:
+            write_photo(job.importance, np.rint(importance * 255).astype(np.uint8))
+        if options.preview:
+            from dear_jax.evaluation.sheets import draw_preview  # Matplotlib as well.
+
+            draw_preview(job.preview, image, mask, result, importance)
+        # Where transparency says what is missing, nothing is transparent afterwards.
+        whole = file.with_pixels(result, opaque=options.mask_alpha)
+        for remark in write_image(job.out, whole):
+            warn(remark)
+    progress(1.0, 1.0)
+    return f"{_sides(source)} to {_sides(target)}", denoise
+
+
+def _mask(
+    job: Job, file: ImageFile, options: RestoreOptions, warn: Report
+) -> np.ndarray:
+    """What is missing, bool [H, W], and remarks on photo and mask."""
+    mask = find_mask(
+        file,
+        job.mask,
+        box=options.box,
+        colour=options.mask_color,
+        alpha=options.mask_alpha,
+        invert=options.invert_mask,
+        dilate=options.dilate,
+        warn=warn,
     )
+    for remark in (*file.metadata.remarks, *mask_remarks(mask, file)):
+        warn(remark)
+    return mask
+
+
+def _target(
+    job: Job, file: ImageFile, options: RestoreOptions, warn: Report
+) -> tuple[int, int]:
+    """The size (h, w) of the result, which its file can hold."""
+    height, width = file.size
+    size = options.size
+    if size and (size[0] < height or size[1] < width):
+        raise InputError(
+            f"{job.photo}: is {width} x {height}, and --size {size[1]}x{size[0]} is "
+            "less; photos are kept or enlarged only: give at least their size"
+        )
+    target = target_size(file.size, options.scale, size)
+    check_output(job.out, file.alpha is not None and not options.mask_alpha, target)
+    stretch = (target[1] / width) / (target[0] / height)
+    if size and abs(np.log(stretch)) > _ASPECT:
+        warn(
+            f"{_sides(target)} has another shape than its {width} x {height}, which is "
+            f"stretched; {target[1]}x{round(height * target[1] / width)} would keep it"
+        )
+    return target
+
+
+def _level(
+    restorer: Restorer,
+    file: ImageFile,
+    mask: np.ndarray,
+    target: tuple[int, int],
+    options: RestoreOptions,
+) -> tuple[float, str]:
+    """The level that a photo is restored at, and words for it."""
+    denoise, enlarged = options.denoise, target != file.size
+    if denoise is None:
+        denoise = default_denoise(enlarged, bool(options.keep_known))
+    takes = restorer.takes_denoise
+    level = settled_level(denoise, file.image, mask, enlarged, takes, file.quality)
+    words = f"denoise {level:.2f}" + " (auto)" * (denoise == AUTO)
+    return level, words if takes else ""
+
+
+def _restore(
+    restorer: Restorer,
+    image: np.ndarray,
+    mask: np.ndarray,
+    plan: Plan,
+    level: float,
+    progress: Progress,
+    importance: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The result, and the importance map if it is asked for."""
+    size, given = plan.target, {"plan": plan, "denoise": level}
+    if not importance:
+        # What is kept of known pixels is put back after, and reported.
+        given |= {"keep_known": False, "progress": progress}
+        return restorer(image, mask, size=size, **given), None
+    first, last = in_parts(progress, 0.5)
+    encoded = restorer.encode(image, mask, progress=first, **given)
+    return restorer.render(encoded, size=size, progress=last), encoded.importance
+
+
+@contextmanager
+def _memory_reported(job: Job, target: tuple[int, int]) -> Iterator[None]:
+    """Turns the end of memory into InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        spent = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        if not spent:
+            raise
+        raise InputError(
+            f"{job.name}: memory was not enough for {_sides(target)}; give less of it "
+            "with --max-memory, or choose a smaller size"
+        ) from None
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f"{size[1]} x {size[0]}"

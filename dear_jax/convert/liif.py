@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from dear_jax.convert import edsr
-from dear_jax.convert.checkpoint import short
 from dear_jax.convert.rules import Mapping, State, Target, conv, dense, layer, same
+from dear_jax.convert.unpickle import short
 from dear_jax.errors import InputError
 
 _FIRST = "imnet.layers.0.weight"

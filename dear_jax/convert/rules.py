@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from dear_jax.convert.checkpoint import short
+from dear_jax.convert.unpickle import short
 from dear_jax.errors import InputError
 from dear_jax.models.registry import VARIANTS
 

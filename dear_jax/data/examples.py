@@ -4,7 +4,7 @@ What chance decides is drawn first, on the host: `Chooser` makes `Choices`. The 
 the generator and their order are fixed: with them, and the photos, batches are the same
 wherever and whenever they are made. `MakeExample` then makes the example;
 `NumberExample` only sends the choices, for photos that are in the memory of the
-devices, see `dear_jax.data.resident`.
+devices, see `dear_jax.data.render`.
 
 S is the low-resolution side, T the side of the crop and Q the number of queries. An
 example is a dict of arrays; the grain transforms here are picklable.

@@ -256,7 +256,7 @@ def _restore(system: Restorer, batch: Batch, given_level: bool) -> np.ndarray:
     # Copies, so that no system can change what is measured or shown.
     given = batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3]
     denoise = batch.levels if given_level else 0.0
-    outputs = np.asarray(system.batch(*given, denoise=denoise))
+    outputs = np.asarray(system.batch(*given, denoise=denoise, keep_known=False))
     if outputs.dtype != np.uint8 or outputs.shape != batch.truths.shape:
         raise ValueError(
             f"system {system.name!r} returned {outputs.dtype} {outputs.shape} for "

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from dear_jax.images.decode import with_bits
 from dear_jax.images.io import write_photo
 
 HOLE_COLOUR = (255, 0, 255)
@@ -48,27 +49,23 @@ def contact_sheet(
     """
     _check_counts(rows, titles, captions)
     gap, text = max(2, cell // 32), max(9, cell // 14)
-    font = typeface(text)
-    small = typeface(max(8, round(0.8 * text)))
-    lines = [line for caption in captions or () for line in caption.split("\n")]
-    margin = round(max((small.getlength(line) for line in lines), default=0))
-    left, top = gap + (margin and margin + gap), 2 * gap + round(1.3 * text)
-    width = left + len(titles) * (cell + gap)
-    sheet = Image.new("RGB", (width, top + len(rows) * (cell + gap)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for j, title in enumerate(titles):
-        middle = (left + j * (cell + gap) + cell / 2, top - gap)
-        draw.text(middle, shortened(title, font, cell), INK, font, anchor="ms")
-    for i, row in enumerate(rows):
-        y = top + i * (cell + gap)
-        if captions:
-            draw.multiline_text((gap, y), captions[i], FAINT, small, spacing=4)
-        for j, picture in enumerate(row):
-            tile = _fitted(picture, cell)
-            x = left + j * (cell + gap)
-            corner = (x + (cell - tile.width) // 2, y + (cell - tile.height) // 2)
-            sheet.paste(tile, corner)
-    return np.asarray(sheet)
+    head = beside([words(title, text, width=cell) for title in titles], gap)
+    lines = [beside([_fitted(p, cell) for p in row], gap) for row in rows]
+    if captions:
+        small = max(8, round(0.8 * text))
+        notes = [
+            below([words(line, small, FAINT) for line in caption.split("\n")], 0)
+            for caption in captions
+        ]
+        width = max(note.width for note in notes)
+        lines = [
+            beside(
+                [ImageOps.expand(note, (0, 0, width - note.width, 0), "white"), x], gap
+            )
+            for note, x in zip(notes, lines, strict=True)
+        ]
+    grid = below([head, *lines], gap, align=1)
+    return np.asarray(with_margin(grid, gap))
 
 
 def show_mask(
@@ -81,13 +78,14 @@ def show_mask(
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Colours a map [H, W] in [0, 1]: dark violet is 0, light yellow is 1.
+    """Colours a map [H, W] in [0, 1]: near black is 0, light yellow is 1.
 
     Equal steps look equally large, also in greyscale. Values outside are clipped.
     """
-    colours = _colour_map()
-    levels = np.clip(np.nan_to_num(values), 0, 1) * (len(colours) - 1)
-    return colours[np.round(levels).astype(int)]
+    from matplotlib import colormaps
+
+    colours = colormaps["magma"](np.clip(np.nan_to_num(values), 0, 1), bytes=True)
+    return colours[..., :3]
 
 
 def draw_preview(
@@ -124,7 +122,7 @@ def preview_sheet(
     show as squares. They stand beside each other, or below if they are very wide.
     Missing pixels are magenta.
     """
-    image, result = _eight_bits(image), _eight_bits(result)
+    image, result = (with_bits(np.nan_to_num(x), 8) for x in (image, result))
     note = sides(image)
     if mask is not None and mask.any():
         image = show_mask(image, mask)
@@ -256,12 +254,11 @@ def arrow(label: str, size: int) -> Image.Image:
     return below([above, fine.reduce(4), under], 0, align=0.5)
 
 
-def with_margin(image: Image.Image, margin: int) -> Image.Image:
-    """The image with white all around."""
-    width, height = image.width + 2 * margin, image.height + 2 * margin
-    framed = Image.new("RGB", (width, height), "white")
-    framed.paste(image, (margin, margin))
-    return framed
+def with_margin(
+    image: Image.Image, margin: int | tuple[int, int, int, int]
+) -> Image.Image:
+    """The image with white all around, or left, above, right and below."""
+    return ImageOps.expand(image, margin, "white")
 
 
 def sides(picture: np.ndarray) -> str:
@@ -276,10 +273,10 @@ def within(size: tuple[int, int], width: float) -> tuple[int, int]:
 
 
 def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
-    """The picture scaled so that its longer side is the cell's."""
+    """The picture in the middle of a square cell, its longer side as long as that."""
     longest = max(picture.shape[:2])
     height, width = (max(1, round(side * cell / longest)) for side in picture.shape[:2])
-    return resized(picture, (height, width))
+    return ImageOps.pad(resized(picture, (height, width)), (cell, cell), color="white")
 
 
 def _check_counts(rows, titles, captions) -> None:
@@ -290,27 +287,6 @@ def _check_counts(rows, titles, captions) -> None:
             )
     if captions is not None and len(captions) != len(rows):
         raise ValueError(f"{len(captions)} captions for {len(rows)} rows")
-
-
-@functools.cache
-def _colour_map(steps: int = 256) -> np.ndarray:
-    """A straight climb in OKLab lightness while the hue turns, uint8 [steps, 3]."""
-    t = np.linspace(0, 1, steps)
-    hue = np.radians(285 + 180 * t)
-    chroma = 0.05 + 0.11 * np.sin(np.pi * t)  # stays inside sRGB all the way
-    lab = np.stack([0.2 + 0.76 * t, chroma * np.cos(hue), chroma * np.sin(hue)], -1)
-    # Ottosson's matrices: OKLab -> cube roots of cone responses -> linear sRGB.
-    to_cones = [[1, 0.3963, 0.2158], [1, -0.1056, -0.0639], [1, -0.0895, -1.2915]]
-    to_rgb = [
-        [4.0767, -3.3077, 0.2310],
-        [-1.2684, 2.6098, -0.3413],
-        [-0.0042, -0.7034, 1.7076],
-    ]
-    linear = np.clip((lab @ np.transpose(to_cones)) ** 3 @ np.transpose(to_rgb), 0, 1)
-    curve = np.where(
-        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
-    )
-    return np.round(255 * curve).astype(np.uint8)
 
 
 def _panel(title: str, note: str, picture: np.ndarray, height: int) -> Image.Image:
@@ -328,9 +304,3 @@ def _panel(title: str, note: str, picture: np.ndarray, height: int) -> Image.Ima
 def _height(size: tuple[int, int]) -> int:
     height = min(max(size[0], _LEAST), _MOST)
     return max(1, min(height, round(2 * _MOST * size[0] / size[1])))
-
-
-def _eight_bits(image: np.ndarray) -> np.ndarray:
-    if image.dtype == np.uint8:
-        return image
-    return np.rint(255 * np.clip(np.nan_to_num(image), 0, 1)).astype(np.uint8)

@@ -25,7 +25,7 @@ from dear_jax.evaluation.scores import (
     spoken,
 )
 from dear_jax.evaluation.stats import Difference, Estimate
-from dear_jax.evaluation.tables import DASH, Filled, Place, Row, measures
+from dear_jax.evaluation.tables import DASH, Filled, measures
 from dear_jax.files import printable
 
 WIDTH = 110
@@ -40,12 +40,28 @@ _ESTIMATES = (
 _TEST = "95 % interval and p (sign flips over photos, each comparison by itself)"
 
 
+class Cell(NamedTuple):
+    """Where a row and a column meet.
+
+    Attributes:
+      paper: the paper's number as printed, or "-".
+      ours: what was measured, if it was.
+      best: whether our mean is the best of the column; of a single one none is.
+      gain: the reference row's result minus ours, if there is one.
+    """
+
+    paper: str
+    ours: Estimate | None
+    best: bool
+    gain: Difference | None
+
+
 class Column(NamedTuple):
-    """A column of a block: what is measured at which scale."""
+    """What is measured at one scale by one metric: label of a row -> cell."""
 
     heading: str
-    scale: float
     metric: str
+    cells: dict[str, Cell]
 
 
 class Block(NamedTuple):
@@ -53,31 +69,35 @@ class Block(NamedTuple):
     metric at all scales."""
 
     title: str
-    dataset: str
     columns: tuple[Column, ...]
 
-    def place(self, label: str, column: Column) -> Place:
-        """Where a row and a column meet."""
-        return (label, self.dataset, column.scale, column.metric)
+    @property
+    def labels(self) -> list[str]:
+        """Those of the rows."""
+        return list(self.columns[0].cells)
+
+    @property
+    def compared(self) -> list[str]:
+        """Labels of rows that any column has a comparison of."""
+        return [x for x in self.labels if any(c.cells[x].gain for c in self.columns)]
 
 
 def to_text(filled: Filled) -> str:
     """The table for a terminal, at most about 110 columns wide."""
-    lines = [_title(filled), ""]
+    lines, blocks = [_title(filled), ""], _blocks(filled)
     legend = f"{_CELLS} ± half of the interval; * best of ours; {_ESTIMATES}."
     for text in (*filled.about, legend, _warning(filled)):
         lines += _wrapped(text)
-    for block in _blocks(filled):
-        rows = [row.label for row in _rows(filled, block)]
-        columns = [_text_column(filled, block, column) for column in block.columns]
-        lines += ["", *_wrapped(_counted(filled, block), indent=len(block.title) + 2)]
-        lines += _side_by_side(rows, columns, len(filled.table.rows))
+    for block in blocks:
+        columns = [_text_column(column) for column in block.columns]
+        lines += ["", *_wrapped(_counted(block), indent=len(block.title) + 2)]
+        lines += _side_by_side(block.labels, columns, len(filled.table.rows))
     if filled.gains:
         title = f"{filled.reference} minus each row on the same images, with {_TEST}"
         lines += ["", *_wrapped(title)]
-    for block in _blocks(filled):
-        if labels := _compared(filled, block):
-            columns = [_gain_column(filled, block, c, labels) for c in block.columns]
+    for block in blocks:
+        if labels := block.compared:
+            columns = [_gain_column(column, labels) for column in block.columns]
             lines += ["", block.title, *_side_by_side(labels, columns)]
     notes = _remarks(filled)
     lines += ["", "Notes"] if notes else []
@@ -88,20 +108,20 @@ def to_text(filled: Filled) -> str:
 
 def to_markdown(filled: Filled) -> str:
     """The table in Markdown: the paper's number and ours in a column each."""
-    lines = [f"## {_title(filled)}", ""]
+    lines, blocks = [f"## {_title(filled)}", ""], _blocks(filled)
     head = [*filled.about, f"Best of ours bold; {_ESTIMATES}.", _warning(filled)]
     lines += [f"- {_escaped(line)}" for line in head if line]
-    for block in _blocks(filled):
-        lines += ["", f"### {_escaped(_counted(filled, block))}"]
+    for block in blocks:
+        lines += ["", f"### {_escaped(_counted(block))}"]
         for columns in _batched(block.columns):
-            lines += ["", *_markdown_cells(filled, block, columns)]
-    for block in _blocks(filled) if filled.gains else ():
+            lines += ["", *_markdown_cells(columns, len(filled.table.rows))]
+    for block in blocks if filled.gains else ():
         title = f"{block.title}: {filled.reference} minus each row, same images"
         lines += ["", f"### {_escaped(title)}", "", f"With {_TEST}."]
         for columns in _batched(block.columns):
             body = [
-                [label, *(_markdown_gain(filled, block, label, c) for c in columns)]
-                for label in _compared(filled, block)
+                [label, *(_markdown_gain(c.cells[label], c.metric) for c in columns)]
+                for label in block.compared
             ]
             lines += ["", *_markdown(["", *(c.heading for c in columns)], body)]
     notes = [f"- {_escaped(line)}" for line in _remarks(filled)]
@@ -165,66 +185,65 @@ def _title(filled: Filled) -> str:
 
 
 def _blocks(filled: Filled) -> list[Block]:
-    """The blocks of a table, dataset by dataset."""
-    found, scales = [], filled.table.scales
-    for dataset in filled.table.datasets:
+    """The blocks of a table, dataset by dataset.
+
+    Rows are the paper's, then those extra ones that were measured on the dataset.
+    """
+    found, table = [], filled.table
+    for dataset in table.datasets:
+        measured = {label for label, where, *_ in filled.cells if where == dataset}
+        rows = [r.label for r in filled.rows if r in table.rows or r.label in measured]
         groups: dict[str, list[Column]] = {}
-        for scale in scales:
-            for metric in measures(filled.table, scale):
+        for scale in table.scales:
+            for metric in measures(table, scale):
                 shown, times = _shown(metric), f"×{scale:g}"
                 name = f"{shown.heading} {'↑' if shown.higher_is_better else '↓'}"
-                over, heading = (name, times) if len(scales) > 1 else (times, name)
+                several = len(table.scales) > 1
+                over, heading = (name, times) if several else (times, name)
                 over += ", known pixels pasted back" * metric.endswith(PASTED)
-                groups.setdefault(over, []).append(Column(heading, scale, metric))
+                cells = _cells(filled, rows, (dataset, scale, metric))
+                groups.setdefault(over, []).append(Column(heading, metric, cells))
         found += [
-            Block(f"{dataset}, {over}", dataset, tuple(columns))
+            Block(f"{dataset}, {over}", tuple(columns))
             for over, columns in groups.items()
         ]
     return found
 
 
-def _rows(filled: Filled, block: Block) -> tuple[Row, ...]:
-    """The paper's rows, then those extra ones that were measured on the dataset."""
-    measured = {place[0] for place in filled.cells if place[1] == block.dataset}
-    return filled.table.rows + tuple(
-        row for row in filled.extra_rows if row.label in measured
-    )
+def _cells(
+    filled: Filled, rows: Sequence[str], where: tuple[str, float, str]
+) -> dict[str, Cell]:
+    """The cells of a column; `where` are its dataset, scale and metric.
 
-
-def _paper_number(filled: Filled, block: Block, label: str, column: Column) -> str:
-    """As printed, or "-"; the paper's one number stands beside pasted results too."""
-    metric = column.metric.removesuffix(PASTED)
-    place = block.place(label, column._replace(metric=metric))
-    return filled.table.printed.get(place, DASH)
-
-
-def _best(filled: Filled, block: Block, column: Column) -> set[str]:
-    """Labels of the rows of ours with the best mean; none where only one has any."""
-    cells = {
-        r.label: filled.cells.get(block.place(r.label, column)) for r in filled.rows
+    The paper's one number stands beside results with pixels pasted back too.
+    """
+    dataset, scale, metric = where
+    printed = dataset, scale, metric.removesuffix(PASTED)
+    ours = {label: filled.cells.get((label, *where)) for label in rows}
+    means = {x: e.mean for x, e in ours.items() if e and not math.isnan(e.mean)}
+    choose = max if _shown(metric).higher_is_better else min
+    top = choose(means.values()) if len(means) > 1 else None
+    return {
+        label: Cell(
+            filled.table.printed.get((label, *printed), DASH),
+            ours[label],
+            label in means and means[label] == top,
+            filled.gains.get((label, *where)),
+        )
+        for label in rows
     }
-    means = {
-        label: cell.mean
-        for label, cell in cells.items()
-        if cell and not math.isnan(cell.mean)
-    }
-    if len(means) < 2:
-        return set()
-    choose = max if _shown(column.metric).higher_is_better else min
-    top = choose(means.values())
-    return {label for label, mean in means.items() if mean == top}
 
 
-def _counted(filled: Filled, block: Block) -> str:
+def _counted(block: Block) -> str:
     """The block's title and how many results its rows have, such as "600 results of
     100 photos a row"; rows that have another number are named."""
     rows: dict[str, dict[str, None]] = {}
-    for row in filled.rows:
+    for label in block.labels:
         for column in block.columns:
-            if cell := filled.cells.get(block.place(row.label, column)):
-                results = many(cell.results, "result")
-                count = f"{results} of {many(cell.photos, 'photo')}"
-                rows.setdefault(count, {})[row.label] = None
+            if found := column.cells[label].ours:
+                results = many(found.results, "result")
+                count = f"{results} of {many(found.photos, 'photo')}"
+                rows.setdefault(count, {})[label] = None
     if not rows:
         return block.title
     usual = max(rows, key=lambda count: len(rows[count]))
@@ -256,15 +275,6 @@ def _remarks(filled: Filled) -> list[str]:
     return [*filled.table.remarks, *lines]
 
 
-def _compared(filled: Filled, block: Block) -> list[str]:
-    """Labels that any column of the block has a comparison of."""
-    return [
-        row.label
-        for row in filled.rows
-        if any(block.place(row.label, c) in filled.gains for c in block.columns)
-    ]
-
-
 def _gain(found: Difference | None, metric: str) -> tuple[str, str, str]:
     """Difference, interval and p; "-" for what is undefined."""
     if found is None:
@@ -294,25 +304,18 @@ def _wrapped(text: str, indent: int = 2) -> list[str]:
     )
 
 
-def _text_column(filled: Filled, block: Block, column: Column) -> list[str]:
+def _text_column(column: Column) -> list[str]:
     """Heading and cells of a column, all of one width, aligned at the bar."""
-    best = _best(filled, block, column)
     parts = []
-    for row in _rows(filled, block):
-        cell = filled.cells.get(block.place(row.label, column))
-        paper = _paper_number(filled, block, row.label, column)
-        mean = as_paper(cell.mean, column.metric) if cell else DASH
-        half = _half(cell, column.metric) + "*" * (row.label in best)
-        parts.append((paper, mean, half))
+    for paper, ours, best, _ in column.cells.values():
+        mean = as_paper(ours.mean, column.metric) if ours else DASH
+        parts.append((paper, mean, _half(ours, column.metric) + "*" * best))
     return _aligned(column.heading, parts, "{:>{}} | {:>{}}{:<{}}")
 
 
-def _gain_column(
-    filled: Filled, block: Block, column: Column, labels: Sequence[str]
-) -> list[str]:
+def _gain_column(column: Column, labels: Sequence[str]) -> list[str]:
     """Heading and comparisons of a column, all of one width."""
-    found = [filled.gains.get(block.place(label, column)) for label in labels]
-    parts = [_gain(each, column.metric) for each in found]
+    parts = [_gain(column.cells[label].gain, column.metric) for label in labels]
     return _aligned(column.heading, parts, "{:>{}} {:<{}} {:>{}}")
 
 
@@ -367,41 +370,37 @@ def _fitting(columns: list[list[str]], room: int) -> Iterator[list[list[str]]]:
 # Markdown
 
 
-def _markdown_cells(
-    filled: Filled, block: Block, columns: Sequence[Column]
-) -> list[str]:
+def _markdown_cells(columns: Sequence[Column], printed: int) -> list[str]:
+    """Cells of columns; the first `printed` rows are the paper's."""
     head = ["", *itertools.chain(*((f"{c.heading} paper", "ours") for c in columns))]
-    best = {column: _best(filled, block, column) for column in columns}
     body: list[list[str]] = []
-    for row in _rows(filled, block):
-        if len(body) == len(filled.table.rows):
+    for label in columns[0].cells:
+        if len(body) == printed:
             body.append(["*not in the paper*"] + [""] * (len(head) - 1))
-        texts = [row.label]
+        body.append([label])
         for column in columns:
-            cell = filled.cells.get(block.place(row.label, column))
-            mark = "**" * (row.label in best[column])
-            texts.append(_paper_number(filled, block, row.label, column))
-            texts.append(_markdown_estimate(cell, column.metric, mark))
-        body.append(texts)
+            cell = column.cells[label]
+            body[-1] += [cell.paper, _markdown_estimate(cell, column.metric)]
     return _markdown(head, body)
+
+
+def _markdown_estimate(cell: Cell, metric: str) -> str:
+    if cell.ours is None:
+        return DASH
+    found = cell.ours.mean, cell.ours.low, cell.ours.high
+    mean, *ends = (as_paper(number, metric) for number in found)
+    mark = "**" * cell.best
+    interval = DASH if math.isnan(cell.ours.low) else ", ".join(ends)
+    return f"{mark}{mean}{mark} [{interval}]"
+
+
+def _markdown_gain(cell: Cell, metric: str) -> str:
+    value, interval, p = _gain(cell.gain, metric)
+    return f"{value} {interval}, p {p}" if cell.gain else DASH
 
 
 def _batched(columns: Sequence[Column]) -> Iterator[Sequence[Column]]:
     return (columns[i : i + WIDEST] for i in range(0, len(columns), WIDEST))
-
-
-def _markdown_estimate(cell: Estimate | None, metric: str, mark: str) -> str:
-    if cell is None:
-        return DASH
-    ends = ", ".join(as_paper(end, metric) for end in (cell.low, cell.high))
-    mean = f"{mark}{as_paper(cell.mean, metric)}{mark}"
-    return f"{mean} [{DASH if math.isnan(cell.low) else ends}]"
-
-
-def _markdown_gain(filled: Filled, block: Block, label: str, column: Column) -> str:
-    found = filled.gains.get(block.place(label, column))
-    value, interval, p = _gain(found, column.metric)
-    return f"{value} {interval}, p {p}" if found else DASH
 
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

@@ -22,7 +22,7 @@ goes before the general one.
 import functools
 import itertools
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,6 @@ DASH = "-"
 REFERENCE = "DEAR"
 # Label of a row, dataset, scale, metric.
 Place = tuple[str, str, float, str]
-_SECTIONS = ("data", "systems", "extra")
 # What a value has to be, in words of TOML.
 _KINDS = {dict: "a section", str: 'a text in "..."', bool: "true or false"}
 
@@ -164,65 +163,58 @@ def read_setup(path: str | Path, table: int) -> Setup:
         raise InputError(f"{path}: no such setup of tables; see results/") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a setup of tables ({error})") from None
-    general = {key: content.pop(key) for key in _SECTIONS if key in content}
-    _refuse_others(path, "", content, [f"table{number}" for number in paper_tables()])
-    merged: dict[str, dict[str, Any]] = {key: {} for key in _SECTIONS}
+    sections = _schema()
+    known = sections | {f"table{number}": sections for number in paper_tables()}
+    _check(path, "", content, known)
     # The general ones first: those of one table go before them.
-    for name, sections in {"": general, **content}.items():
-        where = f"{name}." * bool(name)
-        _check(path, name, sections, dict)
-        _refuse_others(path, where, sections, _SECTIONS)
-        for key, values in sections.items():
-            _check_section(path, where + key, key, values)
-            if name in ("", f"table{table}"):
-                merged[key].update(values)
+    merged = {
+        key: content.get(key, {}) | content.get(f"table{table}", {}).get(key, {})
+        for key in sections
+    }
     data = {name: PhotoSet(**values) for name, values in merged["data"].items()}
     return Setup(data, merged["systems"], merged["extra"])
 
 
-def _check_section(path: Path, where: str, key: str, values: Any) -> None:
-    """Raises InputError unless a section has what `Setup` has under that key."""
-    _check(path, where, values, dict)
-    rows = {row.label for paper in paper_tables().values() for row in paper.rows}
-    if key == "data":
-        sets = {name for paper in paper_tables().values() for name in paper.datasets}
-        _refuse_others(path, f"{where}.", values, sorted(sets))
-        for name, photos in values.items():
-            _check_photo_set(path, f"{where}.{name}", photos)
-        return
+def _schema() -> dict[str, Any]:
+    """Section -> its keys -> the kinds of their values; further rows may have any."""
+    tables = paper_tables().values()
+    photos = {field.name: field.type for field in fields(PhotoSet)}
+    return {
+        "data": dict.fromkeys(sorted({x for t in tables for x in t.datasets}), photos),
+        "systems": dict.fromkeys(
+            sorted({r.label for t in tables for r in t.rows}), str
+        ),
+        "extra": None,
+    }
+
+
+def _check(path: Path, where: str, value: Any, known: Any) -> None:
+    """Raises InputError unless a value is of a kind, or a section of known keys."""
+    kind = known if isinstance(known, type) else dict
+    if not isinstance(value, kind):
+        raise InputError(f"{path}: {where} = {value!r}: give {_KINDS[kind]}")
+    if known is None:
+        _check_extra(path, where, value)
+    elif kind is dict:
+        for key, item in value.items():
+            at = f"{where}.{key}" if where else key
+            if key not in known:
+                raise InputError(
+                    f"{path}: {at} is unknown; choose from {', '.join(known)}"
+                )
+            _check(path, at, item, known[key])
+        if "photos" in known and "photos" not in value:
+            raise InputError(f"{path}: {where} names no photos")
+
+
+def _check_extra(path: Path, where: str, values: dict[str, Any]) -> None:
+    """Raises InputError unless further rows are systems and no rows of the paper."""
     for label, system in values.items():
         _check(path, f"{where}.{label}", system, str)
-        if key == "extra" and label in rows:
+        if label in _schema()["systems"]:
             raise InputError(
                 f"{path}: {where}.{label} is a row of the paper's; call it otherwise, "
                 "or put what fills the paper's row under systems"
-            )
-    if key == "systems":
-        _refuse_others(path, f"{where}.", values, sorted(rows))
-
-
-def _check_photo_set(path: Path, where: str, values: Any) -> None:
-    _check(path, where, values, dict)
-    kinds = {field.name: field.type for field in fields(PhotoSet)}
-    _refuse_others(path, f"{where}.", values, kinds)
-    for name, value in values.items():
-        _check(path, f"{where}.{name}", value, kinds[name])
-    if "photos" not in values:
-        raise InputError(f"{path}: {where} names no photos")
-
-
-def _check(path: Path, where: str, value: Any, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise InputError(f"{path}: {where} = {value!r}: give {_KINDS[kind]}")
-
-
-def _refuse_others(
-    path: Path, where: str, found: Iterable[str], known: Collection[str]
-) -> None:
-    for key in found:
-        if key not in known:
-            raise InputError(
-                f"{path}: {where}{key} is unknown; choose from {', '.join(known)}"
             )
 
 

@@ -30,9 +30,10 @@ from dear_jax.inference.devices import (
 )
 from dear_jax.inference.plan import Plan, geometry_of, padded_size
 from dear_jax.inference.progress import Advance
-from dear_jax.inference.tiles import bucket
+from dear_jax.inference.tiles import Tiling, bucket
 from dear_jax.models.dear.attention import spread_over_pixels, unmask_attention
 from dear_jax.models.dear.dear import QUARTER, centre
+from dear_jax.models.dear.geometry import Geometry
 from dear_jax.models.registry import build
 from dear_jax.weights import freeze
 
@@ -92,7 +93,8 @@ def encode(
     model, mesh, count = freeze(placed.model), mesh_for(len(images)), len(images)
     size = np.array(masks.shape[1:], np.int32)
     variables, streams = placed.variables_for(count), build(placed.model).streams
-    shape = tuple(map(bucket, padded_size(masks.shape[1:], geometry_of(placed.model))))
+    geometry, holes = geometry_of(placed.model), masks
+    shape = tuple(map(bucket, padded_size(masks.shape[1:], geometry)))
     images, masks = (spread(array) for array in _padded(images, masks, shape))
     levels = spread(levels)
     if mesh is None:  # Once, not for each tile.
@@ -106,6 +108,8 @@ def encode(
     embed = _embedding(model, tiling.rows, tiling.columns, mesh)
     for read, keep in tiling.places():
         places = np.array([read, keep], np.int32)
+        if streams and plan.holes_only and not _reached(holes, tiling, keep, geometry):
+            continue
         kept = embed(variables, kept, images, masks, base, levels, size, places)
         if tiling.count > 1:
             jax.block_until_ready(kept)
@@ -145,6 +149,18 @@ def project(
     variables, place = placed.variables_for(photos), np.array(low, np.int32)
     given = maps.photos or (None, None, None, None)
     return run(variables, maps.kept, maps.base, *given, place)
+
+
+def _reached(
+    holes: np.ndarray, tiling: Tiling, keep: tuple[int, int], geometry: Geometry
+) -> bool:
+    """Whether what is kept of a tile is read for any of the holes, bool [B, H, W]."""
+    halo = geometry.surface.halo + QUARTER
+    rows, columns = (
+        slice(max(0, first - halo), first + side.core + halo)
+        for first, side in zip(keep, tiling, strict=True)
+    )
+    return bool(holes[:, rows, columns].any())
 
 
 def _padded(

@@ -40,7 +40,7 @@ from dear_jax.models.registry import (
     is_model,
     role_of,
 )
-from dear_jax.weights import Weights, read_header, read_run, read_weights
+from dear_jax.weights import Weights, read_header, read_weights
 
 
 def find_weights(folder: Path | None, stage: str, damaged: bool) -> dict[str, Weights]:
@@ -317,6 +317,8 @@ def find(name: str, which: str = "latest") -> Found:
     if name in shipped:
         return Found(read_weights(shipped[name]), name, shipped[name])
     if os.path.isdir(path):
+        from dear_jax.inference.runs import read_run  # Orbax takes long to import.
+
         return Found(read_run(path, which), path.resolve().name, None)
     if os.path.isfile(path):
         return Found(read_weights(path), path.stem, path)

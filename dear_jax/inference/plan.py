@@ -50,6 +50,8 @@ class Plan(NamedTuple):
       block: side of the photo's blocks in which pictures are rendered, pixels; 0: the
         whole photo.
       work: see `Work`; None if not known.
+      holes_only: whether only what the holes need is computed, at the photo's own
+        size: colours of known pixels are not those of the model then.
     """
 
     source: tuple[int, int]
@@ -59,6 +61,7 @@ class Plan(NamedTuple):
     tiling: Tiling | None = None
     block: int = 0
     work: Work | None = None
+    holes_only: bool = False
 
     @property
     def is_long(self) -> bool:

@@ -244,8 +244,12 @@ class QueryRestorer(Restorer):
     ) -> np.ndarray:
         """Encodes photos and renders the whole of them."""
         counted, size = Counted(progress, sum(plan.work)), masks.shape[1:]
+        needed = masks if plan.holes_only else None
+        if needed is not None and not needed.any():
+            counted.finish()
+            return images.copy()
         maps, _ = self._encode(images, masks, levels, plan, counted.advance)
-        view, kind = View((0, 0, *size), plan.target), images.dtype
+        view, kind = View((0, 0, *size), plan.target, needed), images.dtype
         share = plan.work.decoding
         result = self._render(
             maps, size, view, kind, lambda done: counted.advance(done * share)

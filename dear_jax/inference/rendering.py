@@ -47,10 +47,13 @@ class View(NamedTuple):
     Attributes:
       window: (top, left, bottom, right) in pixels from the photo's upper left edge.
       size: of the picture, (h, w).
+      needed: bool [B, h, w], pixels that will be looked at; None: all. Others may be
+        anything.
     """
 
     window: tuple[float, float, float, float]
     size: tuple[int, int]
+    needed: np.ndarray | None = None
 
 
 class Part(NamedTuple):
@@ -103,13 +106,13 @@ def render(
       [B, h, w, 3], uint8 or float32 in [0, 1].
     """
     photos, module = len(jax.tree.leaves(maps)[0]), build(placed.model)
-    tile, limits = tile_of(share_of(photos), view.size), maps.shape
+    lengths, limits = tile_of(share_of(photos), view.size), maps.shape
     parts, spans, blocks = [], [], []
     for axis in (0, 1):
         start, stop = view.window[axis], view.window[axis + 2]
         positions = grid_positions(start, stop, view.size[axis])
         found, span = _parts(
-            positions, tile[axis], source[axis], limits[axis], module.residual
+            positions, lengths[axis], source[axis], limits[axis], module.residual
         )
         parts.append(found)
         spans.append(span)
@@ -117,23 +120,36 @@ def render(
     cell = [2 * (view.window[i + 2] - view.window[i]) / view.size[i] for i in (0, 1)]
     decode = _decoder(freeze(placed.model), tuple(spans), kind, mesh_for(photos))
     decode = functools.partial(decode, placed.variables_for(photos))
-    result = np.empty((photos, *view.size, 3), kind)
+    result = np.zeros((photos, *view.size, 3), kind)
 
-    def answers() -> Iterator[tuple[tuple[int, int], jax.Array]]:
+    def place_of(tile: tuple[Part, Part]) -> tuple[slice, slice, slice]:
+        rows, columns = (
+            slice(part.start, part.start + length)
+            for part, length in zip(tile, lengths, strict=True)
+        )
+        return slice(None), rows, columns
+
+    def is_needed(tile: tuple[Part, Part]) -> bool:
+        return view.needed is None or view.needed[place_of(tile)].any()
+
+    def answers() -> Iterator[tuple[tuple[slice, ...], jax.Array]]:
         for block in itertools.product(*blocks):
-            low, shape = zip(*((axis.low, axis.span) for axis in block), strict=True)
+            tiles = list(
+                filter(is_needed, itertools.product(*(b.parts for b in block)))
+            )
+            low, shape = zip(*((b.low, b.span) for b in block), strict=True)
             read = maps.projection, maps.base
-            if maps.block:
+            if maps.block and tiles:
                 read = project(placed, maps, low, shape)
-            for rows, columns in itertools.product(*(axis.parts for axis in block)):
-                place = np.array([rows.low, columns.low], np.int32) - np.int32(low)
-                answer = decode(*read, rows.axis, columns.axis, place, np.float32(cell))
-                yield (rows.start, columns.start), answer
+            for tile in tiles:
+                start = np.array([part.low for part in tile], np.int32) - np.int32(low)
+                axes = (part.axis for part in tile)
+                yield place_of(tile), decode(*read, *axes, start, np.float32(cell))
 
-    for (row, column), answer in few_at_once(answers()):
-        place = result[:, row : row + tile[0], column : column + tile[1]]
-        place[:] = answer[:, : place.shape[1], : place.shape[2]]
-        advance(math.prod(place.shape[1:3]) / math.prod(view.size))
+    for place, answer in few_at_once(answers()):
+        part = result[place]
+        part[:] = answer[:, : part.shape[1], : part.shape[2]]
+        advance(math.prod(part.shape[1:3]) / math.prod(view.size))
     return result
 
 

@@ -53,6 +53,7 @@ class Restorer:
         progress: Progress | None = None,
         denoise: Denoise = None,
         quality: float | None = None,
+        keep_known: bool | None = None,
     ) -> np.ndarray:
         """Restores one photo.
 
@@ -71,6 +72,10 @@ class Restorer:
             they are.
           quality: JPEG quality of the photo's file, which "auto" takes into account,
             see `ImageFile.quality`; None: as the pixels show it.
+          keep_known: whether known pixels are those of the photo to the last bit, at
+            the photo's own size, where then only what the holes need is computed;
+            larger results: see `dear_jax.inference.known.keep_known`. None: at the
+            photo's own size, with `denoise` 0.
 
         Returns:
           [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.
@@ -87,7 +92,11 @@ class Restorer:
         levels = self.settled_levels(denoise, *photo, enlarged, quality)
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
-        return self.restore_one(image, mask, target, plan, progress, levels)
+        keeps = _keeps(keep_known, enlarged, levels)
+        if keeps and not enlarged:
+            plan = (plan or self.plan(target, target))._replace(holes_only=True)
+        result = self.restore_one(image, mask, target, plan, progress, levels)
+        return _with_known(result, image, mask) if keeps else result
 
     def batch(
         self,
@@ -95,6 +104,7 @@ class Restorer:
         masks: np.ndarray | None = None,
         size: tuple[int, int] | None = None,
         denoise: Denoise | Sequence[Denoise] = None,
+        keep_known: bool | None = None,
     ) -> np.ndarray:
         """Restores photos of one size together, each as if it were alone.
 
@@ -106,6 +116,7 @@ class Restorer:
           masks: [B, H, W], non-zero = missing, or None for photos without holes.
           size: the target size (h, w), None for that of the photos.
           denoise: as for `__call__`, one for all or one for each photo.
+          keep_known: as for `__call__`, where None is decided for each photo.
 
         Returns:
           [B, h, w, 3], uint8 for uint8, float32 in [0, 1] for float; equal to those
@@ -121,7 +132,11 @@ class Restorer:
         self.check(masks.shape[1:], target)
         enlarged = target != masks.shape[1:]
         levels = self.settled_levels(denoise, images, masks, enlarged)
-        return self.restore(images, masks, target, levels)
+        results = self.restore(images, masks, target, levels)
+        for i, level in enumerate(levels):
+            if _keeps(keep_known, enlarged, level):
+                results[i] = _with_known(results[i], images[i], masks[i])
+        return results
 
     def with_texture(self, texture: float) -> "Restorer":
         """The same system at another place between fidelity and texture.
@@ -282,6 +297,18 @@ class Restorer:
     ) -> np.ndarray | None:
         """Importance map [H, W] in [0, 1] of a photo; None unless DEAR has it."""
         return None
+
+
+def _keeps(keep_known: bool | None, enlarged: bool, levels: np.ndarray) -> bool:
+    """Whether known pixels are kept, see `Restorer.__call__`."""
+    return not (enlarged or np.any(levels)) if keep_known is None else keep_known
+
+
+def _with_known(result: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    # SciPy's matrices, which it needs, take their time.
+    from dear_jax.inference.known import keep_known
+
+    return keep_known(result, image, mask)[0]
 
 
 def target_size(

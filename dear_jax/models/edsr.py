@@ -53,6 +53,8 @@ class EDSR(nn.Module):
         their mean; False for training as in LIIF and LTE, on [-1, 1].
     """
 
+    ROLE = "upscaler"
+
     width: int = 64
     blocks: int = 16
     residual_scale: float = 1.0

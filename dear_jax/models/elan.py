@@ -46,6 +46,8 @@ class ELAN(nn.Module):
       scale: whole upscaling factor >= 1.
     """
 
+    ROLE = "upscaler"
+
     channels: int = 60
     blocks: int = 24
     shared: int = 1

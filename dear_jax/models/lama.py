@@ -37,6 +37,8 @@ class LaMa(nn.Module):
       largest_width: most channels at any size.
     """
 
+    ROLE = "inpainter"
+
     width: int = 64
     blocks: int = 9
     downsamplings: int = 3

@@ -140,6 +140,8 @@ class LPIPS(nn.Module):
       network: whose features, "alexnet" or "vgg16".
     """
 
+    ROLE = "features"
+
     network: str = "alexnet"
 
     @nn.compact

@@ -40,6 +40,8 @@ class MISF(nn.Module):
       blocks: residual blocks at a quarter of the size.
     """
 
+    ROLE = "inpainter"
+
     width: int = 64
     blocks: int = 8
 

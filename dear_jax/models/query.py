@@ -15,6 +15,8 @@ from dear_jax.models.dear.coordinates import pixel_centres
 class QueryModel(nn.Module):
     """A photo turned into features, and colours read from them at any scale."""
 
+    ROLE = "query"
+
     def __call__(
         self,
         image: jax.Array,

@@ -14,7 +14,7 @@ import dataclasses
 import importlib
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -94,23 +94,17 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-class Architecture(NamedTuple):
-    """Where a module is found, and its role."""
-
-    module: str
-    role: str
-
-
+# Architecture -> its module; what it does is the module's ROLE.
 ARCHITECTURES = {
-    "dear": Architecture("dear_jax.models.dear.dear:DEAR", "query"),
-    "liif": Architecture("dear_jax.models.liif:LIIF", "query"),
-    "lte": Architecture("dear_jax.models.lte:LTE", "query"),
-    "edsr": Architecture("dear_jax.models.edsr:EDSR", "upscaler"),
-    "elan": Architecture("dear_jax.models.elan:ELAN", "upscaler"),
-    "misf": Architecture("dear_jax.models.misf:MISF", "inpainter"),
-    "lama": Architecture("dear_jax.models.lama:LaMa", "inpainter"),
+    "dear": "dear_jax.models.dear.dear:DEAR",
+    "liif": "dear_jax.models.liif:LIIF",
+    "lte": "dear_jax.models.lte:LTE",
+    "edsr": "dear_jax.models.edsr:EDSR",
+    "elan": "dear_jax.models.elan:ELAN",
+    "misf": "dear_jax.models.misf:MISF",
+    "lama": "dear_jax.models.lama:LaMa",
     # A measure, whose VGG16 the inpainters' training uses.
-    "lpips": Architecture("dear_jax.models.lpips:LPIPS", "features"),
+    "lpips": "dear_jax.models.lpips:LPIPS",
 }
 
 # Variant -> architecture and what differs from the module's defaults. The first
@@ -218,7 +212,7 @@ def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def role_of(fields: Mapping[str, Any]) -> str:
     """ "query", "upscaler", "inpainter" or "features"."""
-    return ARCHITECTURES[_architecture(fields)].role
+    return _module(_architecture(fields)).ROLE
 
 
 def build(fields: Mapping[str, Any]) -> nn.Module:
@@ -255,10 +249,8 @@ def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
         # AlexNet takes no smaller ones.
         "features": (jnp.zeros((1, 31, 31, 3)),) * 2,
     }
-    place = f"{type(model).__module__}:{type(model).__qualname__}"
-    role = next(a.role for a in ARCHITECTURES.values() if a.module == place)
     # Compiled as a whole, what initialisation does not need is not computed.
-    return jax.jit(model.init)(jax.random.key(seed), *inputs.get(role, (image,)))
+    return jax.jit(model.init)(jax.random.key(seed), *inputs.get(model.ROLE, (image,)))
 
 
 def init_shapes(model: nn.Module) -> dict[str, Any]:
@@ -277,7 +269,7 @@ def _architecture(fields: Mapping[str, Any]) -> str:
 
 
 def _module(architecture: str) -> type[nn.Module]:
-    path, name = ARCHITECTURES[architecture].module.split(":")
+    path, name = ARCHITECTURES[architecture].split(":")
     return getattr(importlib.import_module(path), name)
 
 

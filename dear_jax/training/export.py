@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from dear_jax.errors import InputError
-from dear_jax.weights import read_run, write_weights
+from dear_jax.inference.runs import read_run
+from dear_jax.weights import write_weights
 
 
 def export(

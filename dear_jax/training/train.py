@@ -24,6 +24,7 @@ from dear_jax.data.sides import mean_batch_size
 from dear_jax.errors import InputError
 from dear_jax.evaluation.run_plots import draw_run
 from dear_jax.images.io import write_photo
+from dear_jax.inference.runs import BEST, provenance, read_config
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.multihost import agreed, check_alike, is_first, on_first
 from dear_jax.training.check import check_config, check_fit, check_split
@@ -35,14 +36,7 @@ from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
 from dear_jax.training.throughput import Profile, Rates, peak_flops
 from dear_jax.training.validation import Validation
 from dear_jax.training.workdir import claim_workdir
-from dear_jax.weights import (
-    BEST,
-    Weights,
-    read_run_config,
-    read_weights,
-    run_provenance,
-    write_weights,
-)
+from dear_jax.weights import Weights, read_weights, write_weights
 
 
 def train(
@@ -282,8 +276,7 @@ class _Run:
         write_photo(self.workdir / "sheets" / f"{step:08d}.png", sheet)
         if step and values["psnr"] > self.best:
             self.best = values["psnr"]
-            run = read_run_config(self.workdir / "config.json")
-            facts = run_provenance(run, step, psnr=self.best)
+            facts = provenance(read_config(self.workdir), step, psnr=self.best)
             weights = Weights(ema, self.config.model.to_dict(), facts)
             write_weights(self.workdir / BEST, weights)
         # Last: an evaluation that has been reported is not made again.

@@ -8,7 +8,7 @@
 
 A run is continued by the same command. Whatever would make it another run is refused,
 or accepted by --accept_changes, printed and noted in config.json. The weights of a run
-are read by `dear_jax.weights.read_run`.
+are read by `dear_jax.inference.runs`.
 """
 
 import json
@@ -22,7 +22,7 @@ from flax.traverse_util import flatten_dict
 from dear_jax.checkpoint import saved_steps
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, write_text
-from dear_jax.weights import read_run_config
+from dear_jax.inference.runs import CONFIG, read_config
 
 # What may differ when a run goes on: how it is fed, watched and saved, all of it
 # without effect on a single bit. Photos and masks may move: the fingerprint knows them
@@ -62,9 +62,9 @@ def claim_workdir(
     run = {"config": json.loads(config.to_json()), "data": fingerprint}
     if start:
         run["started_from"] = dict(start)
-    path = workdir / "config.json"
+    path = workdir / CONFIG
     if path.exists():
-        before = read_run_config(path)  # Refuses what no run has written.
+        before = read_config(workdir)  # Refuses what no run has written.
         steps = saved_steps(workdir)
         if steps:
             lines = _changes(workdir, before, run, accept_changes)

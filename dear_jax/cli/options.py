@@ -1,0 +1,317 @@
+"""The options of `dear restore`: what the command line says, parsed and checked."""
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from dear_jax.errors import InputError
+
+USAGE = """dear restore PHOTO... [-o OUT] [--scale S | --size WxH]
+                    [--mask MASK | --box X,Y,W,H | ...] [options]"""
+DESCRIPTION = """\
+Fills in what is missing from photographs and draws them at any larger size.
+
+Say where a photo is damaged (a mask, a box, a colour or its transparency) and
+how large the result is to be. Of the file its colour profile, EXIF, resolution,
+transparency, 16 bits, shades of grey and JPEG quality stay what they were.
+Results are written whole or not at all; those that are there already are not
+made again, so that a stopped command goes on where it was."""
+EXAMPLES = """\
+examples:
+  dear restore photo.png --mask mask.png --scale 6 -o out.png
+      white in mask.png is missing; out.png has six times the photo's sides
+  dear restore photo.jpg --box 40,10,200,60
+      fills a box, 200 wide and 60 high, at the photo's own size, and writes
+      photo-restored.jpg
+  dear restore photo.jpg --size 3840x2160 --max-memory 4G
+      nothing is missing: plain enlargement, within 4 GiB of memory
+  dear restore scans/ --recursive --mask masks/ --scale 2.5 -o restored/
+      all photos of a folder, each with the mask of its name
+  dear restore scans/ --mask dust.png -o restored/ --part 3/8
+      one mask for all; the third of eight parts of the photos, e.g. as a job of
+      an array (sbatch --array=1-8, --part $SLURM_ARRAY_TASK_ID/8)"""
+EPILOG = """\
+Without -o the result of photo.jpg is photo-restored.jpg, beside it. What bears
+such a name, or that of a preview, is no photo when its folder is restored, nor
+are hidden files and what lies in the folders of masks and results. A result
+never replaces a photo or a mask.
+
+exit status:
+  0    all photos are restored, or were already
+  1    some of several photos could not be, and are listed at the end
+  2    a mistake, named in one line; with several photos, before any work
+  130  interrupted"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """Which photos are restored, and how: a field for each flag.
+
+    Attributes:
+      photos: files and folders.
+      recursive: whether subfolders of folders are searched.
+      part: (i, n), the part i of n of the photos, from 1.
+      model: see `dear_jax.load`; None for its default.
+      weights: the folder in which systems find their weights.
+      texture: between the fidelity weights, 0, and the texture weights, 1.
+      scale, size: of the result, size as (h, w); at most one of them, none for the
+        photo's size.
+      mask: file or folder of masks, None if there is none.
+      box, mask_color, mask_alpha, invert_mask, dilate: see
+        `dear_jax.images.masks.find_mask`.
+      denoise: level of degradation in [0, 1], "auto", or None for the default, see
+        `dear_jax.inference.denoise`.
+      out: file or folder of results, None for beside the photos.
+      overwrite: whether results that exist are made again.
+      keep_known: whether results agree with known pixels; None: at the photo's size.
+      preview, importance: whether to write them beside the result.
+      max_memory: bytes, None for what the machine has.
+    """
+
+    photos: list[str]
+    recursive: bool = False
+    part: tuple[int, int] = (1, 1)
+    model: str | None = None
+    weights: str = "weights"
+    texture: float = 0.0
+    scale: float | None = None
+    size: tuple[int, int] | None = None
+    mask: str | None = None
+    box: list[tuple[int, int, int, int]] | None = None
+    mask_color: tuple[int, int, int] | None = None
+    mask_alpha: bool = False
+    invert_mask: bool = False
+    dilate: int = 0
+    denoise: float | str | None = None
+    out: str | None = None
+    overwrite: bool = False
+    keep_known: bool | None = None
+    preview: bool = False
+    importance: bool = False
+    max_memory: int | None = None
+
+
+def add_parser(commands) -> None:
+    """Adds the command to those of `dear`."""
+    parser = commands.add_parser(
+        "restore",
+        help="complete and enlarge photos",
+        usage=USAGE,
+        description=f"{DESCRIPTION}\n\n{EXAMPLES}",
+        epilog=EPILOG,
+    )
+    parser.set_defaults(prepare=_prepare, parser=parser)
+    _add_photos(parser)
+    _add_masks(parser)
+    _add_results(parser)
+
+
+def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
+    options = parse_options(flags)
+    from dear_jax.cli.restore import prepare
+
+    return prepare(options)
+
+
+def _add_photos(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what").add_argument
+    add("photos", nargs="+", metavar="PHOTO", help="files, or folders of photos")
+    add("--recursive", action="store_true", help="also the subfolders of folders")
+    add(
+        "--part",
+        metavar="I/N",
+        help="only part I of N of the photos, as in 1/8: each photo is in one of them, "
+        "so that N processes or machines share a folder",
+    )
+    add(
+        "--model",
+        metavar="NAME|FILE|WORKDIR",
+        help="see `dear models`; a weights file or the folder of a training run "
+        "(default dear-lite)",
+    )
+    add(
+        "--weights",
+        default="weights",
+        metavar="FOLDER",
+        help="where systems such as misf+elan find theirs (default weights)",
+    )
+    add(
+        "--texture",
+        metavar="T",
+        help="0: true to the photo, soft where it says little; 1: grain and detail "
+        "that look real and may be invented; or between (default 0; see `dear models` "
+        "for the models that have it)",
+    )
+    size = parser.add_argument_group(
+        "how large", "Without either the size stays, and only holes are filled."
+    ).add_mutually_exclusive_group()
+    size.add_argument("--scale", metavar="S", help="times the sides, as in 4 or 2.5")
+    size.add_argument("--size", metavar="WxH", help="width x height, as in 1920x1080")
+
+
+def _add_masks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where the photo is missing")
+    source = group.add_mutually_exclusive_group()
+    add = source.add_argument
+    add(
+        "--mask",
+        metavar="FILE|FOLDER",
+        help="white is missing; one for all, or a folder with one for each photo, of "
+        "the same name with any suffix",
+    )
+    add(
+        "--box",
+        action="append",
+        metavar="X,Y,W,H",
+        help="left, top, width, height in pixels; may be repeated",
+    )
+    add("--mask-color", metavar="C", help="pixels of this colour, as in '#ff00ff'")
+    add("--mask-alpha", action="store_true", help="pixels that are transparent")
+    add = group.add_argument
+    add("--invert-mask", action="store_true", help="what is not marked is missing")
+    add("--dilate", type=int, default=0, metavar="N", help="widen holes by N pixels")
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument_group("how much is changed").add_argument(
+        "--denoise",
+        metavar="0..1|auto",
+        help="how degraded the photo is by noise, blur and JPEG: 0 takes its pixels as "
+        "true, 1 removes the most; auto estimates it from each photo. Default: auto "
+        "where the photo is enlarged, 0 at its own size and with --keep-known, where "
+        "known pixels stay. Above 0 at its own size known pixels change",
+    )
+    add = parser.add_argument_group("output").add_argument
+    add(
+        "-o",
+        "--out",
+        metavar="OUT",
+        help="for one photo a file, whose suffix is its format, or a folder; for more "
+        "a folder, in which names and subfolders are kept",
+    )
+    add("--overwrite", action="store_true", help="make again what is there already")
+    add(
+        "--keep-known",
+        action=argparse.BooleanOptionalAction,
+        help="known pixels stay: bit for bit at the photo's size, where this is the "
+        "default; in larger results within one grey level when these are reduced "
+        "again, as far as that is possible, which is reported",
+    )
+    add(
+        "--preview",
+        action="store_true",
+        help="also OUT.preview.png: input and result side by side",
+    )
+    add(
+        "--importance",
+        action="store_true",
+        help="also OUT.importance.png: the weight that the model gave each pixel, "
+        "holes included, black 0 to white 1",
+    )
+    parser.add_argument_group("memory").add_argument(
+        "--max-memory",
+        metavar="4G",
+        help="what to get by with; photos that need more are worked on in tiles, with "
+        "the same result (default: most of what is free)",
+    )
+
+
+def parse_options(flags: argparse.Namespace) -> RestoreOptions:
+    """Parses the flags.
+
+    Raises:
+      InputError: for flags that mean nothing, alone or together.
+    """
+    from dear_jax.images.masks import parse_box, parse_colour
+    from dear_jax.inference.denoise import parse_denoise
+
+    marked = flags.mask or flags.box or flags.mask_color or flags.mask_alpha
+    if not (marked or flags.scale or flags.size):
+        raise InputError(
+            "nothing to do: give --scale or --size to enlarge, or say where the photo "
+            "is missing with --mask, --box, --mask-color or --mask-alpha"
+        )
+    if flags.invert_mask and not marked:
+        raise InputError("--invert-mask: nothing to invert; it goes with --mask")
+    if flags.dilate < 0 or (flags.dilate and not marked):
+        raise InputError(
+            f"--dilate {flags.dilate}: give pixels from 0, and with them --mask"
+        )
+    parsers = {
+        "part": parse_part,
+        "texture": parse_texture,
+        "scale": parse_scale,
+        "size": parse_size,
+        "box": lambda boxes: [parse_box(text) for text in boxes],
+        "mask_color": parse_colour,
+        "denoise": parse_denoise,
+        "max_memory": parse_memory,
+    }
+    values = {
+        field.name: getattr(flags, field.name) for field in fields(RestoreOptions)
+    }
+    given = {name: value for name, value in values.items() if value not in (None, "")}
+    parsed = {
+        name: parse(given[name]) for name, parse in parsers.items() if name in given
+    }
+    options = RestoreOptions(**given | parsed)
+    if options.denoise and options.keep_known:
+        raise InputError(
+            f"--denoise {flags.denoise}: changes known pixels, which --keep-known "
+            "keeps; give one of them"
+        )
+    return options
+
+
+def parse_scale(text: str) -> float:
+    """Turns "2.5" into 2.5; InputError for what is no number of at least 1."""
+    scale = _number(text)
+    if not 1 <= scale < float("inf"):
+        raise InputError(f"--scale {text}: give a number of at least 1, as in 2.5")
+    return scale
+
+
+def parse_texture(text: str) -> float:
+    """Turns "0.5" into 0.5; InputError for what is no number from 0 to 1."""
+    texture = _number(text)
+    if not 0 <= texture <= 1:
+        raise InputError(f"--texture {text}: give a number from 0 to 1, as in 0.5")
+    return texture
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Turns "1920x1080", width x height, into (1080, 1920); else InputError."""
+    match = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())
+    if match is None or not int(match[1]) * int(match[2]):
+        raise InputError(f"--size {text}: give WIDTHxHEIGHT, as in 1920x1080")
+    return int(match[2]), int(match[1])
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Turns "3/8" into (3, 8); InputError for what is no part, from 1/N to N/N."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise InputError(f"--part {text}: give I/N from 1/N to N/N, as in 1/8")
+    return int(match[1]), int(match[2])
+
+
+def parse_memory(text: str) -> int:
+    """Turns "4G", "500M", "4GiB" (powers of 1024) or "4GB" (of 1000) into bytes.
+
+    Raises:
+      InputError: for what is no amount, or has no unit.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?b?)", text.strip().lower())
+    if match is None:
+        raise InputError(f"--max-memory {text}: give an amount as in 4G or 500M")
+    base = 1000 if match[3] == "b" else 1024
+    return int(float(match[1]) * base ** (1 + "kmgt".index(match[2])))
+
+
+def _number(text: str) -> float:
+    """NaN, which is in no range, if it is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
