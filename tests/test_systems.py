@@ -244,12 +244,12 @@ def test_weights_are_in_memory_once(folder):
 
 
 def test_random_weights_are_marked(tmp_path):
-    system = open_system("telea+edsr", tmp_path, scale=2)
+    system = open_system("telea+edsr", tmp_path, 2)
     assert not system.trained
     assert system(photo_of(4, 4), mask_of(4, 4), scale=2).shape == (8, 8, 3)
-    assert open_system("telea+bicubic", tmp_path, scale=2).trained
+    assert open_system("telea+bicubic", tmp_path, 2).trained
     with pytest.raises(NoWeights, match="whole numbers only, not x1.5"):
-        open_system("edsr", tmp_path, scale=1.5)
+        open_system("edsr", tmp_path, 1.5)
 
 
 @pytest.mark.parametrize("name", ["misf+lama", "edsr+elan", "bicubic+lte"])

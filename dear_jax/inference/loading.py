@@ -140,7 +140,7 @@ def is_system(name: str) -> bool:
 def open_system(
     name: str,
     folder: Path | None = None,
-    scale: float | None = None,
+    random_scale: float | None = None,
     damaged: bool = True,
 ) -> Restorer:
     """Opens a system by name.
@@ -148,8 +148,8 @@ def open_system(
     Args:
       name: see the head of this file.
       folder: of weights files; other files in it are left alone.
-      scale: None to insist on trained weights. A scale to draw random ones where
-        there are none for a model at any scale; it then has `trained` = False.
+      random_scale: of the random weights that stand in for missing ones; the system
+        then has `trained` = False. None: missing weights are an error.
       damaged: whether a query model alone must have learned from damaged photos;
         False, for photos without holes: from clean ones.
 
@@ -159,14 +159,16 @@ def open_system(
     """
     stages = CLASSICAL.get(name, name).split("+")
     if len(stages) == 1:
-        return _open_stage(name, folder, scale, damaged)
+        return _open_stage(name, folder, random_scale, damaged)
     fills = [_fills(stage) for stage in stages]
     if fills[0] == fills[1]:
         raise InputError(
             f"system {name!r}: one stage must fill holes (telea, misf, lama), the "
             "other enlarge (bilinear, bicubic, edsr, elan, liif, lte)"
         )
-    first, second = (_open_stage(s, folder, scale, damaged=False) for s in stages)
+    first, second = (
+        _open_stage(stage, folder, random_scale, damaged=False) for stage in stages
+    )
     return TwoStage(name, first, second, inpaint_first=fills[0])
 
 
@@ -197,7 +199,7 @@ def _fills(stage: str) -> bool:
 
 
 def _open_stage(
-    stage: str, folder: Path | None, scale: float | None, damaged: bool
+    stage: str, folder: Path | None, random_scale: float | None, damaged: bool
 ) -> Restorer:
     if stage == "telea":
         return Telea(stage)
@@ -205,10 +207,10 @@ def _open_stage(
         return Interpolation(stage)
     role = role_of(fields_of(stage))
     found = find_weights(folder, stage, damaged)
-    if not found and scale is None:
+    if not found and random_scale is None:
         raise NoWeights(_advice(stage, role, folder, damaged))
     if not found:
-        weights = _random(stage, scale if role == "upscaler" else None)
+        weights = _random(stage, random_scale if role == "upscaler" else None)
         return _of_role(role, [weights], stage, trained=False)
     system = _of_role(role, list(found.values()), stage, trained=True)
     system.files = tuple(found)

@@ -25,9 +25,9 @@ MIB = 2**20
 # compiling, and what is under way while a picture is put together.
 _BASE, _WORKING = 450 * MIB, 400 * MIB
 # Sides of the blocks in which a picture is rendered, in pixels of the photo; 0: whole.
-_BLOCKS = (0, 768, 384, 192)
-# Pixels that a CPU embeds at once where it need not more.
-_MOST = 2**20
+_BLOCKS = (0, 1024, 512, 256)
+# Pixels that a CPU embeds at once where it need not more: of a whole photo, of a tile.
+_WHOLE, _TILE = 2**20, 2**21
 
 
 class Work(NamedTuple):
@@ -80,9 +80,8 @@ class Plan(NamedTuple):
         else:
             said.append(
                 f"The photo is embedded in {tiling.count} tiles of "
-                f"{tiling.columns.read} x {tiling.rows.read} pixels; their overlap "
-                f"of {tiling.rows.halo} pixels makes that {tiling.cost:.1f} times "
-                "the work, and the result the same."
+                f"{tiling.columns.read} x {tiling.rows.read} pixels, which overlap by "
+                f"{tiling.rows.halo}, so that the result is the same."
             )
         said.append(
             f"Memory: about {_gib(self.bytes)} at the peak; allowed are "
@@ -135,13 +134,17 @@ def _ways(module: DEAR, extent: tuple[int, int]) -> Iterator[tuple[Tiling, int]]
     """Tilings and blocks, the best first."""
     geometry = module.geometry
     ways = list(tilings(extent, _kept(module).halo, geometry.stride))
+    whole = math.inf
     if module.norm == "instance":  # Its statistics are the whole photo's.
         ways = [way for way in ways if way.count == 1]
     elif jax.default_backend() == "cpu":
-        ways = [way for way in ways if way.read <= _MOST] or ways[-1:]
+        whole = _WHOLE
+        most = _WHOLE if math.prod(extent) <= _WHOLE else _TILE
+        ways = [way for way in ways if way.read <= most] or ways[-1:]
     for block, way in itertools.product(_BLOCKS, ways):
-        at_once = way.count == 1 or not module.streams
-        if block < max(extent) and (block or at_once):
+        # What streams is encoded in one go, or else rendered in blocks.
+        at_once = way.count == 1 and way.read <= whole
+        if block < max(extent) and (block or at_once or not module.streams):
             yield way, block
 
 
