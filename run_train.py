@@ -99,7 +99,7 @@ def main(_) -> None:
     getLogger("asyncio").setLevel("CRITICAL")
     with exit_status():
         initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-        from dear_jax.training.loop import train
+        from dear_jax.training.train import train
 
         train(
             CONFIG.value,

@@ -1,6 +1,6 @@
 """What a query model multiplies and adds for one photo, told apart by stages.
 
-A multiply-add counts as two, all else as nothing (`dear_jax.training.throughput`). It
+A multiply-add counts as two, all else as nothing (`dear_jax.training.flops`). It
 is what the model is, not what a program makes of it: nothing is counted for the halo of
 tiles, padding, or what is computed twice.
 """
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from dear_jax.models.registry import build, init_shapes
-from dear_jax.training.throughput import count_flops
+from dear_jax.training.flops import count_flops
 
 # Queries that decoding is counted for; they are alike.
 QUERIES = 2**10

@@ -19,6 +19,7 @@ from configs import celebahq, quickstart
 from dear_jax.models.dear.coordinates import to_coordinates
 from dear_jax.models.registry import build
 from dear_jax.training import step as training_step
+from dear_jax.training.flops import step_flops
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 
@@ -133,7 +134,7 @@ class Step:
         )
         self._stop = jax.device_put(np.zeros(self.mesh.size, np.float32), split)
         self.batch = self.put(random_batch(config))
-        self.flops = training_step.step_flops(model, config, self.mesh)
+        self.flops = step_flops(model, config, self.mesh)
         one = training_step.plain_step(model, tx, config, self.mesh)
         if case.steps > 1:
             one = in_one_dispatch(one, case.steps)

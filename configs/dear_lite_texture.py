@@ -4,8 +4,8 @@
     python -m dear_jax.training.export runs/texture FILE-texture.safetensors --terms ...
 
 Whole pictures of 128 x 128 from 32 x 32, by LPIPS and a discriminator; see
-dear_jax/training/texture.py. FILE is the file of the fidelity weights: beside it the
-result is found by load(FILE, texture=...) and `dear restore --texture`. Photos and
+dear_jax/training/adversarial.py. FILE is the file of the fidelity weights: beside it
+the result is found by load(FILE, texture=...) and `dear restore --texture`. Photos and
 masks are those of configs/dear_lite.py. VGG16's weights must be made first, see the
 README.
 """
@@ -15,7 +15,7 @@ import dataclasses
 import ml_collections
 
 from configs import dear_lite
-from dear_jax.training.texture import TextureObjective
+from dear_jax.training.adversarial import TextureObjective
 
 
 def get_config() -> ml_collections.ConfigDict:

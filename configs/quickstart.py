@@ -104,8 +104,8 @@ def base() -> ml_collections.ConfigDict:
     config.data.damage.kinds = KINDS
     # "flip" left and right, or "dihedral": up and down and transposed too.
     config.data.augment = "flip"
-    # Where photos become examples: on the "host", on the "device" (crops travel as
-    # bytes) or there from a set that lies in its memory ("resident").
+    # Where photos become examples: on the "host", or on the device from a set that
+    # lies in its memory ("resident").
     config.data.render = "host"
     # Reading threads, and reading processes (0 = none).
     config.data.threads = 1

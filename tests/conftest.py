@@ -6,6 +6,7 @@ makes a silent broadcast between ranks or a silent change of dtype an error.
 
 import getpass
 import os
+import subprocess
 import tempfile
 
 import jax
@@ -20,6 +21,13 @@ jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS") or "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="module")
+def optax_promotion():
+    """Optax multiplies floats by integer counts; the strict tests are the model's."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +64,24 @@ def mask_folder(tmp_path_factory):
         mask = rng.random((24, 32)) < 0.1 * (i + 1)
         write_photo(path / part / f"{i}.png", mask.astype(np.uint8) * 255)
     return path
+
+
+@pytest.fixture
+def make_disk(tmp_path):
+    """A function that mounts a file system of a size, such as "400k", on a folder."""
+    mounted = []
+
+    def make(size: str):
+        path = tmp_path / "disk"
+        path.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+        try:
+            subprocess.run(mount, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("file systems cannot be mounted here")
+        mounted.append(path)
+        return path
+
+    yield make
+    for path in mounted:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)

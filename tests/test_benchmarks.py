@@ -21,10 +21,8 @@ import train_step  # noqa: E402
 
 from dear_jax.data.pipeline import training_batches  # noqa: E402
 from dear_jax.models.registry import build, fields_of, init_shapes  # noqa: E402
-from dear_jax.training.throughput import (
-    Peak,  # noqa: E402
-    count_flops,  # noqa: E402
-)
+from dear_jax.training.flops import count_flops  # noqa: E402
+from dear_jax.training.throughput import Peak  # noqa: E402
 
 LIMITS = roofline.Limits({"float32": 2e12, "bfloat16": 8e12}, 1e11, None)
 

@@ -207,7 +207,7 @@ def test_a_run_never_begins_again_because_all_its_checkpoints_are_damaged(workdi
     assert saved_steps(workdir) == [3, 6]
 
 
-@pytest.mark.parametrize("change", [{"width": 4}, {"opponent": {"x": np.ones(2)}}])
+@pytest.mark.parametrize("change", [{"width": 4}, {"discriminator": {"x": np.ones(2)}}])
 def test_another_model_is_no_damage(change, workdir):
     with Checkpoints(workdir, say=pytest.fail) as checkpoints:
         with pytest.raises(InputError, match="6 is of another model.*--workdir"):
@@ -305,22 +305,9 @@ def test_a_path_that_can_be_no_folder_is_refused(tmp_path):
         Checkpoints(tmp_path / "file")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 400 kB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(path)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("file systems cannot be mounted here")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
 @pytest.mark.parametrize("left", [0, 4, 24])
-def test_a_full_disk_is_told_in_one_line_and_costs_one_save(left, saved, small_disk):
+def test_a_full_disk_is_told_in_one_line_and_costs_one_save(left, saved, make_disk):
+    small_disk = make_disk("400k")
     workdir = shutil.copytree(saved, small_disk / "run")
     filling = small_disk / "filling"
     free = shutil.disk_usage(small_disk).free

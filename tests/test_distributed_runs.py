@@ -9,14 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from dear_jax.checkpoint import Checkpoints
-from dear_jax.models.registry import build
 from dear_jax.multihost import HEARTBEAT
-from dear_jax.training.metrics_file import read_metrics
-from dear_jax.training.optimizer import make_optimizer
-from dear_jax.training.state import create_state
+from dear_jax.training.logging import read_metrics
+from tests.killed import last_state
 from tests.starting import finish, free_port, start
-from tests.tiny_run import get_config
 
 CONSTANT = "--config.optimizer.schedule=constant"
 
@@ -47,14 +43,6 @@ def losses(workdir: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
 
 
-def final_state(workdir: Path):
-    """The newest state that a run saved, as arrays."""
-    config = get_config()
-    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, 1)
-    with jax.numpy_dtype_promotion("standard"), Checkpoints(workdir) as checkpoints:
-        return jax.device_get(checkpoints.restore(create_state(model, tx, config)))
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """24 undisturbed steps on one process of one device."""
@@ -74,8 +62,8 @@ def assert_same_run(workdir: Path, whole: Path) -> None:
         lambda path, mine, other: np.testing.assert_allclose(
             mine, other, rtol=1e-5, atol=1e-6, err_msg=jax.tree_util.keystr(path)
         ),
-        final_state(workdir),
-        final_state(whole),
+        last_state(workdir),
+        last_state(whole),
     )
 
 
@@ -127,7 +115,7 @@ def test_sigterm_to_one_stops_both_after_the_same_step(tmp_path):
     assert "stopped at step" in out + errors
     assert "stopped" not in second[1] + second[2]
     stopped = int((out + errors).split("stopped at step ")[1].split(";")[0])
-    assert final_state(workdir).step == stopped == losses(workdir)[-1][0]
+    assert last_state(workdir).step == stopped == losses(workdir)[-1][0]
 
 
 @pytest.mark.long

@@ -18,10 +18,7 @@ import numpy as np
 import pytest
 
 from dear_jax import bundled
-from dear_jax.checkpoint import Checkpoints
-from dear_jax.models.registry import build
-from dear_jax.training.optimizer import make_optimizer
-from dear_jax.training.state import create_state
+from tests.killed import last_state
 from tests.starting import ROOT, environment
 from tests.tiny_run import get_config
 
@@ -79,13 +76,6 @@ class Run:
         return folder.is_dir() and any("tmp" in path.name for path in folder.iterdir())
 
 
-def last_state(workdir: Path):
-    config = get_config()
-    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, STEPS)
-    with jax.numpy_dtype_promotion("standard"), Checkpoints(workdir) as checkpoints:
-        return jax.device_get(checkpoints.restore(create_state(model, tx, config)))
-
-
 def check_same_end(workdir: Path, undisturbed) -> None:
     state = last_state(workdir)
     assert int(state.step) == STEPS
@@ -102,10 +92,10 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_ten_kills_some_of_them_while_saving(undisturbed, tmp_path):
+def test_kills_some_of_them_while_saving(undisturbed, tmp_path):
     rng = random.Random(0)
     while_saving = 0
-    for kill in range(10):
+    for kill in range(6):
         run = Run(tmp_path / "run")
         seen = run.steps()
         if kill % 2:
@@ -133,22 +123,9 @@ def test_sigterm_saves_and_exits_with_0_at_once(undisturbed, tmp_path):
     check_same_end(tmp_path / "run", undisturbed)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of a few megabytes."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)]
-    try:
-        subprocess.run(["mount", *options], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("file systems cannot be mounted here")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
 @pytest.mark.long
-def test_a_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, small_disk):
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, make_disk):
+    small_disk = make_disk("24m")
     run = Run(small_disk / "run")
     assert run.wait_for(lambda: run.steps() > 4)
     ballast = small_disk / "ballast"

@@ -15,7 +15,7 @@ from dear_jax.evaluation.run_plots import draw_reports, facts, running_mean
 from dear_jax.evaluation.scores import Score
 from dear_jax.evaluation.stats import Estimate
 from dear_jax.evaluation.tables import Filled, Row, paper_tables
-from dear_jax.training.metrics_file import read_metrics
+from dear_jax.training.logging import read_metrics
 
 BINS = ("01-10", "10-20", "20-30")
 

@@ -11,7 +11,8 @@ from dear_jax.data.pipeline import training_batches
 from dear_jax.data.resident import make_render
 from dear_jax.errors import InputError
 from dear_jax.images.io import write_photo
-from dear_jax.training.step import check_split, make_mesh
+from dear_jax.training.check import check_split
+from dear_jax.training.step import make_mesh
 
 
 def several(side=(8, 12, 16), **changes):

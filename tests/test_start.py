@@ -6,7 +6,6 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from test_training import Killed, equal, interrupt_at
 from tiny import draw_like, example, tiny_config, tiny_fields
 
 import dear_jax
@@ -14,18 +13,13 @@ from configs import fine_tune
 from dear_jax.errors import InputError
 from dear_jax.models.registry import build, init_shapes, init_variables
 from dear_jax.training.export import export
-from dear_jax.training.loop import train
 from dear_jax.training.optimizer import make_optimizer
-from dear_jax.training.start import fitted, read_start
-from dear_jax.training.state import create_state
+from dear_jax.training.state import create_state, fitted, read_start
+from dear_jax.training.train import train
 from dear_jax.weights import Weights, digest_of, read_weights, write_weights
+from tests.killed import equal, train_and_kill_at
 
-
-@pytest.fixture(scope="module", autouse=True)
-def promotion():
-    """As in test_training.py."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("optax_promotion")
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +60,7 @@ def test_a_killed_run_goes_on_from_its_own_checkpoint(first, tmp_path, monkeypat
     whole = jax.device_get(train(begun(file), tmp_path / "whole"))
     fresh = jax.device_get(train(tiny_config(4), tmp_path / "fresh"))
     assert not equal(whole.params, fresh.params)
-
-    def kill():
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 4, kill)
-        with pytest.raises(Killed):
-            train(begun(file), tmp_path / "run")
+    train_and_kill_at(monkeypatch, 4, begun(file), tmp_path / "run")
     (tmp_path / "first.safetensors").unlink()  # Step 0 is past.
     resumed = jax.device_get(train(begun(file), tmp_path / "run"))
     assert equal(resumed, whole)

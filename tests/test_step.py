@@ -4,30 +4,25 @@ import jax
 import numpy as np
 import pytest
 from rounding import allowance
-from tiny import tiny_config
+from tiny import system_config, tiny_config
 
-from configs import celebahq
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.models.registry import build
+from dear_jax.training.flops import step_flops
 from dear_jax.training.objectives import QueryObjective
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
-from dear_jax.training.step import make_mesh, make_step, put_batch, step_flops
+from dear_jax.training.step import make_mesh, make_step, put_batch
+
+pytestmark = pytest.mark.usefixtures("optax_promotion")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def promotion():
-    """As in test_training.py."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
-def losses_of(devices, steps: int, **changes) -> list[float]:
+def losses_of(devices, steps: int, config=None, **changes) -> list[float]:
     """The losses of a run's first steps."""
-    config = tiny_config(steps, **changes)
-    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, steps)
+    config = config or tiny_config(steps, **changes)
     size = config.train.batch_size
+    model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, steps)
     mesh = make_mesh(size, devices, config.train.accumulate)
     step = make_step(model, tx, config, mesh)
     state = create_state(model, tx, config)
@@ -42,6 +37,13 @@ def losses_of(devices, steps: int, **changes) -> list[float]:
 def test_losses_over_20_steps_agree_on_one_and_four_devices():
     one, four = (losses_of(jax.devices()[:n], 20) for n in (1, 4))
     np.testing.assert_allclose(one, four, rtol=1e-5)
+
+
+@pytest.mark.parametrize("system", ["elan,scale=2", "lama,side=16"])
+def test_batch_statistics_are_of_the_whole_batch_however_it_is_split(system):
+    config = system_config(system)
+    one, four = (losses_of(jax.devices()[:n], 3, config) for n in (1, 4))
+    np.testing.assert_allclose(one, four, rtol=1e-4)
 
 
 def test_first_gradients_agree_on_one_and_four_devices():
@@ -132,11 +134,3 @@ def test_any_process_that_asks_is_heard():
     for asked in (False, True):
         _, metrics = step(create_state(model, tx, config), batch, asked)
         assert float(metrics["stop"]) == asked
-
-
-def test_a_step_of_the_paper_is_62_gflop_a_photo():
-    config = celebahq.get_config()
-    model = build(config.model.to_dict())
-    mesh = make_mesh(16, jax.devices()[:1])
-    flops = step_flops(model, config, mesh) / config.train.batch_size
-    assert 61e9 < flops < 63e9

@@ -6,7 +6,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from configs import quickstart
+from configs import dear_lite_texture, quickstart
 from dear_jax.inference.dear import DearRestorer
 from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import Weights
@@ -95,5 +95,38 @@ def tiny_config(steps: int = 8, **changes) -> ml_collections.ConfigDict:
     config.optimizer.warmup = 2
     config.checkpoint.every, config.log.every = 3, 2
     config.evaluate.every = 0
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def system_config(system: str, steps: int = 4, **changes) -> ml_collections.ConfigDict:
+    """The same for another system, named as in configs/systems.py."""
+    config = quickstart.get_config(system)
+    config.model.update(SMALLEST[config.model.architecture])
+    if config.data.queries:
+        config.data.queries = 16
+    # MISF's discriminator takes no photo smaller than 24.
+    config.data.side = 24 if config.model.architecture == "misf" else 16
+    config.data.threads = 0
+    config.train.update(batch_size=4, steps=steps)
+    config.optimizer.warmup = 0
+    config.checkpoint.every, config.log.every = 2, 2
+    config.evaluate.update(every=0, limit=1)
+    if "discriminator" in config:
+        config.objective.width = 4
+    if config.model.architecture == "lama":
+        config.objective.layers = 2
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def texture_config(steps: int = 4, **changes) -> ml_collections.ConfigDict:
+    """The same for texture, without LPIPS, which needs a file."""
+    config = tiny_config(steps)
+    config.objective = dear_lite_texture.get_config().objective
+    config.objective.update(width=4, layers=2, perceptual=0.0)
+    config.discriminator = config.optimizer.copy_and_resolve_references()
+    config.data.update(side=8, queries=0, scale=(2.0, 2.0))
+    config.checkpoint.every = 2
     config.update_from_flattened_dict(changes)
     return config

@@ -25,11 +25,11 @@ from dear_jax.multihost import (
     is_first,
     on_first,
 )
-from dear_jax.training.loop import StopSignals
 from dear_jax.training.objectives import QueryObjective
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
+from dear_jax.training.train import StopSignals
 from tests.tiny import tiny_config
 
 STEPS = 20

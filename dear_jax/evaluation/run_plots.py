@@ -60,7 +60,7 @@ def draw_run(workdir: Path, reports: Reports) -> Path | None:
 
     Args:
       workdir: folder of the run.
-      reports: what it reported, see `training.metrics_file`.
+      reports: what it reported, see `dear_jax.training.logging`.
 
     Returns:
       The file, WORKDIR/curves.png, or None without reports.

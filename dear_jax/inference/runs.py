@@ -27,17 +27,16 @@ def read_run(workdir: Path, which: str = "latest") -> Weights:
     if not (workdir / CONFIG).is_file():
         raise InputError(f"{workdir}: not a training workdir (no {CONFIG} in it)")
     run = read_config(workdir)
-    config = run["config"]
     if which == "best":
         if not (workdir / BEST).is_file():
             raise InputError(f"{workdir}: no best weights yet; use which='latest'")
         return read_weights(workdir / BEST)
-    found = read_ema(workdir, init_shapes(build(config["model"])))
+    model = run["config"]["model"]
+    found = read_ema(workdir, init_shapes(build(model)))
     if found is None:
         raise InputError(f"{workdir}: no checkpoint yet; let the training go on")
     variables, step = found
-    facts = provenance(config, run["data"], step, run.get("started_from"))
-    return Weights(variables, config["model"], facts)
+    return Weights(variables, model, provenance(run, step))
 
 
 def read_config(workdir: Path) -> dict[str, Any]:
@@ -56,21 +55,14 @@ def read_config(workdir: Path) -> dict[str, Any]:
         raise InputError(f"{path}: damaged ({error}); choose another workdir") from None
 
 
-def provenance(
-    config: Mapping[str, Any],
-    fingerprint: str,
-    step: int,
-    start: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> dict[str, Any]:
-    """What weights files say of their making: all that decides them.
+def provenance(run: Mapping[str, Any], step: int, **more: Any) -> dict[str, Any]:
+    """The provenance of a run's weights: all that decides them.
 
     Args:
-      config: the run's configuration, seed included.
-      fingerprint: of its batches, see `dear_jax.data.pipeline.fingerprint`.
-      step: how many steps it took.
-      start: name, hash and terms of the weights that it began from, if any.
+      run: its config.json: configuration, fingerprint of its batches, and name, hash
+        and terms of the weights that it started from, if any.
+      step: how many steps the weights took.
       more: other facts.
     """
-    facts = {"config": config, "fingerprint": fingerprint, "step": step, **more}
-    return facts | ({"started_from": dict(start)} if start else {})
+    facts = {"config": run["config"], "fingerprint": run["data"], "step": step, **more}
+    return facts | {k: run[k] for k in ("started_from",) if run.get(k)}

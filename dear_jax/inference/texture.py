@@ -1,7 +1,7 @@
 """Between fidelity and texture: two sets of weights of one network, interpolated.
 
 Weights trained for fidelity (L1) hedge, those trained for texture on top of them
-(`dear_jax.training.texture`) decide. What lies between them on a straight line is
+(`dear_jax.training.adversarial`) decide. What lies between them on a straight line is
 sound too (network interpolation, Wang et al. 2018, ESRGAN):
 
     w = (1 - t) w_fidelity + t w_texture

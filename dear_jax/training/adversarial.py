@@ -1,20 +1,19 @@
-"""What MISF and LaMa are trained for: a generator's and a discriminator's loss.
+"""Objectives with a discriminator: MISF's, LaMa's, and texture for query models.
 
-One step function serves these objectives, and that of `dear_jax.training.texture`:
+A step (`dear_jax.training.step`) calls
 
     output, stats = objective.generate(model, variables, batch)   raw, no composite
     loss, (state, parts) = objective.generator_loss(
-        params, state, vgg, output, batch)                -> generator's gradient
-    output = stop_gradient(output), or, with the generator just updated, its output
-        again where `objective.generates_twice`
+        params, state, vgg, output, batch)             -> gradient of the generator
+    output, stats = objective.generate(...)            where it `generates_twice`
     loss, (state, parts) = objective.discriminator_loss(
-        params, state, output, batch)                     -> gradient by params
+        params, state, output, batch)                  -> gradient of the discriminator
 
 `params` and `state` are the discriminator's, as `init` makes them: nested dicts, the
-state with one collection ("spectral" or "batch_stats"), renewed by every pass.
-`vgg` holds what `read_perceptual` reads, for these two VGG16's parameters. Of a
-batch, "image" [B, H, W, 3] in [0, 1], the whole photo, and "mask" [B, H, W, 1], 1 =
-missing, are used. All is pure; `parts` are the unweighted terms.
+state with one collection ("spectral" or "batch_stats"), renewed by every pass. `vgg`
+holds what `read_perceptual` reads. Of a batch the real photos [B, H, W, 3] in [0, 1]
+and "mask" [B, H, W, 1], 1 = missing, are used. All is pure; `parts` are the unweighted
+terms.
 
 Choice: MISF compares photos by a VGG19, LaMa by a ResNet-50 made for ADE20K; here both
 do by the VGG16 of LPIPS.
@@ -31,42 +30,42 @@ import jax.numpy as jnp
 from dear_jax.errors import InputError
 from dear_jax.models.discriminators import PatchGAN, SpectralPatchGAN
 from dear_jax.models.lpips import (
+    LPIPS,
     SMALLEST,
     Features,
     imagenet_normalised,
+    read_lpips,
     read_vgg16,
 )
 from dear_jax.training import losses
 
 Batch = Mapping[str, jax.Array]
-Judged = tuple[jax.Array, tuple[dict[str, Any], dict[str, jax.Array]]]
+Terms = dict[str, Callable[[], jax.Array]]
+# Loss, (the discriminator's state after it, the loss's unweighted terms).
+Loss = tuple[jax.Array, tuple[dict[str, Any], dict[str, jax.Array]]]
 
 
 class AdversarialObjective:
-    """What such objectives have in common; their fields named like parts are weights.
+    """What such objectives share; fields with the name of a term are its weight.
 
-    They have `discriminator`, the module behind `params` and `state`.
+    Subclasses have the fields `adversarial`, `width`, and where the defaults below
+    serve them `feature_matching`, `r1` and `layers`.
+
+    Attributes:
+      real: key of a batch's real photos.
+      generates_twice: whether the discriminator learns from the output of the
+        generator just updated, not from the one that it has judged.
     """
 
     role: ClassVar[str] = "inpainter"
     has_discriminator: ClassVar[bool] = True
+    generates_twice: ClassVar[bool] = False
+    real: ClassVar[str] = "image"
 
-    def generate(
-        self, model: nn.Module, variables: dict, batch: Batch
-    ) -> tuple[jax.Array, dict[str, Any]]:
-        """What the discriminator judges, [B, H, W, 3], of a training pass.
-
-        Returns:
-          The output, and the model's other variables after it.
-        """
-        stats = [collection for collection in variables if collection != "params"]
-        return model.apply(
-            variables, batch["image"], batch["mask"], train=True, mutable=stats
-        )
-
-    def judged_side(self, side: int, scale: float) -> int:
-        """Side of what is judged, in pixels, for a low-resolution `side`."""
-        return side
+    @property
+    def discriminator(self) -> nn.Module:
+        """The module behind `params` and `state`."""
+        return PatchGAN(self.width, self.layers)
 
     @property
     def needs_vgg16(self) -> bool:
@@ -96,19 +95,82 @@ class AdversarialObjective:
         state = self.discriminator.init(key, jnp.zeros((1, *size, 3)))
         return state.pop("params"), state
 
-    def weighted(self, terms: dict[str, Callable[[], jax.Array]]):
-        """(sum, terms) of what has a weight; what has none is not computed."""
-        parts = {name: term() for name, term in terms.items() if getattr(self, name)}
-        return sum(getattr(self, name) * part for name, part in parts.items()), parts
+    def output_side(self, side: int, scale: float) -> int:
+        """Side of the output, in pixels, for a low-resolution `side`."""
+        return side
+
+    def generate(
+        self, model: nn.Module, variables: dict, batch: Batch
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """Runs a training pass of the generator.
+
+        Returns:
+          The output [B, H, W, 3], and the model's other variables after the pass.
+        """
+        stats = [collection for collection in variables if collection != "params"]
+        return model.apply(
+            variables, batch["image"], batch["mask"], train=True, mutable=stats
+        )
+
+    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+        """The generator's terms besides those of the discriminator, by name."""
+        raise NotImplementedError
+
+    def generator_loss(self, params, state, vgg, output, batch: Batch) -> Loss:
+        """The weighted sum of the terms of `output` [B, H, W, 3].
+
+        Terms without a weight are not computed.
+        """
+        real_maps = None
+        if getattr(self, "feature_matching", 0):
+            _, real_maps, state = self._discriminate(params, state, batch[self.real])
+        logits, maps, state = self._discriminate(params, state, output)
+        terms = {
+            **self.terms(vgg, output, batch),
+            "adversarial": lambda: losses.binary_cross_entropy(logits, 1),
+            "feature_matching": lambda: losses.feature_matching(maps, real_maps),
+        }
+        weights = {name: getattr(self, name, 0) for name in terms}
+        parts = {name: term() for name, term in terms.items() if weights[name]}
+        loss = sum(weights[name] * part for name, part in parts.items())
+        return loss, (state, parts)
+
+    def discriminator_loss(self, params, state, output, batch: Batch) -> Loss:
+        """BCE of real photos as real and of `output`, detached, as fake, and R1."""
+
+        def logits_of(photos):
+            logits, _, after = self._discriminate(params, state, photos)
+            return logits, after
+
+        penalty, (real, after) = losses.r1(logits_of, batch[self.real])
+        output = jax.lax.stop_gradient(output)
+        fake, _, after = self._discriminate(params, after, output)
+        parts = {
+            "real": losses.binary_cross_entropy(real, 1),
+            "fake": self.fake_loss(fake, batch),
+            "r1": penalty,
+        }
+        return parts["real"] + parts["fake"] + self.r1 * penalty, (after, parts)
+
+    def fake_loss(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        """The discriminator's loss for its logits [B, h, w, 1] of an output."""
+        return losses.binary_cross_entropy(logits, 0)
+
+    def _discriminate(self, params, state, photos):
+        """A training pass of the discriminator: logits, activations, new state."""
+        (logits, maps), state = self.discriminator.apply(
+            {"params": params, **state}, photos, train=True, mutable=list(state)
+        )
+        return logits, maps, state
 
 
 @dataclasses.dataclass(frozen=True)
 class MISFObjective(AdversarialObjective):
-    """MISF's losses; the fields are their weights.
+    """MISF's losses.
 
     Attributes:
       l1, adversarial, perceptual, style: weights of the generator's terms.
-      leak: also teach the discriminator the generator's adversarial term, as the
+      leak: also give the discriminator the generator's adversarial term, as the
         authors' code does by never clearing its gradient. Choice: off, it works
         against the discriminator.
       width: of the discriminator.
@@ -121,8 +183,6 @@ class MISFObjective(AdversarialObjective):
     leak: bool = False
     width: int = 64
 
-    generates_twice: ClassVar[bool] = False
-
     # Choice: of VGG19's 3_4 and 4_4, VGG16 has the counterparts 3_3 and 4_3.
     perceptual_layers: ClassVar = (
         "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1",
@@ -131,27 +191,19 @@ class MISFObjective(AdversarialObjective):
 
     @property
     def discriminator(self) -> SpectralPatchGAN:
-        """The module behind `params` and `state`."""
+        """See `AdversarialObjective.discriminator`."""
         return SpectralPatchGAN(self.width)
 
-    def generator_loss(self, params, state, vgg, output, batch: Batch) -> Judged:
-        """L1, adversarial, perceptual and style loss of `output` [B, H, W, 3].
-
-        Returns:
-          (loss, (state, parts)).
-        """
+    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+        """L1, perceptual and style loss."""
         target, mask = batch["image"], batch["mask"]
-        logits, _, state = judge_by(self.discriminator, params, state, output)
 
         def features(image, layers):
             # Choice: as the authors, without ImageNet's mean and deviation.
-            return list(
-                Features("vgg16").apply({"params": vgg}, image, layers).values()
-            )
+            return _vgg16_features(vgg, image, layers)
 
-        terms = {
+        return {
             "l1": lambda: losses.l1_per_hole(output, target, mask),
-            "adversarial": lambda: losses.binary_cross_entropy(logits, 1),
             "perceptual": lambda: losses.absolute_distance(
                 *(features(i, self.perceptual_layers) for i in (output, target))
             ),
@@ -159,18 +211,12 @@ class MISFObjective(AdversarialObjective):
                 *(features(i * mask, self.style_layers) for i in (output, target))
             ),
         }
-        loss, parts = self.weighted(terms)
-        return loss, (state, parts)
 
-    def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
-        """Half the BCE of the photo as real and of `output`, detached, as fake.
-
-        Returns:
-          (loss, (state, parts)).
-        """
-        judge, output = self.discriminator, jax.lax.stop_gradient(output)
-        real, _, state = judge_by(judge, params, state, batch["image"])
-        fake, _, state = judge_by(judge, params, state, output)
+    def discriminator_loss(self, params, state, output, batch: Batch) -> Loss:
+        """Half the BCE of the photo as real and of `output`, detached, as fake."""
+        output = jax.lax.stop_gradient(output)
+        real, _, state = self._discriminate(params, state, batch["image"])
+        fake, _, state = self._discriminate(params, state, output)
         parts = {
             "real": losses.binary_cross_entropy(real, 1),
             "fake": losses.binary_cross_entropy(fake, 0),
@@ -183,7 +229,7 @@ class MISFObjective(AdversarialObjective):
 
 @dataclasses.dataclass(frozen=True)
 class LaMaObjective(AdversarialObjective):
-    """LaMa's losses; the fields are their weights.
+    """LaMa's losses.
 
     Attributes:
       l1: weight of known pixels; missing ones have none.
@@ -202,94 +248,98 @@ class LaMaObjective(AdversarialObjective):
     layers: int = 4
 
     generates_twice: ClassVar[bool] = True
-
     # Choice: the last layers of VGG16's blocks for the four stages of the ResNet-50.
     perceptual_layers: ClassVar = (
         "relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3",
     )  # fmt: skip
 
-    @property
-    def discriminator(self) -> PatchGAN:
-        """The module behind `params` and `state`."""
-        return PatchGAN(self.width, self.layers)
-
-    def generator_loss(self, params, state, vgg, output, batch: Batch) -> Judged:
-        """L1 of known pixels, adversarial, feature-matching and perceptual loss.
-
-        Returns:
-          (loss, (state, parts)).
-        """
-        judge, target = self.discriminator, batch["image"]
-        _, real_maps, state = judge_by(judge, params, state, target)
-        logits, maps, state = judge_by(judge, params, state, output)
+    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+        """L1 of known pixels and perceptual loss."""
+        target = batch["image"]
 
         def features(image):
             image = imagenet_normalised(image)
-            maps = Features("vgg16").apply(
-                {"params": vgg}, image, self.perceptual_layers
-            )
-            return list(maps.values())
+            return _vgg16_features(vgg, image, self.perceptual_layers)
 
-        terms = {
+        return {
             "l1": lambda: losses.weighted_l1(output, target, batch["mask"], 1.0, 0.0),
-            "adversarial": lambda: losses.binary_cross_entropy(logits, 1),
-            "feature_matching": lambda: losses.feature_matching(maps, real_maps),
             "perceptual": lambda: losses.squared_distance(
                 features(output), features(target)
             ),
         }
-        loss, parts = self.weighted(terms)
-        return loss, (state, parts)
 
-    def discriminator_loss(self, params, state, output, batch: Batch) -> Judged:
-        """BCE of the photo as real, of the missing patches of `output` as fake, and R1.
-
-        Returns:
-          (loss, (state, parts)).
-        """
-
-        def fake(logits):
-            return losses.masked_fake(logits, batch["mask"])
-
-        photos = batch["image"], output
-        return judged_with_r1(self.discriminator, params, state, photos, fake, self.r1)
+    def fake_loss(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        """BCE of missing patches as fake and of known ones as real."""
+        return losses.masked_fake(logits, batch["mask"])
 
 
-def judged_with_r1(
-    discriminator: nn.Module,
-    params,
-    state,
-    photos: tuple[jax.Array, jax.Array],
-    fake_loss: Callable[[jax.Array], jax.Array],
-    r1: float,
-) -> Judged:
-    """BCE of real photos as real, a loss of fake ones, and R1 (LaMa).
+@dataclasses.dataclass(frozen=True)
+class TextureObjective(AdversarialObjective):
+    """Texture for a query model after fidelity, on whole pictures at one scale.
 
-    Args:
-      discriminator, params, state: what judges.
-      photos: real and fake ones, each [B, H, W, 3]; the fake ones are detached.
-      fake_loss: of the fake photos' logits.
-      r1: weight of the gradient penalty on real photos.
+    L1 alone hedges: where the photo says little, its best result is a blur. Here
+    LPIPS by VGG16 and a discriminator see the whole picture too, target and output
+    [B, T, T, 3] in [0, 1]. Training begins from the fidelity weights
+    (`config.train.start_from`); the two sets of weights are then interpolated, see
+    `dear_jax.inference.texture`. LPIPS by AlexNet only measures: what a model has been
+    trained for measures nothing.
+
+    Choice: perceptual 1 and adversarial 5e-3 are ESRGAN's. ESRGAN's L1 of 1e-2 and
+    LaMa's of a third of the perceptual term are for other perceptual distances, of
+    deep features; LPIPS hardly sees a shift of colour, so that L1 has to hold it: 1,
+    with which it is a tenth of the loss. The discriminator, its R1 and the feature
+    matching, off as in ESRGAN, are LaMa's; as in ESRGAN it learns from the output
+    that it has judged.
+
+    Attributes:
+      l1: weight of mean |output - target|.
+      perceptual: of LPIPS by VGG16.
+      adversarial: of the non-saturating loss against the discriminator.
+      feature_matching: of the discriminator's activations.
+      r1: of the discriminator's gradient penalty.
+      width, layers: of the discriminator.
     """
 
-    def judge_real(real):
-        logits, _, after = judge_by(discriminator, params, state, real)
-        return logits, after
+    l1: float = 1.0
+    perceptual: float = 1.0
+    adversarial: float = 5e-3
+    feature_matching: float = 0.0
+    r1: float = 0.001
+    width: int = 64
+    layers: int = 4
 
-    real, fake = photos
-    penalty, (real, after) = losses.r1(judge_real, real)
-    fake, _, after = judge_by(discriminator, params, after, jax.lax.stop_gradient(fake))
-    parts = {
-        "real": losses.binary_cross_entropy(real, 1),
-        "fake": fake_loss(fake),
-        "r1": penalty,
-    }
-    return parts["real"] + parts["fake"] + r1 * penalty, (after, parts)
+    role: ClassVar[str] = "query"
+    real: ClassVar[str] = "target"
+
+    def output_side(self, side: int, scale: float) -> int:
+        """See `AdversarialObjective.output_side`."""
+        return round(side * scale)
+
+    def read_perceptual(self, path: str) -> Any:
+        """The parameters of LPIPS; see `AdversarialObjective.read_perceptual`."""
+        field = "config.objective.vgg16"
+        return read_lpips("vgg16", path, field) if self.needs_vgg16 else {}
+
+    def generate(
+        self, model: nn.Module, variables: dict, batch: Batch
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """The whole pictures, not clipped; see `AdversarialObjective.generate`."""
+        level = batch["level"] if getattr(model, "level_input", False) else None
+        size = batch["target"].shape[1:3]
+        colours = model.apply(
+            variables, batch["image"], batch["mask"], size, level, method="picture"
+        )
+        return (colours + 1) / 2, {}
+
+    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+        """L1 and LPIPS."""
+        target, lpips = batch["target"], LPIPS("vgg16")
+        return {
+            "l1": lambda: losses.l1(output, target),
+            "perceptual": lambda: lpips.apply({"params": vgg}, output, target).mean(),
+        }
 
 
-def judge_by(discriminator: nn.Module, params, state, image):
-    """A training pass of a discriminator: (logits, activations, new state)."""
-    (logits, maps), state = discriminator.apply(
-        {"params": params, **state}, image, train=True, mutable=list(state)
-    )
-    return logits, maps, state
+def _vgg16_features(vgg: Any, image: jax.Array, layers) -> list[jax.Array]:
+    """VGG16's activations at some layers, each [B, h, w, C]."""
+    return list(Features("vgg16").apply({"params": vgg}, image, layers).values())

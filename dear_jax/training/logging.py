@@ -1,32 +1,39 @@
 """What a run reports: a progress bar, JSON lines and TensorBoard events.
 
-WORKDIR/metrics.jsonl    one object per report: step, kind, values
-WORKDIR/tensorboard/     the same, and the picture sheets
+    WORKDIR/metrics.jsonl    one report a line: {"step": int, "kind": "train" or
+                             "evaluate", name: number, ...}; numbers that JSON has no
+                             word for are text: "nan", "inf", "-inf"
+    WORKDIR/tensorboard/     the same, and the picture sheets
 
 A disk that is full, or a folder that is gone, does not stop a run here: lines are kept
-until they can be written. Checkpoints decide whether it can go on.
+until they can be written. Checkpoints decide whether it can go on. A line that is no
+report, as a kill or a crash of the machine leaves one, does not count.
 """
 
 import collections
 import contextlib
+import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from dear_jax.errors import InputError
-from dear_jax.training.metrics_file import NAME, MetricsFile
+from dear_jax.files import replacing
 from dear_jax.training.throughput import Rates, memory
 
+METRICS, EVENTS = "metrics.jsonl", "tensorboard"
 # Share of the time from which on the bar says that steps wait for data.
 MUCH_WAITING = 0.1
 # Steps in a row without a finite loss after which a run is given up.
 MOST_SKIPPED = 20
+_NOT_IN_JSON = ("nan", "inf", "-inf")
 
 
 class Log:
@@ -35,8 +42,9 @@ class Log:
     Args:
       workdir: folder of the run.
       steps: length of the run.
+      start: step at which this process begins; reports of later steps are dropped:
+        they are trained again. At 0 the file begins anew.
       rates: clock of this process's steps.
-      start: step at which this process begins.
       writes: False for processes other than the first: nothing is written or said.
 
     Raises:
@@ -51,12 +59,13 @@ class Log:
         self._moving = False
         if not writes:
             return
-        self._metrics = MetricsFile(workdir, start)
+        self._unwritten = b""
+        _drop_reports(workdir / METRICS, start)
         try:
-            self._events = _Events(workdir / "tensorboard", start)
+            self._events = _Events(workdir / EVENTS, start)
         except OSError as error:
             raise InputError(
-                f"{workdir / 'tensorboard'}: cannot be written "
+                f"{workdir / EVENTS}: cannot be written "
                 f"({error.strerror or error}); make room or choose another --workdir"
             ) from None
         self._bar = _bar(steps, start)
@@ -67,10 +76,10 @@ class Log:
     def __exit__(self, *error) -> None:
         if self._writes:
             self._bar.close()
-            self._try(NAME, self._metrics.write)
-            self._try("tensorboard", self._events.close)
-            if NAME in self._failing:
-                self.say(f"{self._workdir / NAME}: the last reports are lost")
+            self._try(METRICS, self._write_lines)
+            self._try(EVENTS, self._events.close)
+            if METRICS in self._failing:
+                self.say(f"{self._workdir / METRICS}: the last reports are lost")
 
     def advance(self, waited: float = 0.0) -> None:
         """Counts one step, which waited so many seconds for its data."""
@@ -94,12 +103,12 @@ class Log:
         if skipped := round(values.get("skipped", 0)):
             steps = "1 step" if skipped == 1 else f"{skipped} steps"
             self.say(f"step {step}: {steps} without a finite loss skipped")
-        self._write(step, "train", {**values, **rates, **memory()})
+        self._report(step, "train", {**values, **rates, **memory()})
 
     def evaluation(self, step: int, values: dict[str, float], sheet: np.ndarray):
         """Reports an evaluation and its picture sheet, uint8 [h, w, 3]."""
         if self._writes:
-            self._write(step, "evaluate", values, sheet)
+            self._report(step, "evaluate", values, sheet)
             listed = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
             self.say(f"step {step}: {listed}")
             self._bar.unpause()
@@ -112,10 +121,30 @@ class Log:
 
             tqdm.write(message)
 
-    def _write(self, step: int, kind: str, values: dict[str, float], sheet=None):
-        named = {f"{kind}/{key}": value for key, value in values.items()}
-        self._try(NAME, lambda: self._metrics.add(step, kind, values))
-        self._try("tensorboard", lambda: self._events.add(step, named, sheet))
+    def _report(self, step: int, kind: str, values: dict[str, float], sheet=None):
+        report = {"step": step, "kind": kind}
+        for name, value in values.items():
+            value = float(value)
+            report[name] = value if math.isfinite(value) else str(value)
+        self._unwritten += json.dumps(report).encode() + b"\n"
+        self._try(METRICS, self._write_lines)
+        named = {f"{kind}/{name}": value for name, value in values.items()}
+        self._try(EVENTS, lambda: self._events.add(step, named, sheet))
+
+    def _write_lines(self) -> None:
+        """Writes the lines that are not yet written; whole ones or none."""
+        if not self._unwritten:
+            return
+        # Opened each time: a folder that is gone takes no more lines in silence.
+        with open(self._workdir / METRICS, "ab", buffering=0) as file:
+            end, rest = file.tell(), self._unwritten
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(end)
+                raise
+        self._unwritten = b""
 
     def _try(self, name: str, write: Callable[[], None]) -> None:
         """Writes; says so, once, if that fails."""
@@ -129,6 +158,52 @@ class Log:
                     f"{self._workdir / name}: cannot be written "
                     f"({error.strerror or error}); training goes on"
                 )
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The reports of a run in the order they were made; none if there is no file.
+
+    Raises:
+      InputError: if the file cannot be read.
+    """
+    reports = filter(None, map(_parsed, _lines(workdir / METRICS)))
+    return [
+        {key: float(v) if v in _NOT_IN_JSON else v for key, v in report.items()}
+        for report in reports
+    ]
+
+
+def _drop_reports(path: Path, start: int) -> None:
+    """Drops reports of steps after `start`, all if it is 0, and what is no report."""
+    kept = b""
+    for line in _lines(path):
+        report = _parsed(line)
+        if start and report and report["step"] <= start:
+            kept += line + b"\n"
+    with replacing(path) as partial:
+        partial.write_bytes(kept)
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); make it readable or "
+            "move it away"
+        ) from None
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The report in a line, None if there is none."""
+    try:
+        report = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    sound = isinstance(report, dict) and isinstance(report.get("step"), int)
+    return report if sound and isinstance(report.get("kind"), str) else None
 
 
 class _Events:
@@ -179,14 +254,14 @@ class _Events:
         self._writer.write_event(Event(wall_time=time.time(), step=step, **content))
 
 
-class Reports:
+class StepMetrics:
     """Collects the metrics of steps, read a little behind them.
 
-    A device works on while the host reads what earlier steps reported, so reading
+    A device works on while the host reads the metrics of earlier steps, so reading
     costs no time as long as the newest steps are left alone.
 
     Attributes:
-      stop: whether a step read so far was asked to be one of the last.
+      stop: whether a step read so far carries a process's request to stop.
     """
 
     def __init__(self):
@@ -199,7 +274,7 @@ class Reports:
         """Keeps the metrics of a step; reads nothing yet."""
         self._unread.append((step, metrics))
 
-    def settle(self, ahead: int = 0) -> "Reports":
+    def settle(self, ahead: int = 0) -> "StepMetrics":
         """Reads all metrics but those of the last `ahead` steps, waiting for them.
 
         Raises:
@@ -210,7 +285,16 @@ class Reports:
             values = {key: float(v) for key, v in jax.device_get(metrics).items()}
             self.stop |= bool(values.pop("stop"))
             self._read.append(values)
-            self._watch(step, values)
+            row = self._skipped_in_a_row + 1 if values["skipped"] else 0
+            self._skipped_in_a_row = row
+            if row >= MOST_SKIPPED:
+                raise InputError(
+                    f"no finite loss and gradient in {MOST_SKIPPED} steps in a row, up "
+                    f"to step {step}; training stopped, the last checkpoint is sound. "
+                    "Lower config.optimizer.learning_rate or set "
+                    "config.optimizer.clip_norm, in a new --workdir or with "
+                    "--accept_changes"
+                )
         return self
 
     def means(self) -> dict[str, float]:
@@ -226,18 +310,6 @@ class Reports:
             for key in read[0]
         }
         return {**means, "skipped": skipped}
-
-    def _watch(self, step: int, values: dict[str, float]) -> None:
-        self._skipped_in_a_row += 1
-        if not values["skipped"]:
-            self._skipped_in_a_row = 0
-        if self._skipped_in_a_row >= MOST_SKIPPED:
-            raise InputError(
-                f"no finite loss and gradient in {MOST_SKIPPED} steps in a row, up to "
-                f"step {step}; training stopped, the last checkpoint is sound. Lower "
-                "config.optimizer.learning_rate or set config.optimizer.clip_norm, in "
-                "a new --workdir or with --accept_changes"
-            )
 
 
 def _bar(steps: int, start: int):

@@ -1,4 +1,4 @@
-"""The terms of the inpainters' losses, each a pure function to a scalar.
+"""The terms of the losses, each a pure function to a scalar.
 
 Images are [B, H, W, 3] in [0, 1], masks [B, H, W, 1] with 1 = missing, logits
 [B, h, w, 1] of a discriminator. Feature maps come as lists of [B, h, w, C].
@@ -74,14 +74,14 @@ def nearest_mask(mask: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def r1(
-    judge: Callable[[jax.Array], tuple[jax.Array, Any]], real: jax.Array
+    logits_of: Callable[[jax.Array], tuple[jax.Array, Any]], real: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
     """Gradient penalty: mean over the batch of |d sum(logits) / d photo|^2.
 
-    Its gradient reaches what `judge` depends on. There is no factor of 1/2.
+    Its gradient reaches what `logits_of` depends on. There is no factor of 1/2.
 
     Args:
-      judge: photos -> (logits, anything), e.g. the discriminator's new state.
+      logits_of: photos -> (logits, anything), e.g. the discriminator's new state.
       real: [B, H, W, 3].
 
     Returns:
@@ -89,11 +89,11 @@ def r1(
     """
 
     def total(photos: jax.Array):
-        logits, rest = judge(photos)
+        logits, rest = logits_of(photos)
         return jnp.sum(logits), (logits, rest)
 
-    gradient, judged = jax.grad(total, has_aux=True)(real)
-    return jnp.mean(jnp.sum(gradient**2, axis=(1, 2, 3))), judged
+    gradient, found = jax.grad(total, has_aux=True)(real)
+    return jnp.mean(jnp.sum(gradient**2, axis=(1, 2, 3))), found
 
 
 def feature_matching(fake: Maps, real: Maps) -> jax.Array:

@@ -17,20 +17,18 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from dear_jax.data.settings import side_weights
-from dear_jax.data.sides import batch_sizes
 from dear_jax.errors import InputError
-from dear_jax.evaluation.scores import many
 from dear_jax.inference.devices import cpu_options
+from dear_jax.models.layers import cast
 from dear_jax.multihost import agreed
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
-from dear_jax.training.state import TrainState, create_state
-from dear_jax.training.throughput import count_flops
-from dear_jax.training.update import Compute, adversarial_update, plain_update
+from dear_jax.training.state import DiscriminatorState, TrainState
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+# (state, frozen variables, batch) -> (state, metrics).
+Update = Callable[[TrainState, Any, Batch], tuple[TrainState, Metrics]]
 
 
 def make_mesh(
@@ -48,24 +46,12 @@ def make_mesh(
         parts = f", each config.train.accumulate={accumulate} parts"
         raise InputError(
             f"config.train.batch_size={batch_size} cannot be split over "
-            f"{many(count, 'device')}{parts if accumulate > 1 else ''}; "
+            f"{count} device{'s' * (count > 1)}{parts if accumulate > 1 else ''}; "
             f"give a multiple of {count * accumulate}"
         )
     return jax.make_mesh(
         (count,), ("data",), axis_types=(AxisType.Auto,), devices=devices
     )
-
-
-def check_split(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> None:
-    """Raises InputError if the batches of one of several sides cannot be split."""
-    parts = mesh.size * config.train.accumulate
-    for side, size in batch_sizes(config.data, config.train.batch_size).items():
-        if size % parts:
-            raise InputError(
-                f"config.data.side: photos in a batch of side {side}: {size}, not to "
-                f"be split into {parts} parts; set a larger "
-                "config.train.batch_size"
-            )
 
 
 def shardings(mesh: jax.sharding.Mesh) -> tuple[NamedSharding, NamedSharding]:
@@ -74,6 +60,15 @@ def shardings(mesh: jax.sharding.Mesh) -> tuple[NamedSharding, NamedSharding]:
         NamedSharding(mesh, PartitionSpec()),
         NamedSharding(mesh, PartitionSpec("data")),
     )
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> Batch:
+    """Puts this process's part of a batch on the mesh."""
+    _, split = shardings(mesh)
+    return {
+        key: jax.make_array_from_process_local_data(split, value)
+        for key, value in batch.items()
+    }
 
 
 def make_step(
@@ -88,7 +83,7 @@ def make_step(
       Function (state, batch, stop=False) -> (state, metrics). It donates the state and
       is compiled once for each shape of batches, which come to all processes alike.
       The metrics are float32 scalars; "skipped" is 1 for a step that changed nothing,
-      "stop" is 1 if any process asked for it.
+      "stop" is 1 if any process requests it.
 
     Raises:
       InputError: for an objective that cannot be used, or without the weights of its
@@ -96,7 +91,7 @@ def make_step(
     """
     replicated, split = shardings(mesh)
     frozen = jax.device_put(frozen_variables(config), replicated)
-    compiled = jax.jit(
+    step = jax.jit(
         plain_step(model, tx, config, mesh),
         in_shardings=(replicated, replicated, split, split),
         out_shardings=(replicated, replicated),
@@ -105,19 +100,19 @@ def make_step(
     )
     local = mesh.local_mesh.size
     flags = [
-        jax.make_array_from_process_local_data(split, np.full(local, asked, np.float32))
-        for asked in (False, True)
+        jax.make_array_from_process_local_data(split, np.full(local, flag, np.float32))
+        for flag in (False, True)
     ]
-    together = {}
+    compiled = {}
 
     def run(state: TrainState, batch: Batch, stop: bool = False):
         arguments = state, frozen, batch, flags[stop]
         shape = batch["image"].shape
-        if shape not in together:
+        if shape not in compiled:
             # Gloo gives processes 30 seconds to come to their first exchange; one that
             # compiles while others read a cache would be late.
-            together[shape] = agreed(lambda: compiled.lower(*arguments).compile())
-        return together[shape](*arguments)
+            compiled[shape] = agreed(lambda: step.lower(*arguments).compile())
+        return compiled[shape](*arguments)
 
     return run
 
@@ -132,16 +127,13 @@ def plain_step(
 
     Returns:
       Function (state, frozen, batch, stop [devices]) -> (state, metrics); `frozen` are
-      the variables of a perceptual network, or {}.
+      the `frozen_variables`.
     """
-    objective = make_objective(config.objective)
     rate = learning_rate(config.optimizer, config.train.steps)
-    compute = Compute(config.train.dtype, config.train.accumulate)
-    if objective.has_discriminator:
-        their_tx = make_optimizer(config.discriminator, config.train.steps)
-        update = adversarial_update(model, tx, their_tx, objective, compute)
+    if make_objective(config.objective).has_discriminator:
+        update = _adversarial_update(model, tx, config)
     else:
-        update = plain_update(model, tx, objective, compute, mesh)
+        update = _plain_update(model, tx, config, mesh)
 
     def step(state: TrainState, frozen: Any, batch: Batch, stop: jax.Array):
         new, metrics = update(state, frozen, batch)
@@ -166,49 +158,12 @@ def plain_step(
     return step
 
 
-def step_flops(
-    model: nn.Module, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
-) -> float:
-    """Floating-point operations of a step over all devices, see `count_flops`.
-
-    What is computed again, to save memory, does not count. Of several sides it is the
-    mean.
-    """
-    config = config.copy_and_resolve_references()
-    config.train.update(dtype="float32", accumulate=1)
-    tx = make_optimizer(config.optimizer, config.train.steps)
-    state = jax.eval_shape(lambda: create_state(model, tx, config))
-    stop = jax.ShapeDtypeStruct((mesh.size,), jnp.float32)
-    step, frozen = plain_step(model, tx, config, mesh), frozen_variables(config)
-    whole, total = config.train.batch_size, 0.0
-    sizes, weights = batch_sizes(config.data, whole), side_weights(config.data)
-    for (side, size), weight in zip(sizes.items(), weights, strict=True):
-        # One photo: of many, attention would be computed in parts, and those again.
-        batch = {
-            name: jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-            for name, shape in _example_shapes(
-                config.data, side, config.data.queries * whole // size
-            ).items()
-        }
-        total += weight * size * count_flops(step, state, frozen, batch, stop)
-    return total
-
-
-def _example_shapes(
-    data: ml_collections.ConfigDict, side: int, queries: int
-) -> dict[str, tuple[int, ...]]:
-    """Of what `MakeExample` makes."""
-    photo = (side, side, 3)
-    shapes = {"image": photo, "clean": photo, "level": (), "mask": (side, side, 1)}
-    if not queries:
-        target = round(side * data.scale[1])
-        return shapes | {"target": (target, target, 3)}
-    sizes = {"coordinates": 2, "cell": 2, "colours": 3}
-    return shapes | {name: (queries, size) for name, size in sizes.items()}
-
-
 def frozen_variables(config: ml_collections.ConfigDict) -> Any:
-    """Variables that a step needs and does not change."""
+    """Variables that a step needs and does not change: a perceptual network's, or {}.
+
+    Raises:
+      InputError: if there is no file of them.
+    """
     objective = make_objective(config.objective)
     if objective.has_discriminator:
         return objective.read_perceptual(config.objective.get("vgg16", ""))
@@ -225,10 +180,115 @@ def compiler_options(
     return cpu_options()
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> Batch:
-    """Puts this process's part of a batch on the mesh."""
-    _, split = shardings(mesh)
-    return {
-        key: jax.make_array_from_process_local_data(split, value)
-        for key, value in batch.items()
-    }
+def _plain_update(model: nn.Module, tx, config, mesh: jax.sharding.Mesh) -> Update:
+    """Follows the gradient of one loss."""
+    objective = make_objective(config.objective)
+
+    def loss_of(params, stats, batch: Batch):
+        variables = {"params": cast(params, config.train.dtype), **stats}
+        return objective.loss(model, variables, batch)
+
+    gradient_of = jax.value_and_grad(loss_of, has_aux=True)
+    if config.train.accumulate > 1:
+        gradient_of = _accumulated(gradient_of, config.train.accumulate, mesh)
+
+    def update(state: TrainState, frozen: Any, batch: Batch):
+        (loss, (parts, stats)), gradient = gradient_of(state.params, state.stats, batch)
+        params, opt_state = _follow(tx, gradient, state.opt_state, state.params)
+        metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(gradient)}
+        return state.replace(params=params, stats=stats, opt_state=opt_state), metrics
+
+    return update
+
+
+def _accumulated(gradient_of: Callable, count: int, mesh: jax.sharding.Mesh):
+    """Losses and gradients as means over `count` parts of the batch, one at a time.
+
+    Batch normalisation sees one part at a time, too.
+    """
+    split = NamedSharding(mesh, PartitionSpec(None, "data"))
+
+    def in_parts(x: jax.Array) -> jax.Array:
+        # Each device goes through its own photos: [B, ...] -> [count, B / count, ...].
+        parts = x.reshape(mesh.size, count, -1, *x.shape[1:]).swapaxes(0, 1)
+        parts = parts.reshape(count, -1, *x.shape[1:])
+        return jax.lax.with_sharding_constraint(parts, split)
+
+    def accumulated(params, stats, batch: Batch):
+        batch = jax.tree.map(in_parts, batch)
+        first = jax.tree.map(lambda x: x[0], batch)
+        (loss, (parts, _)), gradient = jax.eval_shape(gradient_of, params, stats, first)
+        total = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (loss, parts, gradient)
+        )
+
+        def add(carry, part: Batch):
+            total, stats = carry
+            (loss, (parts, stats)), gradient = gradient_of(params, stats, part)
+            return (jax.tree.map(jnp.add, total, (loss, parts, gradient)), stats), None
+
+        (total, stats), _ = jax.lax.scan(add, (total, stats), batch)
+        loss, parts, gradient = jax.tree.map(lambda t: t / count, total)
+        return (loss, (parts, stats)), gradient
+
+    return accumulated
+
+
+def _adversarial_update(model: nn.Module, tx, config) -> Update:
+    """Generator, then discriminator; see `dear_jax.training.adversarial`.
+
+    Only the generator computes in `config.train.dtype`.
+    """
+    objective = make_objective(config.objective)
+    discriminator_tx = make_optimizer(config.discriminator, config.train.steps)
+
+    def generate(params, stats, batch: Batch):
+        variables = {"params": cast(params, config.train.dtype), **stats}
+        return objective.generate(model, variables, batch)
+
+    def update(state: TrainState, vgg: Any, batch: Batch):
+        before = state.discriminator
+
+        def generator_loss(params):
+            output, stats = generate(params, state.stats, batch)
+            loss, after = objective.generator_loss(
+                before.params, before.state, vgg, output, batch
+            )
+            return loss, (output, stats, *after)
+
+        gradient_of = jax.value_and_grad(generator_loss, has_aux=True)
+        (loss, (output, stats, d_state, parts)), gradient = gradient_of(state.params)
+        params, opt_state = _follow(tx, gradient, state.opt_state, state.params)
+        if objective.generates_twice:
+            output, stats = generate(params, stats, batch)
+
+        gradient_of = jax.value_and_grad(objective.discriminator_loss, has_aux=True)
+        (d_loss, (d_state, d_parts)), d_gradient = gradient_of(
+            before.params, d_state, output, batch
+        )
+        d_params, d_opt_state = _follow(
+            discriminator_tx, d_gradient, before.opt_state, before.params
+        )
+        metrics = {
+            "loss": loss,
+            **parts,
+            "gradient_norm": optax.tree.norm(gradient),
+            "discriminator_loss": d_loss,
+            "discriminator_gradient_norm": optax.tree.norm(d_gradient),
+            **{f"discriminator_{name}": part for name, part in d_parts.items()},
+        }
+        new = state.replace(
+            params=params,
+            stats=stats,
+            opt_state=opt_state,
+            discriminator=DiscriminatorState(d_params, d_state, d_opt_state),
+        )
+        return new, metrics
+
+    return update
+
+
+def _follow(tx, gradient, opt_state, params):
+    """(parameters, optimizer state) after one update."""
+    updates, opt_state = tx.update(gradient, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state

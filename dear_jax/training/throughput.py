@@ -1,28 +1,19 @@
-"""How fast a run goes, beside what its devices can do, and how much memory it takes.
+"""How fast a run goes, beside what its devices can do, its memory, and its profile."""
 
-FLOP/s are those of the model: the work of its matrix products and convolutions, a
-multiply-add as two, all else as nothing. They are counted in the traced program, so
-neither the device nor fused kernels make a difference.
-"""
-
-import math
+import contextlib
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
-import numpy as np
-from jax.extend import core
 
 from dear_jax.inference.memory import resident_memory
 
 GIB = 2**30
-# What cuDNN does at once: products of the size of Q K^T that each of them stands for.
-FUSED_ATTENTION = {
-    "dot_product_attention_fwd_wrapper": 2,
-    "dot_product_attention_bwd_wrapper": 4,
-}
+# Steps before those profiled, which compile and warm up, and steps profiled.
+WARM_UP, PROFILED = 5, 5
 
 
 class Rates:
@@ -95,9 +86,6 @@ def memory() -> dict[str, float]:
     return {key: size / GIB for key, size in found.items() if size}
 
 
-# Peaks.
-
-
 class Peak(NamedTuple):
     """What one device can do at most.
 
@@ -165,126 +153,73 @@ def peak_flops(devices: Sequence[jax.Device], dtype: str) -> float | None:
     return None if None in flops else float(sum(flops))
 
 
-# Floating-point operations.
-
-
-def count_flops(function: Callable, *arguments: Any) -> float:
-    """Counts the floating-point operations of `function(*arguments)`.
-
-    In a convolution only products of a weight with a pixel that there is count: none
-    with padding, none with the zeros between pixels of a transposed one. So the two
-    gradients of a product or convolution are as much work each as itself. What a
-    gradient computes again (`jax.checkpoint`) counts again; leave that out for model
-    FLOP/s. Of the branches of a `cond` the one with the most work counts; of a
-    `platform_dependent` one the default, which is the function as it is meant.
+class Profile:
+    """Traces host and devices over a few steps of a run; a context manager.
 
     Args:
-      function: of arrays, or trees of them; may be compiled.
-      arguments: arrays or jax.ShapeDtypeStruct, or trees of them.
-
-    Returns:
-      The operations, over all devices together.
-
-    Raises:
-      ValueError: for products in a loop whose number of turns is not known before it
-        runs (`while_loop`).
+      workdir: folder of the run; the trace goes to profile/ in it, beside those of
+        earlier starts. None traces nothing, and costs nothing.
+      start: step after which the run begins or goes on.
+      say: called with one line: where the trace is and how to open it, or why there
+        is none.
     """
-    return float(_work(jax.make_jaxpr(function)(*arguments).jaxpr))
 
+    def __init__(self, workdir: Path | None, start: int, say: Callable[[str], None]):
+        self._folder = workdir and (workdir / "profile").absolute()
+        self._first = start + WARM_UP + 1
+        self._say = say
+        self._tracing = False
 
-def _work(jaxpr: core.Jaxpr) -> int:
-    return sum(_work_of(equation) for equation in jaxpr.eqns)
+    def __enter__(self) -> "Profile":
+        return self
 
+    def __exit__(self, *error) -> None:
+        if self._tracing:
+            self._stop()
+        elif self._folder:
+            self._say(f"no profile: the run ended before step {self._first}")
 
-def _work_of(equation: core.JaxprEqn) -> int:
-    name, params = equation.primitive.name, equation.params
-    inner = [_work(jaxpr) for jaxpr in _jaxprs(params.values())]
-    if name == "dot_general":
-        return _product(equation)
-    if name == "conv_general_dilated":
-        return _convolution(equation)
-    if name in FUSED_ATTENTION:
-        return _fused_attention(equation)
-    if name == "cond":
-        platforms = params.get("branches_platforms") or ()
-        return inner[platforms.index(None)] if None in platforms else max(inner)
-    if name == "scan":
-        return params["length"] * sum(inner)
-    if name == "while" and sum(inner):
-        raise ValueError(
-            "products in a while_loop cannot be counted: its number of turns is not "
-            "known; use scan, or fori_loop with constant bounds"
-        )
-    if name == "shard_map":
-        # Its program is one device's.
-        axes, mesh = params["newly_manual_axes"], params["mesh"]
-        return math.prod(mesh.shape[axis] for axis in axes) * sum(inner)
-    if name == "pallas_call":
-        return math.prod(params["grid_mapping"].grid) * sum(inner)
-    return sum(inner)
+    @contextlib.contextmanager
+    def step(self, step: int) -> Iterator[None]:
+        """To be entered with each step, which the trace marks.
 
+        Other work of the loop between the steps, such as fetching data, is traced too.
+        """
+        if self._folder and step == self._first:
+            self._start()
+        if not self._tracing:
+            yield
+            return
+        with jax.profiler.StepTraceAnnotation("train", step_num=step):
+            yield
+        if step == self._first + PROFILED - 1:
+            self._stop()
 
-def _jaxprs(values: Iterable[Any]) -> list[core.Jaxpr]:
-    """The programs among the parameters of an equation."""
-    found = []
-    for value in values:
-        if isinstance(value, core.ClosedJaxpr):
-            found.append(value.jaxpr)
-        elif isinstance(value, core.Jaxpr):
-            found.append(value)
-        elif isinstance(value, tuple | list):
-            found += _jaxprs(value)
-    return found
+    def _start(self) -> None:
+        with self._failures():
+            jax.block_until_ready(jax.live_arrays())
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+            self._tracing = True
 
+    def _stop(self) -> None:
+        folder, self._tracing = self._folder, False
+        with self._failures():
+            jax.block_until_ready(jax.live_arrays())
+            jax.profiler.stop_trace()
+            trace = max(folder.glob("plugins/profile/*/perfetto_trace.json.gz"))
+            self._say(
+                f"profile from step {self._first} on: {trace}; open it at "
+                "https://ui.perfetto.dev, or see more of it with XProf: "
+                f"pip install xprof; xprof --logdir {folder}"
+            )
+            self._folder = None
 
-def _product(equation: core.JaxprEqn) -> int:
-    (contracted, _), _ = equation.params["dimension_numbers"]
-    left, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-    return 2 * math.prod(out) * math.prod(left[axis] for axis in contracted)
-
-
-def _convolution(equation: core.JaxprEqn) -> int:
-    params = equation.params
-    image, kernel = (variable.aval.shape for variable in equation.invars)
-    out = equation.outvars[0].aval.shape
-    numbers = params["dimension_numbers"]
-    # Batch and features; out of each of these, features of one group only.
-    outer = math.prod(out[axis] for axis in numbers.out_spec[:2])
-    inner = kernel[numbers.rhs_spec[1]]
-    pairs = math.prod(
-        _pairs(
-            pixels=image[numbers.lhs_spec[2 + i]],
-            weights=kernel[numbers.rhs_spec[2 + i]],
-            places=out[numbers.out_spec[2 + i]],
-            stride=params["window_strides"][i],
-            before=params["padding"][i][0],
-            image_dilation=params["lhs_dilation"][i],
-            kernel_dilation=params["rhs_dilation"][i],
-        )
-        for i in range(len(params["window_strides"]))
-    )
-    return 2 * outer * inner * pairs
-
-
-def _pairs(
-    pixels: int,
-    weights: int,
-    places: int,
-    stride: int,
-    before: int,
-    image_dilation: int,
-    kernel_dilation: int,
-) -> int:
-    """Pairs of a place and a weight that meet at a pixel, along one axis."""
-    starts = stride * np.arange(places)[:, None] - before
-    met = starts + kernel_dilation * np.arange(weights)
-    inside = (met >= 0) & (met <= (pixels - 1) * image_dilation)
-    return int(np.count_nonzero(inside & (met % image_dilation == 0)))
-
-
-def _fused_attention(equation: core.JaxprEqn) -> int:
-    """Of Q [B, T, N, C] and K [B, S, N, C], or with N before T and S."""
-    query, key = (variable.aval.shape for variable in equation.invars[:2])
-    keys = key[1 if equation.params["layout"] == 0 else 2]
-    products = FUSED_ATTENTION[equation.primitive.name]
-    return products * 2 * math.prod(query) * keys
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Says, instead of raising it, what keeps a trace from being written."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            self._say(f"no profile: {self._folder} cannot be written ({reason})")
+            self._folder = None

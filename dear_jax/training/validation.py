@@ -1,4 +1,4 @@
-"""Looking at a run while it trains: scores on held-out photos and a picture sheet."""
+"""Scores of a run while it trains, on held-out photos, and a picture sheet."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +47,7 @@ class Validation:
     ) -> tuple[dict[str, float], np.ndarray] | None:
         """Returns mean psnr, ssim and l1, and the sheet, uint8 [h, w, 3].
 
-        None if `is_over`, which is asked after each photo, was true.
+        None if `is_over`, which is called after each photo, returned True.
         """
         self._restorer.variables = variables
         shown = {(c.photo, c.bin): c for c in shown_samples(self._samples, ROWS)}

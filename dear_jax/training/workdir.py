@@ -1,13 +1,14 @@
-"""The folder of a training run, and whose it is.
+"""The folder of a training run, and which run it belongs to.
 
     WORKDIR/config.json           the configuration, and a fingerprint of its data
     WORKDIR/checkpoints/STEP/     whole states, the last few
     WORKDIR/damaged/STEP/         those that were found damaged
     WORKDIR/best.safetensors      the EMA that scored best so far
-    WORKDIR/metrics.jsonl, tensorboard/, sheets/    what the run told
+    WORKDIR/metrics.jsonl, tensorboard/, sheets/    reports
 
-A run is continued by the same command. Whatever would make it another run is
-refused, or told and noted in config.json if the command says to accept it.
+A run is continued by the same command. Whatever would make it another run is refused,
+or accepted by --accept_changes, printed and noted in config.json. The weights of a run
+are read by `dear_jax.inference.runs`.
 """
 
 import json
@@ -30,7 +31,7 @@ MAY_CHANGE = (
     *("checkpoint.", "evaluate.", "log."),
     *("data.render", "data.threads", "data.workers", "data.photos", "data.masks"),
 )
-# What shapes the state, so that it cannot change even if told so.
+# What shapes the state, so that it cannot change even if accepted.
 MUST_STAY = ("model.", "objective.name", "objective.width", "objective.layers")
 _FLAG = "--accept_changes"
 
@@ -50,50 +51,45 @@ def claim_workdir(
       config: its configuration.
       fingerprint: of its batches.
       accept_changes: take over what differs from the run so far, where that can be.
-      say: is then told of each difference, a line each.
-      start: name, hash and terms of the weights that it begins from, see
-        `dear_jax.training.start`; None: random ones, or what is known already.
+      say: called with a line for each difference.
+      start: facts of the weights that it starts from, see
+        `dear_jax.training.state.Start`; None: random ones, or what is known already.
 
     Raises:
       InputError: if it cannot be made or written, or belongs to a run of another
         configuration or other data, naming what differs.
     """
-    mine = {"config": json.loads(config.to_json()), "data": fingerprint}
+    run = {"config": json.loads(config.to_json()), "data": fingerprint}
     if start:
-        mine["started_from"] = dict(start)
+        run["started_from"] = dict(start)
     path = workdir / CONFIG
     if path.exists():
-        theirs = read_config(workdir)  # Refuses what no run has written.
+        before = read_config(workdir)  # Refuses what no run has written.
         steps = saved_steps(workdir)
         if steps:
-            lines = _check_changes(workdir, theirs, mine, accept_changes)
-            if not start and "started_from" in theirs:
-                mine["started_from"] = theirs["started_from"]
+            lines = _changes(workdir, before, run, accept_changes)
+            if not start and "started_from" in before:
+                run["started_from"] = before["started_from"]
             for line in lines:
                 say(line)
             notes = [f"step {steps[-1]}: {line}" for line in lines]
-            if notes := theirs.get("accepted", []) + notes:
-                mine["accepted"] = notes
+            if notes := before.get("accepted", []) + notes:
+                run["accepted"] = notes
     else:
         make_folder(workdir)
         if any(not p.name.startswith(".") for p in workdir.iterdir()):
             raise InputError(
                 f"{workdir} is not empty and not a training workdir; choose another"
             )
-    write_text(path, json.dumps(mine, indent=1) + "\n")
+    write_text(path, json.dumps(run, indent=1) + "\n")
 
 
-def started_from(workdir: Path) -> dict[str, Any] | None:
-    """Name, hash and terms of the weights that a run began from; None: random ones."""
-    return read_config(workdir).get("started_from")
-
-
-def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> list[str]:
+def _changes(workdir: Path, before: dict, now: dict, accept: bool) -> list[str]:
     """What differs, a line each; InputError for what may not."""
-    may_change, optimizer = MAY_CHANGE, mine["config"]["optimizer"]
+    may_change, optimizer = MAY_CHANGE, now["config"]["optimizer"]
     if optimizer["schedule"] != "cosine" and not optimizer["decay"]:
         may_change += ("train.steps",)  # It does not shape the other schedules.
-    old, new = (flatten_dict(c["config"], sep=".") for c in (theirs, mine))
+    old, new = (flatten_dict(run["config"], sep=".") for run in (before, now))
     # Runs older than this setting began from random weights.
     old.setdefault("train.start_from", "")
     changed = [
@@ -110,12 +106,12 @@ def _check_changes(workdir: Path, theirs: dict, mine: dict, accept: bool) -> lis
                 + (f"({_FLAG} cannot help)" if fixed else f"(or take it with {_FLAG})")
             )
     lines = [f"config.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
-    if theirs["data"] != mine["data"]:
+    if before["data"] != now["data"]:
         if not accept:
             raise InputError(
                 f"{workdir} belongs to a run on other photos or masks than those in "
                 "config.data now; choose another --workdir or put the files back "
                 f"(or take them with {_FLAG})"
             )
-        lines.append(f"batches of config.data: {theirs['data']} -> {mine['data']}")
+        lines.append(f"batches of config.data: {before['data']} -> {now['data']}")
     return lines

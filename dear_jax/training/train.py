@@ -5,11 +5,13 @@ first one writes and evaluates.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -22,28 +24,18 @@ from dear_jax.data.sides import mean_batch_size
 from dear_jax.errors import InputError
 from dear_jax.evaluation.run_plots import draw_run
 from dear_jax.images.io import write_photo
-from dear_jax.inference.runs import BEST, provenance
+from dear_jax.inference.runs import BEST, provenance, read_config
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.multihost import agreed, check_alike, is_first, on_first
-from dear_jax.training.check import check_config
-from dear_jax.training.logging import Log, Reports
-from dear_jax.training.metrics_file import read_metrics
-from dear_jax.training.objectives import check_fit
+from dear_jax.training.check import check_config, check_fit, check_split
+from dear_jax.training.flops import step_flops
+from dear_jax.training.logging import Log, StepMetrics, read_metrics
 from dear_jax.training.optimizer import make_optimizer
-from dear_jax.training.start import Start, read_start
-from dear_jax.training.state import TrainState, create_state
-from dear_jax.training.step import (
-    check_split,
-    make_mesh,
-    make_step,
-    put_batch,
-    shardings,
-    step_flops,
-)
-from dear_jax.training.throughput import Rates, peak_flops
-from dear_jax.training.trace import Trace
+from dear_jax.training.state import Start, TrainState, create_state, read_start
+from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
+from dear_jax.training.throughput import Profile, Rates, peak_flops
 from dear_jax.training.validation import Validation
-from dear_jax.training.workdir import claim_workdir, started_from
+from dear_jax.training.workdir import claim_workdir
 from dear_jax.weights import Weights, read_weights, write_weights
 
 
@@ -90,18 +82,9 @@ def train(
         validation = on_first(lambda: Validation(config))
     step_fn = agreed(lambda: make_step(model, tx, config, mesh))
     say = print if is_first() else _nothing
-    check_alike("what --workdir holds", str(saved_steps(workdir)))
-    start = None
-    if not saved_steps(workdir):
-        # What is wrong with it is said before the workdir is claimed.
-        start = agreed(lambda: read_start(config, model))
-        facts = start.facts["hash"] if start else ""
-        check_alike("what config.train.start_from names", facts)
-    on_first(
-        lambda: claim_workdir(
-            workdir, config, marks, accept_changes, say, start and start.facts
-        )
-    )
+    start = _start(config, model, workdir)
+    facts = start and start.facts
+    on_first(lambda: claim_workdir(workdir, config, marks, accept_changes, say, facts))
     render = agreed(lambda: make_render(config.data, mesh))
     with Checkpoints(workdir, say=say) as checkpoints, StopSignals() as stop:
         state = _newest_state(model, tx, config, mesh, checkpoints, start)
@@ -111,13 +94,11 @@ def train(
         traced = workdir if profile and is_first() else None
         with (
             Log(workdir, config.train.steps, first, rates, is_first()) as log,
-            Trace(traced, first, log.say) as trace,
+            Profile(traced, first, log.say) as trace,
         ):
-            run = _Run(
-                config, marks, workdir, checkpoints, validation, stop, log, trace
-            )
             for line in start.lines if start else []:
                 log.say(line)
+            run = _Run(config, workdir, checkpoints, validation, stop, log, trace)
             state = run.train(
                 state, step_fn, lambda batch: render(put_batch(batch, mesh))
             )
@@ -157,6 +138,21 @@ class StopSignals:
         self.requested = True
 
 
+def _start(config, model, workdir: Path) -> Start | None:
+    """The weights that a run begins from; None for random ones, or if it goes on.
+
+    What is wrong with them is found before the workdir is claimed.
+    """
+    steps = saved_steps(workdir)
+    check_alike("what --workdir holds", str(steps))
+    if steps:
+        return None
+    start = agreed(lambda: read_start(config, model))
+    digest = start.facts["hash"] if start else ""
+    check_alike("what config.train.start_from names", digest)
+    return start
+
+
 def _newest_state(
     model, tx, config, mesh, checkpoints: Checkpoints, start: Start | None
 ) -> TrainState:
@@ -174,68 +170,68 @@ def _newest_state(
     return create(start.variables if start else None) if state is None else state
 
 
+@dataclasses.dataclass
 class _Run:
-    """The loop and its occasions: reports, evaluations, checkpoints."""
+    """The loop and what happens between its steps: reports, evaluations, checkpoints.
 
-    def __init__(
-        self, config, fingerprint, workdir, checkpoints, validation, stop, log, trace
-    ):
-        self._config = config
-        self._fingerprint = fingerprint
-        self._workdir = workdir
-        self._checkpoints = checkpoints
-        self._validation = validation
-        self._stop = stop
-        self._log = log
-        self._trace = trace
-        self._best = -math.inf
+    Attributes:
+      best: PSNR of the best weights so far.
+    """
 
-    def train(self, state: TrainState, step_fn, place) -> TrainState:
+    config: ml_collections.ConfigDict
+    workdir: Path
+    checkpoints: Checkpoints
+    validation: Validation | None
+    stop: StopSignals
+    log: Log
+    trace: Profile
+    best: float = -math.inf
+
+    def train(self, state: TrainState, step_fn: Callable, place: Callable):
         """Makes the steps that remain; `place` puts a batch on the devices."""
-        config, log, start = self._config, self._log, int(state.step)
+        config, start = self.config, int(state.step)
         process = jax.process_index(), jax.process_count()
         batches = training_batches(
             config.data, config.train.batch_size, config.seed, start, process
         )
         if start:
-            log.say(f"resumed at step {start}")
-            if self._validation:
-                self._best = _best_so_far(self._workdir, config)
+            self.log.say(f"resumed at step {start}")
+            if self.validation:
+                self.best = _best_so_far(self.workdir, config)
         # At 0, what there is to gain; later, if the run ended before it was made.
         if self._is_time(config.evaluate.every, start):
             self._evaluate(state, start)
         with contextlib.closing(batches):
-            state = self._make_steps(state, start, batches, step_fn, place)
-        return state
+            return self._make_steps(state, batches, step_fn, place)
 
-    def _make_steps(self, state, start: int, batches, step_fn, place) -> TrainState:
-        config, log = self._config, self._log
-        reports, steps = Reports(), config.train.steps
+    def _make_steps(self, state: TrainState, batches, step_fn, place) -> TrainState:
+        config, log, steps = self.config, self.log, self.config.train.steps
+        start, metrics_of_steps = int(state.step), StepMetrics()
         if start < steps:
             log.say("compiling the step, which may take a minute")
         for step in range(start + 1, steps + 1):
             began = time.monotonic()
             batch = self._next(batches, state, step)
             waited = time.monotonic() - began
-            with self._trace.step(step):
-                state, metrics = step_fn(state, place(batch), self._stop.requested)
-            reports.add(step, metrics)
+            with self.trace.step(step):
+                state, metrics = step_fn(state, place(batch), self.stop.requested)
+            metrics_of_steps.add(step, metrics)
             log.advance(waited)
             # All processes read the same metrics, so they stop after the same step.
-            stopping = reports.settle(ahead=1).stop and step < steps
+            stopping = metrics_of_steps.settle(ahead=1).stop and step < steps
             last = stopping or step == steps
             if last or step % config.log.every == 0:
-                log.train(step, reports.settle().means())
+                log.train(step, metrics_of_steps.settle().means())
             if last or self._is_time(config.checkpoint.every, step):
-                self._checkpoints.save(state)
+                self.checkpoints.save(state)
             if not stopping and self._is_time(config.evaluate.every, step):
                 self._evaluate(state, step)
             if last:
-                self._checkpoints.close()
+                self.checkpoints.close()
             if stopping:
                 log.say(f"stopped at step {step}; the same command continues")
                 return state
-        log.say(f"finished: {int(state.step)} steps in {self._workdir}")
+        log.say(f"finished: {int(state.step)} steps in {self.workdir}")
         return state
 
     def _next(self, batches, state: TrainState, step: int):
@@ -250,11 +246,11 @@ class _Run:
 
     def _keep(self, state: TrainState, step: int) -> None:
         """Saves a state before an error ends the run, which waits for it."""
-        self._log.say(f"saving step {step}")
-        self._checkpoints.save(state)
+        self.log.say(f"saving step {step}")
+        self.checkpoints.save(state)
 
     def _is_time(self, every: int, step: int) -> bool:
-        return every > 0 and (step % every == 0 or step == self._config.train.steps)
+        return every > 0 and (step % every == 0 or step == self.config.train.steps)
 
     def _evaluate(self, state: TrainState, step: int) -> None:
         ema = jax.tree.map(lambda leaf: leaf.addressable_data(0), state.ema)
@@ -266,29 +262,25 @@ class _Run:
             raise
 
     def _score(self, ema, step: int) -> None:
-        if (step, "evaluate") in _told(self._workdir):
+        """Scores weights unless it was done; keeps them if they are the best."""
+        reports = read_metrics(self.workdir)
+        if any((r["step"], r["kind"]) == (step, "evaluate") for r in reports):
             return
         began = time.monotonic()
-        found = self._validation(ema, lambda: self._stop.requested)
+        found = self.validation(ema, lambda: self.stop.requested)
         if found is None:
-            self._log.say(f"step {step}: not evaluated, the run was asked to stop")
+            self.log.say(f"step {step}: not evaluated, the run was asked to stop")
             return
         values, sheet = found
         values["seconds"] = time.monotonic() - began
-        write_photo(self._workdir / "sheets" / f"{step:08d}.png", sheet)
-        if step and values["psnr"] > self._best:
-            self._best = values["psnr"]
-            model = self._config.model.to_dict()
-            facts = provenance(
-                self._config.to_dict(),
-                self._fingerprint,
-                step,
-                started_from(self._workdir),
-                psnr=self._best,
-            )
-            write_weights(self._workdir / BEST, Weights(ema, model, facts))
-        # Last: an evaluation that has been told is not made again.
-        self._log.evaluation(step, values, sheet)
+        write_photo(self.workdir / "sheets" / f"{step:08d}.png", sheet)
+        if step and values["psnr"] > self.best:
+            self.best = values["psnr"]
+            facts = provenance(read_config(self.workdir), step, psnr=self.best)
+            weights = Weights(ema, self.config.model.to_dict(), facts)
+            write_weights(self.workdir / BEST, weights)
+        # Last: an evaluation that has been reported is not made again.
+        self.log.evaluation(step, values, sheet)
 
 
 def _draw(workdir: Path, log: Log) -> None:
@@ -309,11 +301,6 @@ def _best_so_far(workdir: Path, config: ml_collections.ConfigDict) -> float:
     return facts["psnr"] if same else -math.inf
 
 
-def _told(workdir: Path) -> set[tuple[int, str]]:
-    """Step and kind of each report of a run."""
-    return {(report["step"], report["kind"]) for report in read_metrics(workdir)}
-
-
 def _shared(config: ml_collections.ConfigDict) -> str:
     """What must be the same in all processes; photos may lie elsewhere in each."""
     own = ("photos", "masks", "threads", "workers")
@@ -323,4 +310,4 @@ def _shared(config: ml_collections.ConfigDict) -> str:
 
 
 def _nothing(message: str) -> None:
-    """Says nothing: the first process speaks for all."""
+    """Prints nothing: the first process prints for all."""
