@@ -55,6 +55,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Frees the memory of the programs that a file of tests has compiled."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def mask_folder(tmp_path_factory):
     """Three masks in two subfolders."""

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1] / "dear_jax"
 # From below; rooms of one line may import each other.
 ORDER = (
-    ("errors",),
+    ("errors", "typing"),
     ("files", "bundled"),
     ("multihost",),
     ("checkpoint",),

@@ -31,7 +31,6 @@ import os
 import threading
 from collections.abc import Iterator
 
-import ml_collections
 import numpy as np
 
 from dear_jax.data import settings
@@ -40,13 +39,14 @@ from dear_jax.data.masks import open_masks
 from dear_jax.data.sides import SeveralSides, batch_sizes
 from dear_jax.data.sources import Photos, open_photos
 from dear_jax.errors import InputError
+from dear_jax.typing import Config
 
 # Finished batches that may wait for the step, besides one in the hands of each thread.
 _WAITING = 2
 
 
 def training_batches(
-    data: ml_collections.ConfigDict,
+    data: Config,
     batch_size: int,
     seed: int,
     start: int = 0,
@@ -83,7 +83,7 @@ def training_batches(
     return Lasting(batches_from, start) if data.workers else batches_from(start)
 
 
-def _examples(data: ml_collections.ConfigDict, photos: Photos, batch_size: int):
+def _examples(data: Config, photos: Photos, batch_size: int):
     """What examples are made of, and for each side the transform that makes them."""
     from dear_jax.data.examples import MakeExample, NumberExample
 
@@ -150,7 +150,7 @@ def _end_with_run(*_) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def fingerprint(data: ml_collections.ConfigDict, seed: int, batch_size: int) -> str:
+def fingerprint(data: Config, seed: int, batch_size: int) -> str:
     """Returns 16 hexadecimal digits that change when the batches would.
 
     They depend on the names and sizes of the photo and mask files, not on where
@@ -193,7 +193,7 @@ def _one_or_all(sides: tuple[int, ...]) -> int | tuple[int, ...]:
 
 
 def _check(
-    data: ml_collections.ConfigDict,
+    data: Config,
     batch_size: int,
     seed: int,
     start: int,

@@ -11,7 +11,6 @@ from concurrent import futures
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -19,13 +18,12 @@ from dear_jax.data import settings
 from dear_jax.data.render import Batch, Render
 from dear_jax.data.sources import Photos, open_photos
 from dear_jax.errors import InputError
+from dear_jax.typing import Config
 
 _GIB = 2**30
 
 
-def make_render(
-    data: ml_collections.ConfigDict, mesh: Mesh
-) -> Callable[[Batch], Batch]:
+def make_render(data: Config, mesh: Mesh) -> Callable[[Batch], Batch]:
     """Returns what makes training batches of those of `training_batches`.
 
     For `data.render` = "host" that is nothing; for "resident" all photos are loaded

@@ -3,66 +3,65 @@
 Its fields are described in `dear_jax.data.pipeline`.
 """
 
-import ml_collections
-
 from dear_jax.data.damage import KINDS, Damages
 from dear_jax.data.degradations import Degradations
 from dear_jax.data.examples import Chooser
 from dear_jax.data.masks import open_masks
 from dear_jax.errors import InputError
 from dear_jax.inference.degradation import HARDEST_BLUR, HARDEST_NOISE, HARDEST_QUALITY
+from dear_jax.typing import Config
 
 AUGMENTATIONS = ("flip", "dihedral")
 RENDERS = ("host", "resident")
 
 
-def parts(data: ml_collections.ConfigDict) -> str | tuple[str, ...]:
+def parts(data: Config) -> str | tuple[str, ...]:
     """The photos' parts, as `open_photos` takes them."""
     return data.photos if isinstance(data.photos, str) else tuple(data.photos)
 
 
-def clean(data: ml_collections.ConfigDict) -> float:
+def clean(data: Config) -> float:
     """Share of examples with an empty mask."""
     return data.get("clean", 0.0)
 
 
-def augment(data: ml_collections.ConfigDict) -> str:
+def augment(data: Config) -> str:
     """One of `AUGMENTATIONS`."""
     return data.get("augment", "flip")
 
 
-def enlarge(data: ml_collections.ConfigDict) -> bool:
+def enlarge(data: Config) -> bool:
     """Whether photos smaller than a crop are enlarged to it."""
     return data.get("enlarge", True)
 
 
-def render(data: ml_collections.ConfigDict) -> str:
+def render(data: Config) -> str:
     """One of `RENDERS`."""
     return data.get("render", "host")
 
 
-def sides(data: ml_collections.ConfigDict) -> tuple[int, ...]:
+def sides(data: Config) -> tuple[int, ...]:
     """All low-resolution sides, in pixels."""
     return (data.side,) if isinstance(data.side, int) else tuple(data.side)
 
 
-def side_weights(data: ml_collections.ConfigDict) -> tuple[float, ...]:
+def side_weights(data: Config) -> tuple[float, ...]:
     """How often batches have each of the sides; they sum to 1."""
     weights = data.get("side_weights", ()) or (1.0,) * len(sides(data))
     return tuple(weight / sum(weights) for weight in weights)
 
 
-def degradations(data: ml_collections.ConfigDict) -> Degradations | None:
+def degradations(data: Config) -> Degradations | None:
     """Ranges of degradations, or None for none."""
     return _shared(data, "degrade", Degradations)
 
 
-def damages(data: ml_collections.ConfigDict) -> Damages | None:
+def damages(data: Config) -> Damages | None:
     """What damage is drawn, or None for none."""
     return _shared(data, "damage", Damages)
 
 
-def _shared(data: ml_collections.ConfigDict, name: str, kind: type):
+def _shared(data: Config, name: str, kind: type):
     fields = data.get(name)
     if not fields or not fields.share:
         return None
@@ -74,7 +73,7 @@ def _shared(data: ml_collections.ConfigDict, name: str, kind: type):
     )
 
 
-def chooser(data: ml_collections.ConfigDict) -> Chooser:
+def chooser(data: Config) -> Chooser:
     """What draws the examples of the first side; those of others differ in `side`.
 
     Raises:
@@ -91,7 +90,7 @@ def chooser(data: ml_collections.ConfigDict) -> Chooser:
     )
 
 
-def check(data: ml_collections.ConfigDict) -> None:
+def check(data: Config) -> None:
     """Raises InputError for a value that cannot be used."""
     least = {"queries": 0, "threads": 0, "workers": 0}
     for key, bound in least.items():
@@ -128,7 +127,7 @@ def check(data: ml_collections.ConfigDict) -> None:
         _check_condition(data, name)
 
 
-def _check_sides(data: ml_collections.ConfigDict) -> None:
+def _check_sides(data: Config) -> None:
     if not sides(data) or min(sides(data)) < 1:
         raise InputError(f"config.data.side={data.side}: must be at least 1")
     if len(set(sides(data))) < len(sides(data)):
@@ -144,7 +143,7 @@ def _check_sides(data: ml_collections.ConfigDict) -> None:
         )
 
 
-def _check_condition(data: ml_collections.ConfigDict, name: str) -> None:
+def _check_condition(data: Config, name: str) -> None:
     """Checks `config.data.degrade` or `config.data.damage`."""
     fields = data.get(name)
     if not fields or fields.share == 0:
@@ -173,7 +172,7 @@ def _check_condition(data: ml_collections.ConfigDict, name: str) -> None:
             )
 
 
-def _check_damage(data: ml_collections.ConfigDict, fields) -> None:
+def _check_damage(data: Config, fields) -> None:
     if fields.share + clean(data) > 1:
         raise InputError(
             f"config.data.damage.share={fields.share}, config.data.clean="

@@ -9,15 +9,15 @@ more.
 import sys
 from collections.abc import Mapping, Sequence
 
-import ml_collections
 import numpy as np
 
 from dear_jax.data import settings
+from dear_jax.typing import Config
 
 Example = dict[str, np.ndarray]
 
 
-def batch_sizes(data: ml_collections.ConfigDict, batch_size: int) -> dict[int, int]:
+def batch_sizes(data: Config, batch_size: int) -> dict[int, int]:
     """Photos in a batch of each side, over all processes.
 
     Args:
@@ -32,13 +32,13 @@ def batch_sizes(data: ml_collections.ConfigDict, batch_size: int) -> dict[int, i
     }
 
 
-def mean_batch_size(data: ml_collections.ConfigDict, batch_size: int) -> float:
+def mean_batch_size(data: Config, batch_size: int) -> float:
     """Photos in a batch on average; arguments as above."""
     sizes, weights = batch_sizes(data, batch_size), settings.side_weights(data)
     return sum(n * w for n, w in zip(sizes.values(), weights, strict=True))
 
 
-def side_of_batch(data: ml_collections.ConfigDict, seed: int, number: int) -> int:
+def side_of_batch(data: Config, seed: int, number: int) -> int:
     """The side of batch `number`, drawn from nothing but that and the seed."""
     ends = np.cumsum(settings.side_weights(data))
     at = np.searchsorted(ends, np.random.default_rng((seed, number)).random(), "right")
@@ -62,7 +62,7 @@ class SeveralSides:
     def __init__(
         self,
         examples: Mapping[int, Sequence[Example]],
-        data: ml_collections.ConfigDict,
+        data: Config,
         batch_size: int,
         seed: int,
         process: tuple[int, int],

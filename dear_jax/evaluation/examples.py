@@ -11,7 +11,6 @@ config.data.queries=0 or not, whole crops are shown.
 import dataclasses
 import sys
 
-import ml_collections
 import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
@@ -22,11 +21,12 @@ from dear_jax.data.examples import MakeExample
 from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
 from dear_jax.evaluation.sheets import HOLE_COLOUR, below, beside, resized, words
+from dear_jax.typing import Config
 
 _COLUMNS, _CELL, _GAP = 4, 192, 4
 
 
-def examples_sheet(config: ml_collections.ConfigDict, count: int) -> np.ndarray:
+def examples_sheet(config: Config, count: int) -> np.ndarray:
     """Draws the first examples of a configuration, not those of a training run.
 
     Args:

@@ -2,18 +2,18 @@
 
 import flax.linen as nn
 import jax
-import ml_collections
 
 from dear_jax.data.settings import sides
 from dear_jax.data.sides import batch_sizes
 from dear_jax.errors import InputError
 from dear_jax.models.registry import role_of
 from dear_jax.training.objectives import make_objective
+from dear_jax.typing import Config
 
 DTYPES = ("float32", "bfloat16")
 
 
-def check_config(config: ml_collections.ConfigDict) -> None:
+def check_config(config: Config) -> None:
     """Raises InputError for a value that cannot be used, by its name."""
     least = {
         "train.steps": 1,
@@ -52,7 +52,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_fit(config: ml_collections.ConfigDict, model: nn.Module) -> None:
+def check_fit(config: Config, model: nn.Module) -> None:
     """Raises InputError unless objective, model and data go together."""
     objective, role = make_objective(config.objective), role_of(config.model)
     if objective.role != role:
@@ -86,7 +86,7 @@ def check_fit(config: ml_collections.ConfigDict, model: nn.Module) -> None:
         )
 
 
-def check_split(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> None:
+def check_split(config: Config, mesh: jax.sharding.Mesh) -> None:
     """Raises InputError if the batches of one of several sides cannot be split."""
     parts = mesh.size * config.train.accumulate
     for side, size in batch_sizes(config.data, config.train.batch_size).items():

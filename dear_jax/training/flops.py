@@ -11,7 +11,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from jax.extend import core
 
@@ -20,6 +19,7 @@ from dear_jax.data.sides import batch_sizes
 from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import create_state
 from dear_jax.training.step import frozen_variables, plain_step
+from dear_jax.typing import Config
 
 # What cuDNN does at once: products of the size of Q K^T that each of them stands for.
 FUSED_ATTENTION = {
@@ -28,9 +28,7 @@ FUSED_ATTENTION = {
 }
 
 
-def step_flops(
-    model: nn.Module, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
-) -> float:
+def step_flops(model: nn.Module, config: Config, mesh: jax.sharding.Mesh) -> float:
     """Floating-point operations of a step over all devices, see `count_flops`.
 
     What is computed again, to save memory, does not count. Of several sides it is the
@@ -57,7 +55,7 @@ def step_flops(
 
 
 def _example_shapes(
-    data: ml_collections.ConfigDict, side: int, queries: int
+    data: Config, side: int, queries: int
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the arrays of an example, see `dear_jax.data.examples.MakeExample`."""
     photo = (side, side, 3)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
-import ml_collections
 
 from dear_jax.errors import InputError
 from dear_jax.training.adversarial import (
@@ -20,6 +19,7 @@ from dear_jax.training.adversarial import (
     TextureObjective,
 )
 from dear_jax.training.losses import l1
+from dear_jax.typing import Config
 
 Batch = Mapping[str, jax.Array]
 # loss, (parts of it, the model's other variables after a training pass).
@@ -86,7 +86,7 @@ OBJECTIVES = {
 }
 
 
-def make_objective(fields: ml_collections.ConfigDict | Mapping[str, Any]) -> Any:
+def make_objective(fields: Config) -> Any:
     """Makes the objective that `config.objective` describes.
 
     Raises:

@@ -3,14 +3,14 @@
 from typing import Any
 
 import jax
-import ml_collections
 import optax
 from optax import contrib
 
 from dear_jax.errors import InputError
+from dear_jax.typing import Config
 
 
-def learning_rate(optimizer: ml_collections.ConfigDict, steps: int) -> optax.Schedule:
+def learning_rate(optimizer: Config, steps: int) -> optax.Schedule:
     """Builds the schedule: learning rate by step.
 
     Args:
@@ -49,9 +49,7 @@ def learning_rate(optimizer: ml_collections.ConfigDict, steps: int) -> optax.Sch
     return optax.join_schedules([rise, main], [optimizer.warmup])
 
 
-def make_optimizer(
-    optimizer: ml_collections.ConfigDict, steps: int
-) -> optax.GradientTransformation:
+def make_optimizer(optimizer: Config, steps: int) -> optax.GradientTransformation:
     """The optimizer that `optimizer.name` says, after clipping the gradient's norm.
 
     "adam", with betas as configured, is the paper's. "muon" (Jordan et al. 2024) makes

@@ -11,7 +11,6 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -22,6 +21,7 @@ from dear_jax.inference.loading import find
 from dear_jax.models.registry import init_variables
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import make_optimizer
+from dear_jax.typing import Config
 from dear_jax.weights import digest_of
 
 # Kernels of the photo, and into how many groups its channels are folded there. The
@@ -69,7 +69,7 @@ class TrainState:
 def create_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
-    config: ml_collections.ConfigDict,
+    config: Config,
     variables: Any = None,
 ) -> TrainState:
     """Initialises the state from `config.seed`.
@@ -115,7 +115,7 @@ class Start(NamedTuple):
     lines: list[str]
 
 
-def read_start(config: ml_collections.ConfigDict, model: nn.Module) -> Start | None:
+def read_start(config: Config, model: nn.Module) -> Start | None:
     """Reads the weights that a run starts from; None for random ones.
 
     Args:

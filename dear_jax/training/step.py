@@ -12,7 +12,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -24,6 +23,7 @@ from dear_jax.multihost import agreed
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.state import DiscriminatorState, TrainState
+from dear_jax.typing import Config
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -74,7 +74,7 @@ def put_batch(batch: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> Batch:
 def make_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
-    config: ml_collections.ConfigDict,
+    config: Config,
     mesh: jax.sharding.Mesh,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """Compiles the step.
@@ -120,7 +120,7 @@ def make_step(
 def plain_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
-    config: ml_collections.ConfigDict,
+    config: Config,
     mesh: jax.sharding.Mesh,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """The step before it is compiled.
@@ -158,7 +158,7 @@ def plain_step(
     return step
 
 
-def frozen_variables(config: ml_collections.ConfigDict) -> Any:
+def frozen_variables(config: Config) -> Any:
     """Variables that a step needs and does not change: a perceptual network's, or {}.
 
     Raises:
@@ -170,9 +170,7 @@ def frozen_variables(config: ml_collections.ConfigDict) -> Any:
     return {}
 
 
-def compiler_options(
-    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
-) -> dict[str, Any]:
+def compiler_options(config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
     """What the step is compiled with."""
     if config.train.deterministic and mesh.devices.flat[0].platform == "gpu":
         # Else sums that threads race for differ from run to run in the last bits.

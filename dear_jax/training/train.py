@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import ml_collections
 
 from dear_jax.checkpoint import Checkpoints, saved_steps
 from dear_jax.data.pipeline import fingerprint, training_batches
@@ -36,11 +35,12 @@ from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
 from dear_jax.training.throughput import Profile, Rates, peak_flops
 from dear_jax.training.validation import Validation
 from dear_jax.training.workdir import claim_workdir
+from dear_jax.typing import Config
 from dear_jax.weights import Weights, read_weights, write_weights
 
 
 def train(
-    config: ml_collections.ConfigDict,
+    config: Config,
     workdir: str | Path,
     accept_changes: bool = False,
     profile: bool = False,
@@ -178,7 +178,7 @@ class _Run:
       best: PSNR of the best weights so far.
     """
 
-    config: ml_collections.ConfigDict
+    config: Config
     workdir: Path
     checkpoints: Checkpoints
     validation: Validation | None
@@ -290,7 +290,7 @@ def _draw(workdir: Path, log: Log) -> None:
         log.say(str(error))  # The run has come to its end all the same.
 
 
-def _best_so_far(workdir: Path, config: ml_collections.ConfigDict) -> float:
+def _best_so_far(workdir: Path, config: Config) -> float:
     """PSNR of the best weights, if they were scored as this run scores."""
     try:
         facts = read_weights(workdir / BEST).provenance
@@ -301,7 +301,7 @@ def _best_so_far(workdir: Path, config: ml_collections.ConfigDict) -> float:
     return facts["psnr"] if same else -math.inf
 
 
-def _shared(config: ml_collections.ConfigDict) -> str:
+def _shared(config: Config) -> str:
     """What must be the same in all processes; photos may lie elsewhere in each."""
     own = ("photos", "masks", "threads", "workers")
     fields = json.loads(config.to_json())

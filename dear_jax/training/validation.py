@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import ml_collections
 import numpy as np
 
 from dear_jax.evaluation import protocol, sheets
@@ -12,6 +11,7 @@ from dear_jax.evaluation.protocol import Sample
 from dear_jax.evaluation.score_cache import shown_samples
 from dear_jax.evaluation.scores import mean
 from dear_jax.inference.loading import from_weights
+from dear_jax.typing import Config
 from dear_jax.weights import Weights
 
 ROWS = 6
@@ -28,7 +28,7 @@ class Validation:
       config: the run's; `config.evaluate` has photos, masks, scale, limit, reduce.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict):
+    def __init__(self, config: Config):
         settings = config.evaluate
         self._samples = protocol.samples(
             settings.photos,

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_collections
 from flax.traverse_util import flatten_dict
 
 from dear_jax.checkpoint import saved_steps
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, write_text
 from dear_jax.inference.runs import CONFIG, read_config
+from dear_jax.typing import Config
 
 # What may differ when a run goes on: how it is fed, watched and saved, all of it
 # without effect on a single bit. Photos and masks may move: the fingerprint knows them
@@ -38,7 +38,7 @@ _FLAG = "--accept_changes"
 
 def claim_workdir(
     workdir: Path,
-    config: ml_collections.ConfigDict,
+    config: Config,
     fingerprint: str,
     accept_changes: bool = False,
     say: Callable[[str], Any] = print,

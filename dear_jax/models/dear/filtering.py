@@ -8,17 +8,19 @@ x + j - K // 2).
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Float32
 
 from dear_jax.models.dear.window import window
+from dear_jax.typing import Array
 
 
 def shifted_windows(
-    x: jax.Array, kernel_size: int, padding: str, dilation: int = 1
-) -> list[jax.Array]:
-    """Lists x [B, H, W, C] as seen through each of the K^2 taps of a window.
+    x: Float[Array, "B H W C"], kernel_size: int, padding: str, dilation: int = 1
+) -> list[Float[Array, "B H W C"]]:
+    """Lists x as seen through each of the K^2 taps of a window.
 
     Args:
-      x: [B, H, W, C].
+      x: a map.
       kernel_size: K, odd.
       padding: what lies beyond the border, "zero" or "edge".
       dilation: pixels from one tap to the next.
@@ -35,8 +37,11 @@ def shifted_windows(
 
 
 def filter_pixels(
-    x: jax.Array, kernels: jax.Array, padding: str = "zero", dilation: int = 1
-) -> jax.Array:
+    x: Float[Array, "B H W C"],
+    kernels: Float[Array, "B H W K2 G"],
+    padding: str = "zero",
+    dilation: int = 1,
+) -> Float32[Array, "B H W C"]:
     """Filters every pixel of x with its own kernels.
 
     A sum over shifted copies of x: the K^2-fold unfolded tensor is never held,
@@ -46,14 +51,11 @@ def filter_pixels(
     Computed in float32, whatever the dtypes.
 
     Args:
-      x: [B, H, W, C].
-      kernels: [B, H, W, K^2, G]; G divides C, and each run of C / G channels
-        shares one kernel (G = C: every channel has its own, G = 1: one for all).
+      x: a map.
+      kernels: of K2 = K^2 taps; G divides C, and each run of C / G channels shares
+        one kernel (G = C: every channel has its own, G = 1: one for all).
       padding: "zero" or "edge".
       dilation: pixels from one tap to the next.
-
-    Returns:
-      [B, H, W, C] float32.
     """
     batch, height, width, channels = x.shape
     taps, groups = kernels.shape[-2:]
@@ -67,15 +69,18 @@ def filter_pixels(
 
 
 def filter_pixels_by_unfold(
-    x: jax.Array, kernels: jax.Array, padding: str = "zero"
-) -> jax.Array:
+    x: Float[Array, "B H W C"],
+    kernels: Float[Array, "B H W K2 G"],
+    padding: str = "zero",
+) -> Float[Array, "B H W C"]:
     """Defines `filter_pixels`: unfold, then one product per pixel, vmapped."""
     channels = x.shape[-1]
     taps, groups = kernels.shape[-2:]
     unfolded = jnp.stack(shifted_windows(x, round(taps**0.5), padding), axis=-2)
 
-    def filter_one(taps: jax.Array, kernel: jax.Array) -> jax.Array:
-        # [K^2, C] and [K^2, G] -> [C]
+    def filter_one(
+        taps: Float[Array, "K2 C"], kernel: Float[Array, "K2 G"]
+    ) -> Float[Array, " C"]:
         per_channel = jnp.repeat(kernel, channels // groups, axis=-1)
         return jnp.sum(taps * per_channel, axis=0)
 

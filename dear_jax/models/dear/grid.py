@@ -7,10 +7,11 @@ rule for queries anywhere.
 """
 
 import flax.struct
-import jax
 import numpy as np
+from jaxtyping import Float, Float64, Int
 
 from dear_jax.images.resize import keys_cubic
+from dear_jax.typing import Array
 
 
 @flax.struct.dataclass
@@ -20,20 +21,20 @@ class Axis:
     They look into a window of m pixels of the photo.
 
     Attributes:
-      index: [2, n] int32, the two pixels of the window that answer.
-      relative: [2, n] float32, twice the distance from them, in pixels.
-      weight: [2, n] float32, how much each counts; the two add up to 1.
-      base: [n, m] float32, what the base of the colours is made of, or None.
+      index: the two pixels of the window that answer.
+      relative: twice the distance from them, in pixels.
+      weight: how much each counts; the two add up to 1.
+      base: what the base of the colours is made of, or None.
     """
 
-    index: jax.Array
-    relative: jax.Array
-    weight: jax.Array
-    base: jax.Array | None
+    index: Int[Array, "2 n"]
+    relative: Float[Array, "2 n"]
+    weight: Float[Array, "2 n"]
+    base: Float[Array, "n m"] | None
 
 
 def grid_axis(
-    positions: np.ndarray,
+    positions: Float[np.ndarray, " n"],
     size: int,
     window: tuple[int, int] | None = None,
     residual: str = "none",
@@ -41,7 +42,7 @@ def grid_axis(
     """The axis for target pixels at given places.
 
     Args:
-      positions: [n] float64, in pixels of the photo: the centre of pixel i is at i.
+      positions: in pixels of the photo: the centre of pixel i is at i.
       size: pixels of the photo along this axis.
       window: (first pixel, number of pixels) of the window, None: the photo. It must
         hold the pixels that `reach` names.
@@ -75,14 +76,16 @@ def grid_axis(
     )
 
 
-def reach(positions: np.ndarray, size: int) -> tuple[int, int]:
-    """First and last pixel of the photo that positions [n] read, for any base."""
+def reach(positions: Float[np.ndarray, " n"], size: int) -> tuple[int, int]:
+    """First and last pixel of the photo that positions read, for any base."""
     low, high = np.floor(positions.min()) - 1, np.floor(positions.max()) + 2
     return int(np.clip(low, 0, size - 1)), int(np.clip(high, 0, size - 1))
 
 
-def grid_positions(start: float, stop: float, count: int) -> np.ndarray:
-    """Places, float64 [count], of pixels that divide the photo from edge to edge.
+def grid_positions(
+    start: float, stop: float, count: int
+) -> Float64[np.ndarray, " {count}"]:
+    """Places of pixels that divide the photo from edge to edge.
 
     `start` and `stop` count pixels from the photo's edge; 0 and the photo's size are
     the whole.

@@ -6,12 +6,18 @@ and which other formats than StableHLO do not all have.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Shaped
+
+from dear_jax.typing import Array
 
 
 def window(
-    x: jax.Array, start: tuple[int, int], size: tuple, step: tuple[int, int] = (1, 1)
-) -> jax.Array:
-    """The window of x [B, H, W, C] that begins at pixel `start`, [B, h, w, C].
+    x: Shaped[Array, "B H W C"],
+    start: tuple,
+    size: tuple,
+    step: tuple[int, int] = (1, 1),
+) -> Shaped[Array, "B h w C"]:
+    """The window of a map that begins at pixel `start`.
 
     Args:
       x: a map.
@@ -25,6 +31,8 @@ def window(
     )
 
 
-def framed(x: jax.Array, before: tuple[int, int], after: tuple[int, int]) -> jax.Array:
-    """x [B, H, W, C] with rows and columns of zeros before and after it."""
+def framed(
+    x: Shaped[Array, "B H W C"], before: tuple[int, int], after: tuple[int, int]
+) -> Shaped[Array, "B h w C"]:
+    """x with rows and columns of zeros before and after it."""
     return jnp.pad(x, ((0, 0), *zip(before, after, strict=True), (0, 0)))
