@@ -8,8 +8,10 @@ the sigmoid is in the loss.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dear_jax.models.layers import batch_norm, conv
+from dear_jax.typing import Array
 
 Judgement = tuple[jax.Array, list[jax.Array]]
 
@@ -31,7 +33,9 @@ class SpectralPatchGAN(nn.Module):
     least_side = 24  # Below it no patch is left.
 
     @nn.compact
-    def __call__(self, image: jax.Array, train: bool = False) -> Judgement:
+    def __call__(
+        self, image: Float[Array, "B H W 3"], train: bool = False
+    ) -> Judgement:
         """Judges images.
 
         Args:
@@ -61,7 +65,9 @@ class _SpectralConv(nn.Module):
     stride: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"], train: bool
+    ) -> Float[Array, "B h w features"]:
         kernel = self.param(
             "kernel",
             nn.initializers.normal(0.02),
@@ -83,16 +89,18 @@ class _SpectralConv(nn.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    def _random_unit(self, length: int) -> jax.Array:
+    def _random_unit(self, length: int) -> Float[Array, " {length}"]:
         return _unit(jax.random.normal(self.make_rng("params"), (length,)))
 
 
-def _times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+def _times(
+    matrix: Float[Array, "m n"], vector: Float[Array, " n"]
+) -> Float[Array, " m"]:
     # A norm of accelerator precision would leave the kernels off by per mille.
     return jnp.matmul(matrix, vector, precision="highest")
 
 
-def _unit(vector: jax.Array) -> jax.Array:
+def _unit(vector: Float[Array, " n"]) -> Float[Array, " n"]:
     return vector / jnp.maximum(jnp.linalg.norm(vector), _EPSILON)
 
 
@@ -110,7 +118,9 @@ class PatchGAN(nn.Module):
     least_side = 1
 
     @nn.compact
-    def __call__(self, image: jax.Array, train: bool = False) -> Judgement:
+    def __call__(
+        self, image: Float[Array, "B H W 3"], train: bool = False
+    ) -> Judgement:
         """Judges images.
 
         Args:

@@ -5,11 +5,12 @@
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from dear_jax.models.layers import compute_dtype, conv, pixel_shuffle
+from dear_jax.typing import Array
 
 # Mean colour of the training photos, for values in [0, 1].
 MEAN = (0.4488, 0.4371, 0.4040)
@@ -29,7 +30,7 @@ class EDSRTrunk(nn.Module):
     residual_scale: float = 1.0
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> jax.Array:
+    def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B H W width"]:
         """Returns features [B, H, W, width] of an image [B, H, W, 3]."""
         head = conv(image, self.width, name="head")
         x = head
@@ -67,7 +68,9 @@ class EDSR(nn.Module):
         return (0.0, 255.0) if self.mean_shift else (-1.0, 1.0)
 
     @nn.compact
-    def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, image: Float[Array, "B H W 3"], train: bool = False
+    ) -> Float[Array, "B h w 3"]:
         """Upscales [B, H, W, 3] to [B, scale H, scale W, 3], not clipped.
 
         `train` changes nothing here. It is accepted because other upscalers need it.
@@ -84,7 +87,7 @@ class EDSR(nn.Module):
         return x + mean if self.mean_shift else x
 
 
-def mean_colour() -> np.ndarray:
+def mean_colour() -> Float[np.ndarray, " 3"]:
     """Mean colour [1, 1, 1, 3] of the training photos, for values in [0, 255]."""
     return np.asarray(MEAN, np.float32).reshape(1, 1, 1, 3) * 255
 

@@ -10,9 +10,9 @@ cyclically, unmasked, so that the values of border pixels depend on the image's 
 import math
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from dear_jax.errors import InputError
 from dear_jax.models.edsr import mean_colour
@@ -26,6 +26,7 @@ from dear_jax.models.layers import (
     product,
     torch_bias,
 )
+from dear_jax.typing import Array
 
 # Where each fifth of the channels reads, (dy, dx); the rest stays with the last.
 OFFSETS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))
@@ -61,7 +62,9 @@ class ELAN(nn.Module):
         return (0.0, 255.0)
 
     @nn.compact
-    def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, image: Float[Array, "B H W 3"], train: bool = False
+    ) -> Float[Array, "B h w 3"]:
         """Upscales [B, H, W, 3], any H, W >= 1, to [B, scale H, scale W, 3].
 
         `train` chooses batch statistics over running ones. The output is not clipped.
@@ -92,7 +95,9 @@ class ELAN(nn.Module):
                 f"{len(self.windows)}, the number of windows"
             )
 
-    def _group(self, x: jax.Array, i: int, train: bool) -> jax.Array:
+    def _group(
+        self, x: Float[Array, "B H W C"], i: int, train: bool
+    ) -> Float[Array, "B H W C"]:
         """The blocks that share one attention; every second group shifts windows."""
         attention = None
         for j in range(1 + self.shared):
@@ -111,7 +116,7 @@ class LocalFeatures(nn.Module):
     expansion: int = 2
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         channels = x.shape[-1]
         hidden = _pointwise(shift(x), channels * self.expansion, name="expand")
         return _pointwise(shift(nn.relu(hidden)), channels, name="reduce")
@@ -130,8 +135,11 @@ class WindowAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, attention: list[jax.Array] | None, train: bool
-    ) -> tuple[jax.Array, list[jax.Array]]:
+        self,
+        x: Float[Array, "B H W C"],
+        attention: list[Float[Array, "N M w2 w2"]] | None,
+        train: bool,
+    ) -> tuple[Float[Array, "B H W C"], list[Float[Array, "N M w2 w2"]]]:
         """Mixes x [B, H, W, C], H and W multiples of every window side w.
 
         Args:
@@ -162,7 +170,7 @@ class WindowAttention(nn.Module):
         return _pointwise(mixed, channels, name="project_out"), used
 
 
-def attention_matrix(queries: jax.Array) -> jax.Array:
+def attention_matrix(queries: Float[Array, "B N w2 C"]) -> Float[Array, "B N w2 w2"]:
     """Returns softmax(q q^T) [..., T, T] of queries [..., T, C].
 
     The logits have no bound, so they and their softmax are full float32 everywhere.
@@ -174,7 +182,7 @@ def attention_matrix(queries: jax.Array) -> jax.Array:
     return nn.softmax(logits, axis=-1).astype(queries.dtype)
 
 
-def shift(x: jax.Array) -> jax.Array:
+def shift(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     """Moves the first four fifths of the channels of [B, H, W, C] by a pixel each.
 
     Group k of C // 5 channels reads at (y, x) + OFFSETS[k], zero outside the image;
@@ -191,7 +199,9 @@ def shift(x: jax.Array) -> jax.Array:
     return jnp.concatenate(moved, axis=-1)
 
 
-def reflect_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
+def reflect_to_multiple(
+    x: Float[Array, "B H W C"], multiple: int
+) -> Float[Array, "B h w C"]:
     """Mirrors [B, H, W, C] at its bottom and right up to multiples of `multiple`.
 
     The border pixel is not repeated. Choice: an image narrower than what is missing,
@@ -204,14 +214,16 @@ def reflect_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
     return x
 
 
-def to_windows(x: jax.Array, window: int) -> jax.Array:
+def to_windows(x: Float[Array, "B H W C"], window: int) -> Float[Array, "B N w2 C"]:
     """Cuts [B, H, W, C] into windows [B, H W / w^2, w^2, C], both row by row."""
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // window, window, width // window, window, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, window**2, channels)
 
 
-def from_windows(x: jax.Array, window: int, size: tuple[int, int]) -> jax.Array:
+def from_windows(
+    x: Float[Array, "B N w2 C"], window: int, size: tuple[int, int]
+) -> Float[Array, "B H W C"]:
     """Puts windows [B, H W / w^2, w^2, C] together to [B, *size, C]."""
     batch, channels = x.shape[0], x.shape[-1]
     height, width = size
@@ -219,7 +231,9 @@ def from_windows(x: jax.Array, window: int, size: tuple[int, int]) -> jax.Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, channels)
 
 
-def _pointwise(x: jax.Array, features: int, *, name: str) -> jax.Array:
+def _pointwise(
+    x: Float[Array, "B H W C"], features: int, *, name: str
+) -> Float[Array, "B H W {features}"]:
     """A 1x1 convolution, as the matrix product it is."""
     return Dense(
         features,

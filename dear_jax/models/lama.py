@@ -10,6 +10,7 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Complex, Float
 
 from dear_jax.errors import InputError
 from dear_jax.models.layers import (
@@ -22,6 +23,7 @@ from dear_jax.models.layers import (
     masked_photo,
     torch_bias,
 )
+from dear_jax.typing import Array
 
 
 class LaMa(nn.Module):
@@ -52,8 +54,11 @@ class LaMa(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, mask: jax.Array, train: bool = False
-    ) -> jax.Array:
+        self,
+        image: Float[Array, "B H W 3"],
+        mask: Float[Array, "B H W 1"],
+        train: bool = False,
+    ) -> Float[Array, "B H W 3"]:
         """Completes image [B, H, W, 3] in [0, 1], mask [B, H, W, 1] with 1 = missing.
 
         With `train` batch norm takes the batch's statistics and updates its own, in
@@ -108,7 +113,9 @@ class Unit(nn.Module):
     stride: int = 1
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"], train: bool = False
+    ) -> Float[Array, "B h w features"]:
         x = conv(
             x,
             self.features,
@@ -130,7 +137,9 @@ class Upward(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"], train: bool = False
+    ) -> Float[Array, "B 2*H 2*W features"]:
         # PyTorch takes a transposed kernel's fan-in from its outputs.
         fan_in = 9 * self.features
         x = ConvTranspose(
@@ -164,8 +173,11 @@ class FourierConv(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, y: jax.Array | None = None, train: bool = False
-    ) -> tuple[jax.Array, jax.Array]:
+        self,
+        x: Float[Array, "B H W C"],
+        y: Float[Array, "B H W D"] | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Array, "B h w local_width"], Float[Array, "B h w global_width"]]:
         """Transforms local features x [B, H, W, C] and global ones y, if there are any.
 
         Returns:
@@ -194,7 +206,9 @@ class FourierUnit(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"], train: bool = False
+    ) -> Float[Array, "B H W features"]:
         spectrum = jnp.fft.rfftn(x.astype(jnp.float32), axes=(1, 2), norm="ortho")
         y = split_complex(spectrum).astype(x.dtype)
         y = conv(y, 2 * self.features, 1, biased=False, name="conv")
@@ -212,7 +226,9 @@ class SpectralTransform(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"], train: bool = False
+    ) -> Float[Array, "B H W features"]:
         half = self.features // 2
         y = conv(x, half, 1, biased=False, name="narrow")
         y = nn.relu(batch_norm(y, train, name="norm"))
@@ -220,7 +236,9 @@ class SpectralTransform(nn.Module):
         return conv(y, self.features, 1, biased=False, name="widen")
 
 
-def inverse(spectrum: jax.Array, width: int) -> jax.Array:
+def inverse(
+    spectrum: Complex[Array, "B H W C"], width: int
+) -> Float[Array, "B H {width} C"]:
     """Inverts rfftn over H and W: [B, H, W // 2 + 1, C] complex -> [B, H, W, C].
 
     One axis after the other, since a layer's output need not be the spectrum of
@@ -232,12 +250,12 @@ def inverse(spectrum: jax.Array, width: int) -> jax.Array:
     return jnp.fft.irfft(rows, n=width, axis=2, norm="ortho")
 
 
-def split_complex(x: jax.Array) -> jax.Array:
+def split_complex(x: Complex[Array, "B H W C"]) -> Float[Array, "B H W 2*C"]:
     """Real and imaginary parts in turn: [..., C] complex -> [..., 2 C]."""
     parts = jnp.stack([x.real, x.imag], axis=-1)
     return parts.reshape(*x.shape[:-1], -1)
 
 
-def join_complex(x: jax.Array) -> jax.Array:
+def join_complex(x: Float[Array, "B H W C"]) -> Complex[Array, "B H W C//2"]:
     """Inverts `split_complex`: [..., 2 C] -> [..., C] complex."""
     return jax.lax.complex(x[..., 0::2], x[..., 1::2])

@@ -18,9 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Float, Float32
+
+from dear_jax.typing import Array
 
 
-def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+def add_bias(
+    y: Float[Array, "... C"], bias: Float[Array, " C"]
+) -> Float[Array, "... C"]:
     """y [..., C] + bias [C], in the dtype of y."""
     bias = bias.astype(jnp.float32).reshape((1,) * (y.ndim - 1) + (-1,))
     # The gradient takes these steps backwards: to float32, then the sum.
@@ -34,7 +39,7 @@ class Dense(nn.Dense):
     biased: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... features"]:
         """x [..., C] -> [..., features]."""
         return _biased(self, super().__call__(x))
 
@@ -46,7 +51,7 @@ class Conv(nn.Conv):
     biased: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
         """x [B, H, W, C] -> [B, H', W', features]."""
         return _biased(self, super().__call__(x))
 
@@ -58,12 +63,12 @@ class ConvTranspose(nn.ConvTranspose):
     biased: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
         """x [B, H, W, C] -> [B, H', W', features]."""
         return _biased(self, super().__call__(x))
 
 
-def _biased(layer: nn.Module, y: jax.Array) -> jax.Array:
+def _biased(layer: nn.Module, y: Float[Array, "... C"]) -> Float[Array, "... C"]:
     if not layer.biased:
         return y
     return add_bias(
@@ -106,7 +111,9 @@ def compute_dtype(module: nn.Module) -> jnp.dtype:
     return dtypes.pop() if dtypes else jnp.dtype(jnp.float32)
 
 
-def product(a: jax.Array, b: jax.Array, dimensions: Any, **options: Any) -> jax.Array:
+def product(
+    a: Float[Array, " ..."], b: Float[Array, " ..."], dimensions: Any, **options: Any
+) -> Float32[Array, " ..."]:
     """`jax.lax.dot_general`, summed and returned in float32 whatever goes in.
 
     Its gradient multiplies in the dtype of a and b again, not in a mixture.
@@ -117,7 +124,9 @@ def product(a: jax.Array, b: jax.Array, dimensions: Any, **options: Any) -> jax.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _half_product(a: jax.Array, b: jax.Array, dimensions: Any) -> jax.Array:
+def _half_product(
+    a: Float[Array, " ..."], b: Float[Array, " ..."], dimensions: Any
+) -> Float32[Array, " ..."]:
     return lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
 
 
@@ -137,14 +146,14 @@ _half_product.defvjp(_forward, _backward)
 USUAL_KERNEL = nn.linear.default_kernel_init
 
 
-def reflect_pad(x: jax.Array, pixels: int) -> jax.Array:
+def reflect_pad(x: Float[Array, "B H W C"], pixels: int) -> Float[Array, "B h w C"]:
     """Mirrors x [B, H, W, C] by `pixels` on each side, the edge pixel not repeated."""
     return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), "reflect")
 
 
 def reflect_conv(
-    conv: Callable[..., Conv], x: jax.Array, size: int, dilation: int = 1
-) -> jax.Array:
+    conv: Callable[..., Conv], x: Float[Array, "B H W C"], size: int, dilation: int = 1
+) -> Float[Array, "B h w D"]:
     """Convolves x [B, H, W, C], mirrored beyond its edges.
 
     Args:
@@ -168,7 +177,7 @@ class Normalisation(nn.Module):
 
     kind: str = "none"
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         if self.kind == "none":
             return x
         dtype, x = x.dtype, x.astype(jnp.float32)
@@ -184,7 +193,7 @@ class ResidualBlock(nn.Module):
     kernel_init: nn.initializers.Initializer = USUAL_KERNEL
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         conv = functools.partial(
             Conv, x.shape[-1], (3, 3), kernel_init=self.kernel_init
         )
@@ -204,7 +213,9 @@ class Upsample(nn.Module):
     kernel_init: nn.initializers.Initializer = USUAL_KERNEL
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"]
+    ) -> Float[Array, "B 2*H 2*W features"]:
         return ConvTranspose(
             self.features,
             (4, 4),
@@ -230,14 +241,14 @@ def torch_bias(fan_in: int) -> nn.initializers.Initializer:
 
 
 def conv(
-    x: jax.Array,
+    x: Float[Array, "B H W C"],
     features: int,
     size: int = 3,
     *,
     name: str,
     reflect: bool = False,
     **options,
-) -> jax.Array:
+) -> Float[Array, "B h w {features}"]:
     """Applies a size x size convolution, initialised as PyTorch does, to [B, H, W, C].
 
     Call it inside a compact method. `options` are those of `Conv`; beyond the edges
@@ -264,7 +275,9 @@ class BatchNorm(nn.BatchNorm):
         return super().param(*arguments, **options).astype(jnp.float32)
 
 
-def batch_norm(x: jax.Array, train: bool, *, name: str) -> jax.Array:
+def batch_norm(
+    x: Float[Array, "B ... C"], train: bool, *, name: str
+) -> Float[Array, "B ... C"]:
     """Applies batch normalisation as PyTorch's defaults have it.
 
     Choice: in training the running variance takes the biased batch variance, as Flax
@@ -274,7 +287,9 @@ def batch_norm(x: jax.Array, train: bool, *, name: str) -> jax.Array:
     return norm(x.astype(jnp.float32)).astype(x.dtype)
 
 
-def pixel_shuffle(x: jax.Array, scale: int) -> jax.Array:
+def pixel_shuffle(
+    x: Float[Array, "B H W C"], scale: int
+) -> Float[Array, "B {scale}*H {scale}*W C//{scale}**2"]:
     """Spreads channels over pixels: [B, H, W, C s s] -> [B, sH, sW, C].
 
     Input channel (c s + dy) s + dx becomes pixel (s y + dy, s x + dx) of channel c.
@@ -285,7 +300,9 @@ def pixel_shuffle(x: jax.Array, scale: int) -> jax.Array:
     return x.reshape(batch, height * scale, width * scale, channels // scale**2)
 
 
-def masked_photo(image: jax.Array, mask: jax.Array) -> jax.Array:
+def masked_photo(
+    image: Float[Array, "B H W 3"], mask: Float[Array, "B H W 1"]
+) -> Float[Array, "B H W 4"]:
     """Blackens the holes and appends the mask.
 
     Args:
@@ -313,7 +330,7 @@ class ColourHead(nn.Module):
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float32[Array, "B H W 3"]:
         height, channels = x.shape[1], x.shape[3]
         kernel = self.param("kernel", self.kernel_init, (7, 7, channels, 3))
         bias = self.param("bias", self.bias_init, (3,))

@@ -5,14 +5,15 @@ four pixels around a query, its 3 x 3 unfolding and its cell. Holes are black.
 """
 
 import flax.struct
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dear_jax.models.dear.coordinates import gather_pixels, to_position
 from dear_jax.models.dear.decoder import ImplicitDecoder
 from dear_jax.models.edsr import EDSR, EDSRTrunk
 from dear_jax.models.layers import compute_dtype
 from dear_jax.models.query import QueryModel
+from dear_jax.typing import Array, Size
 
 
 @flax.struct.dataclass
@@ -24,8 +25,8 @@ class LIIFFeatures:
       enlarged: with `pixel_scale` s, EDSR's answer [B, s H, s W, 3] in [-1, 1].
     """
 
-    projection: jax.Array | None
-    enlarged: jax.Array | None
+    projection: Float[Array, "B H W width"] | None
+    enlarged: Float[Array, "B h w 3"] | None
 
 
 class LIIF(QueryModel):
@@ -70,9 +71,9 @@ class LIIF(QueryModel):
 
     def encode(
         self,
-        image: jax.Array,
-        mask: jax.Array,
-        valid: jax.Array | None = None,
+        image: Float[Array, "B H W 3"],
+        mask: Float[Array, "B H W 1"],
+        valid: Float[Array, "B H W 1"] | None = None,
         level: None = None,
     ) -> LIIFFeatures:
         """See `QueryModel.encode`; there is no `level`.
@@ -91,10 +92,10 @@ class LIIF(QueryModel):
     def decode(
         self,
         features: LIIFFeatures,
-        coordinates: jax.Array,
-        cell: jax.Array | None = None,
-        size: jax.Array | None = None,
-    ) -> jax.Array:
+        coordinates: Float[Array, "B Q 2"],
+        cell: Float[Array, "B Q 2"] | None = None,
+        size: Size | None = None,
+    ) -> Float[Array, "B Q 3"]:
         """See `QueryModel.decode`; the cell is needed with `cell_decode` only."""
         if not self.pixel_scale:
             return self.decoder(features.projection, coordinates, cell, size)
@@ -106,16 +107,20 @@ class LIIF(QueryModel):
 
 
 def blacken(
-    image: jax.Array, mask: jax.Array, valid: jax.Array | None = None
-) -> jax.Array:
+    image: Float[Array, "B H W 3"],
+    mask: Float[Array, "B H W 1"],
+    valid: Float[Array, "B H W 1"] | None = None,
+) -> Float[Array, "B H W 3"]:
     """Turns a photo in [0, 1] into [-1, 1], black under the mask, 0 where not valid."""
     centred = 2 * jnp.where(mask > 0, 0.0, image) - 1
     return centred if valid is None else centred * valid
 
 
 def _sample_nearest(
-    image: jax.Array, coordinates: jax.Array, size: jax.Array
-) -> jax.Array:
+    image: Float[Array, "B H W C"],
+    coordinates: Float[Array, "B Q 2"],
+    size: Size,
+) -> Float[Array, "B Q C"]:
     """Reads the nearest pixel (of two, that of even index), 0 outside the image."""
     size = jnp.broadcast_to(jnp.asarray(size), coordinates.shape)
     index = jnp.round(to_position(coordinates, size)).astype(jnp.int32)

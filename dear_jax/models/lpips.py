@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.models.layers import conv
 from dear_jax.models.registry import is_a
+from dear_jax.typing import Array
 from dear_jax.weights import read_weights
 
 
@@ -88,8 +90,8 @@ class Features(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, layers: Sequence[str] | None = None
-    ) -> dict[str, jax.Array]:
+        self, image: Float[Array, "B H W 3"], layers: Sequence[str] | None = None
+    ) -> dict[str, Float[Array, "B _ _ _"]]:
         """Computes activations.
 
         Args:
@@ -145,7 +147,9 @@ class LPIPS(nn.Module):
     network: str = "alexnet"
 
     @nn.compact
-    def __call__(self, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    def __call__(
+        self, prediction: Float[Array, "B H W 3"], target: Float[Array, "B H W 3"]
+    ) -> Float[Array, " B"]:
         """Computes the distances of two batches of photos.
 
         Args:
@@ -177,7 +181,7 @@ class LPIPS(nn.Module):
         return sum(distances)
 
 
-def imagenet_normalised(image: jax.Array) -> jax.Array:
+def imagenet_normalised(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
     """Brings [B, H, W, 3] in [0, 1] to ImageNet's mean 0 and deviation 1."""
     mean, deviation = (jnp.array(v).reshape(1, 1, 1, 3) for v in (_MEAN, _DEVIATION))
     return (image - mean) / deviation
@@ -250,7 +254,7 @@ def read_vgg16(path: str) -> dict[str, Any]:
     return read_lpips("vgg16", path, "config.objective.vgg16")["features"]
 
 
-def _unit(values: jax.Array) -> jax.Array:
+def _unit(values: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     """Brings feature vectors [B, H, W, C] to length 1; zero stays zero."""
     squares = jnp.sum(jnp.square(values), axis=-1, keepdims=True)
     # The root's slope is infinite at zero, and times zero that would not be a number.

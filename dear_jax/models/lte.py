@@ -9,8 +9,8 @@ import math
 
 import flax.linen as nn
 import flax.struct
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Num
 
 from dear_jax.errors import InputError
 from dear_jax.models.dear.coordinates import gather_pixels, neighbours
@@ -26,6 +26,7 @@ from dear_jax.models.layers import (
 )
 from dear_jax.models.liif import blacken
 from dear_jax.models.query import QueryModel
+from dear_jax.typing import Array, Size
 
 
 @flax.struct.dataclass
@@ -39,9 +40,9 @@ class LTEFeatures:
       image: the photo in [-1, 1], black under the mask, [B, H, W, 3].
     """
 
-    amplitudes: jax.Array
-    frequencies: jax.Array
-    image: jax.Array
+    amplitudes: Float[Array, "B H W hidden"]
+    frequencies: Float[Array, "B H W hidden"]
+    image: Float[Array, "B H W 3"]
 
 
 class LTE(QueryModel):
@@ -92,9 +93,9 @@ class LTE(QueryModel):
 
     def encode(
         self,
-        image: jax.Array,
-        mask: jax.Array,
-        valid: jax.Array | None = None,
+        image: Float[Array, "B H W 3"],
+        mask: Float[Array, "B H W 1"],
+        valid: Float[Array, "B H W 1"] | None = None,
         level: None = None,
     ) -> LTEFeatures:
         """See `QueryModel.encode`; there is no `level`.
@@ -115,10 +116,10 @@ class LTE(QueryModel):
     def decode(
         self,
         features: LTEFeatures,
-        coordinates: jax.Array,
-        cell: jax.Array,
-        size: jax.Array | None = None,
-    ) -> jax.Array:
+        coordinates: Float[Array, "B Q 2"],
+        cell: Float[Array, "B Q 2"],
+        size: Size | None = None,
+    ) -> Float[Array, "B Q 3"]:
         """See `QueryModel.decode`; in evaluation first `clip_cell` the cell."""
         size = jnp.asarray(features.image.shape[1:3] if size is None else size)
         phase = self.phase(cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype))
@@ -139,7 +140,9 @@ class LTE(QueryModel):
         return sum((answers[:, i] for i in range(len(found))), total)
 
     @nn.nowrap
-    def clip_cell(self, cell: jax.Array, size: jax.Array) -> jax.Array:
+    def clip_cell(
+        self, cell: Float[Array, "B Q 2"], size: Num[Array, "..."] | tuple
+    ) -> Float[Array, "B Q 2"]:
         """Returns the cell [..., 2] to evaluate with, for a photo of size (H, W).
 
         Beyond `largest_scale` the network is told that scale, not the true one, as in
@@ -149,7 +152,9 @@ class LTE(QueryModel):
         return jnp.maximum(cell, 2 / self.largest_scale / size)
 
 
-def cos_sin(half_turns: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cos_sin(
+    half_turns: Float[Array, " ..."],
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Cosine and sine of pi times an array, to 1e-7.
 
     Many times faster on CPUs than `jnp.cos` and `jnp.sin` of the product, and closer:
@@ -165,7 +170,9 @@ def cos_sin(half_turns: jax.Array) -> tuple[jax.Array, jax.Array]:
     return cos, jnp.where((quarters & 2) == 2, -sin, sin)
 
 
-def _series(square: jax.Array, first: int, terms: int) -> jax.Array:
+def _series(
+    square: Float[Array, " ..."], first: int, terms: int
+) -> Float[Array, " ..."]:
     """Taylor: the sum over i of pi^n / n! (-square)^i with n = 2 i + first."""
     total = jnp.zeros_like(square)
     for n in range(first + 2 * (terms - 1), -1, -2):

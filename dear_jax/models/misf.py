@@ -11,6 +11,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dear_jax.models.dear.encoder import downward
 from dear_jax.models.dear.filtering import filter_pixels
@@ -23,6 +24,7 @@ from dear_jax.models.layers import (
     compute_dtype,
     masked_photo,
 )
+from dear_jax.typing import Array
 
 KERNEL = nn.initializers.normal(0.02)
 # Taps of the 3x3 filters.
@@ -49,8 +51,11 @@ class MISF(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, mask: jax.Array, train: bool = False
-    ) -> jax.Array:
+        self,
+        image: Float[Array, "B H W 3"],
+        mask: Float[Array, "B H W 1"],
+        train: bool = False,
+    ) -> Float[Array, "B H W 3"]:
         """Completes image [B, H, W, 3] in [0, 1], mask [B, H, W, 1] with 1 = missing.
 
         `train` changes nothing here. It is accepted because LaMa needs it.
@@ -84,7 +89,9 @@ class FilterPredictor(nn.Module):
     width: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, encoded: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "B H W 4"], encoded: Float[Array, "B H//2 W//2 C"]
+    ) -> tuple[Float[Array, "B H//4 W//4 9 D"], Float[Array, "B H W 9 3"]]:
         """Predicts filters from the masked photo and what the encoder made of it.
 
         Args:
@@ -116,14 +123,14 @@ class Convolutions(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W features"]:
         for i in range(3):
             conv = Conv(self.features, (3, 3), kernel_init=KERNEL, name=f"conv_{i}")
             x = nn.relu(conv(x))
         return x
 
 
-def stretch(raw: jax.Array) -> jax.Array:
+def stretch(raw: Float[Array, " ..."]) -> Float[Array, " ..."]:
     """Makes the filters of 4 w channels from 9 w values: [..., 9 w] -> [..., 9, 4 w].
 
     Each value serves four taps in a row, counted through all the channels: tap t of
@@ -132,13 +139,13 @@ def stretch(raw: jax.Array) -> jax.Array:
     return _by_tap(jnp.repeat(raw, 4, axis=-1))
 
 
-def halve(x: jax.Array) -> jax.Array:
+def halve(x: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 C"]:
     """Averages 2 x 2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
-def double(x: jax.Array) -> jax.Array:
+def double(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     """Enlarges bilinearly, beyond the edge its repetition: [B, H, W, C] -> 2H, 2W."""
     for axis in (1, 2):
         count = x.shape[axis]
@@ -159,6 +166,6 @@ def _head(features: int, *, name: str) -> Conv:
     return Conv(features, (1, 1), kernel_init=KERNEL, name=name)
 
 
-def _by_tap(filters: jax.Array) -> jax.Array:
+def _by_tap(filters: Float[Array, "B H W C"]) -> Float[Array, "B H W 9 C//9"]:
     """[..., C 9], the taps of a channel in a row -> [..., 9, C]."""
     return filters.reshape(*filters.shape[:-1], -1, TAPS).swapaxes(-1, -2)

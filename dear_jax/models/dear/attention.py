@@ -8,12 +8,15 @@ and values like any other unless `keys` is "known".
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from dear_jax.models.dear.window import framed, window
 from dear_jax.models.layers import product
+from dear_jax.typing import Array
 
 # Weights held at once, batch x queries x keys, where no number of queries is given; and
 # that number where sizes are left open (`jax.export`).
@@ -21,24 +24,27 @@ WEIGHTS, OPEN_QUERIES = 2**25, 2**8
 
 
 def attend(
-    queries: jax.Array, keys: jax.Array, usable: jax.Array | None = None, chunk: int = 0
-) -> jax.Array:
+    queries: Float[Array, "B N C"],
+    keys: Float[Array, "B M C"],
+    usable: Bool[Array, "B M"] | None = None,
+    chunk: int = 0,
+) -> Float[Array, "B N C"]:
     """softmax(Q K^T / sqrt(C)) K over the usable keys.
 
     NVIDIA's GPUs do it in one kernel that never holds the weights, where
     `fused_attention_does` says so.
 
     Args:
-      queries: [B, N, C].
-      keys: [B, M, C], which are the values too, of the same dtype.
-      usable: [B, M] bool, None: all; at least one key of each photo must be usable
-        for the result to mean anything (it is the mean of all keys otherwise).
+      queries: N of each photo.
+      keys: M of each, which are the values too, of the same dtype.
+      usable: None: all; at least one key of each photo must be usable for the result
+        to mean anything (it is the mean of all keys otherwise).
       chunk: queries per step; the weights then take chunk x M values instead of
         N x M, in the gradient too. 0: all if that makes no more than `WEIGHTS`
         weights in the batch; `OPEN_QUERIES` where sizes are left open.
 
     Returns:
-      [B, N, C] in the dtype of the keys.
+      An answer to each query, in the dtype of the keys.
     """
     batch, count, channels = queries.shape
     device = _device()
@@ -65,12 +71,9 @@ def attend(
 
 
 def in_pieces(
-    function: Callable[[jax.Array], jax.Array], rows: jax.Array, length: int
-) -> jax.Array:
-    """function [length, ...] -> [length, ...], of rows [N, ...]: `length` at a time.
-
-    N may be left open.
-    """
+    function: Callable[[jax.Array], jax.Array], rows: Float[Array, "N ..."], length: int
+) -> Float[Array, "N ..."]:
+    """A function of `length` rows, of N rows, whose number may be left open."""
     count = rows.shape[0]
     pieces = (count + length - 1) // length
     pads = ((0, pieces * length - count), *((0, 0),) * (rows.ndim - 1))
@@ -83,7 +86,7 @@ def in_pieces(
 
 
 def fused_attention_does(
-    platform: str, capability: str | None, dtype: jnp.dtype, channels: int, masked: bool
+    platform: str, capability: str | None, dtype: Any, channels: int, masked: bool
 ) -> bool:
     """Whether cuDNN's attention can be used, and is the better way.
 
@@ -106,27 +109,26 @@ def fused_attention_does(
 
 
 def unmask_attention(
-    embedding: jax.Array,
-    mask: jax.Array,
-    valid: jax.Array | None = None,
+    embedding: Float[Array, "B H W C"],
+    mask: Float[Array, "B H W 1"],
+    valid: Float[Array, "B H W 1"] | None = None,
     keys: str = "all",
     pool: int = 1,
     chunk: int = 0,
-) -> jax.Array:
+) -> Float[Array, "B H W C"]:
     """Attends from the known pixels to the photo's pixels (Eq. 6, 7).
 
     Args:
-      embedding: F [B, H, W, C].
-      mask: M [B, H, W, 1], 1 = missing.
-      valid: [B, H, W, 1], 1 inside the photo; what lies outside is never a key.
-        None: all inside.
+      embedding: F.
+      mask: M, 1 = missing.
+      valid: 1 inside the photo; what lies outside is never a key. None: all inside.
       keys: which pixels are keys and values: "all" (the paper) or "known".
       pool: queries and keys are means over cells of pool x pixels by pool; E is
         then constant in a cell. 1 is the paper; `dear-lite` pools to be cheap.
       chunk: queries per step, see `attend`.
 
     Returns:
-      E [B, H, W, C], of the dtype of F.
+      E, of the dtype of F.
     """
     batch, height, width, channels = embedding.shape
     query, key, usable = cells(embedding, mask, valid, keys, pool)
@@ -140,17 +142,19 @@ def unmask_attention(
 
 
 def cells(
-    embedding: jax.Array,
-    mask: jax.Array,
-    valid: jax.Array | None = None,
+    embedding: Float[Array, "B H W C"],
+    mask: Float[Array, "B H W 1"],
+    valid: Float[Array, "B H W 1"] | None = None,
     keys: str = "all",
     pool: int = 1,
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+) -> tuple[
+    Float[Array, "B h w C"], Float[Array, "B h w C"], Bool[Array, "B h w"] | None
+]:
     """Queries and keys, by cells of pool x pool pixels; see `unmask_attention`.
 
     Returns:
-      Queries [B, h, w, C] (zero where nothing is known), keys likewise, and which of
-      these may be used, [B, h, w] bool; None: all.
+      Queries (zero where nothing is known), keys, and which of these may be used;
+      None: all.
     """
     everywhere = valid is None and keys == "all"
     mask = mask.astype(embedding.dtype)
@@ -168,9 +172,9 @@ def cells(
 
 
 def spread_over_pixels(
-    attended: jax.Array, size: tuple[int, int], pool: int
-) -> jax.Array:
-    """What cells [B, h, w, C] attend to, as E [B, H, W, C] of all their pixels."""
+    attended: Float[Array, "B h w C"], size: tuple[int, int], pool: int
+) -> Float[Array, "B H W C"]:
+    """What cells attend to, as E of all their pixels."""
     if pool > 1:
         for axis in (1, 2):
             shape = list(attended.shape)
@@ -179,17 +183,19 @@ def spread_over_pixels(
     return window(attended, (0, 0), size)
 
 
-def _device() -> jax.Device:
+def _device() -> Any:
     """What JAX computes on where arrays do not lie elsewhere."""
-    chosen = jax.config.jax_default_device
+    chosen: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(chosen, str):
         return jax.local_devices(backend=chosen)[0]
     return chosen or jax.devices()[0]
 
 
 def _attend_whole(
-    queries: jax.Array, keys: jax.Array, usable: jax.Array | None
-) -> jax.Array:
+    queries: Float[Array, "B N C"],
+    keys: Float[Array, "B M C"],
+    usable: Bool[Array, "B M"] | None,
+) -> Float[Array, "B N C"]:
     """`attend` with all weights at once; sums and softmax are float32."""
     photo = ((0,), (0,))
     scores = product(queries, keys, (((2,), (2,)), photo)) / keys.shape[-1] ** 0.5
@@ -201,13 +207,15 @@ def _attend_whole(
     return product(weights, keys, (((2,), (1,)), photo)).astype(keys.dtype)
 
 
-def _cell_mean(x: jax.Array, weight: jax.Array, pool: int) -> jax.Array:
+def _cell_mean(
+    x: Float[Array, "B H W C"], weight: Float[Array, "B H W 1"], pool: int
+) -> Float[Array, "B h w C"]:
     """Means of cells: the sum of x over that of weight, or over 1 if that is less."""
     return _cell_sum(x, pool) / jnp.maximum(_cell_sum(weight, pool), 1)
 
 
-def _cell_sum(x: jax.Array, pool: int) -> jax.Array:
-    """Sums x [B, H, W, C] over pool x pool cells, the last ones possibly cut."""
+def _cell_sum(x: Float[Array, "B H W C"], pool: int) -> Float[Array, "B h w C"]:
+    """Sums x over pool x pool cells, the last ones possibly cut."""
     if pool == 1:
         return x
     batch, height, width, channels = x.shape

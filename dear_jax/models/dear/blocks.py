@@ -11,8 +11,10 @@ is never asked for, or never a key, costs nothing once it is sorted to the end.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Float32, Int
 
 from dear_jax.models.layers import product
+from dear_jax.typing import Array
 
 # Of the scores held at once: 16 MiB, and 2048 each way is the quickest on CPUs.
 BLOCK = 2048
@@ -21,19 +23,22 @@ NEVER = -1e30
 
 
 def attend_in_blocks(
-    queries: jax.Array, keys: jax.Array, bias: jax.Array, count: jax.Array
-) -> jax.Array:
+    queries: Float[Array, "N C"],
+    keys: Float[Array, "M C"],
+    bias: Float32[Array, " M"],
+    count: Int[Array, ""] | int,
+) -> Float[Array, "N C"]:
     """softmax(Q K^T / sqrt(C) + bias) K.
 
     Args:
-      queries: [N, C], as many as are to be held at once.
-      keys: [M, C], which are the values too; M is a multiple of the block, which is
-        `BLOCK` or M if that is less.
-      bias: [M] float32; 0 for a key, `NEVER` for none, log(n) for the mean of n keys.
-      count: keys to look at, int32; the others are never read.
+      queries: as many as are to be held at once.
+      keys: which are the values too; M is a multiple of the block, which is `BLOCK` or
+        M if that is less.
+      bias: 0 for a key, `NEVER` for none, log(n) for the mean of n keys.
+      count: keys to look at; the others are never read.
 
     Returns:
-      [N, C] in the dtype of the keys.
+      An answer to each query, in the dtype of the keys.
     """
     number, channels = queries.shape
     block = min(BLOCK, keys.shape[0])

@@ -5,42 +5,54 @@ of the photo; the centre of pixel i of n is -1 + (2 i + 1) / n. A position is
 the same place measured in pixels: the centre of pixel i has position i.
 """
 
+import functools
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float32, Int, Int32, Num
 
 from dear_jax.models.dear.gathering import gather_rows
+from dear_jax.typing import Array
 
 
-def to_coordinates(index: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns the centres, float32 [..., 2], of pixels `index` [..., 2] of `size`.
+def to_coordinates(
+    index: Int[np.ndarray, "... D"], size: Sequence[int] | np.ndarray
+) -> Float32[np.ndarray, "... D"]:
+    """The centres of pixels `index` of a photo of `size`.
 
     Rounded as LIIF's code rounds them: where the centres of target and source pixels
     coincide at the border, the last bit decides LIIF's weights.
     """
-    size = np.array(size)
-    first, step = np.float32(-1 + 1 / size), np.float32(2 / size)
+    sides = np.array(size)
+    first, step = np.float32(-1 + 1 / sides), np.float32(2 / sides)
     return first + step * index.astype(np.float32)
 
 
-def pixel_centres(size: tuple[int, int]) -> np.ndarray:
-    """Returns the centres [h, w, 2] of a grid of h x w pixels as float32."""
+def pixel_centres(size: tuple[int, int]) -> Float32[np.ndarray, "h w 2"]:
+    """The centres of a grid of h x w pixels."""
     return to_coordinates(np.moveaxis(np.indices(size), 0, -1), size)
 
 
-def to_position(coordinates: jax.Array, size: jax.Array) -> jax.Array:
-    """Turns coordinates [..., 2] in [-1, 1] into positions in pixels of `size`."""
-    size = jnp.broadcast_to(size, coordinates.shape).astype(coordinates.dtype)
+def to_position(
+    coordinates: Float[Array, "... 2"], size: Num[Array, "..."] | tuple
+) -> Float[Array, "... 2"]:
+    """Turns coordinates in [-1, 1] into positions in pixels of `size`."""
+    size = jnp.broadcast_to(jnp.asarray(size), coordinates.shape)
+    size = size.astype(coordinates.dtype)
     return ((coordinates + 1) * size - 1) / 2
 
 
 def neighbours(
-    coordinates: jax.Array, size: jax.Array, rule: str = "floor"
-) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
+    coordinates: Float[Array, "B Q 2"],
+    size: Num[Array, "..."] | tuple,
+    rule: str = "floor",
+) -> list[tuple[Int32[Array, "B Q 2"], Float[Array, "B Q 1"], Float[Array, "B Q 2"]]]:
     """Finds the pixels around each query that answer it, and their weights.
 
     Args:
-      coordinates: [B, Q, 2] query places in [-1, 1].
+      coordinates: query places in [-1, 1].
       size: (H, W) of the photo, may be traced.
       rule: "floor" is DEAR's (N_q of Eq. 2). Choice: the 2 x 2 neighbours are
         floor(position) and the next pixel, clamped to the photo, weighted
@@ -53,8 +65,8 @@ def neighbours(
         "nearest" is LIIF without local ensemble: the nearest pixel alone.
 
     Returns:
-      Four triples, with "nearest" one: (index [B, Q, 2] int32 rows and columns,
-      weight [B, Q, 1], relative [B, Q, 2] = (q - p) * (H, W), where 2 is one pixel).
+      Four triples, with "nearest" one: (index, rows and columns; weight; relative =
+      (q - p) * (H, W), where 2 is one pixel).
     """
     size = jnp.broadcast_to(jnp.asarray(size), coordinates.shape)
     if rule == "floor":
@@ -80,12 +92,12 @@ def neighbours(
         jnp.abs(jnp.prod(relative, axis=-1, keepdims=True)) + 1e-9
         for relative in relatives
     ]
-    total = sum(areas)
+    total = functools.reduce(jnp.add, areas)
     weights = [area / total for area in reversed(areas)]
     return list(zip(indices, weights, relatives, strict=True))
 
 
-def _floor_rule(position: jax.Array, size: jax.Array) -> list:
+def _floor_rule(position: Float[Array, "B Q 2"], size: Num[Array, "B Q 2"]) -> list:
     first = jnp.floor(position)
     fraction = position - first
     found = []
@@ -100,13 +112,17 @@ def _floor_rule(position: jax.Array, size: jax.Array) -> list:
     return found
 
 
-def _nearest(coordinates: jax.Array, size: jax.Array) -> jax.Array:
-    """The nearest pixel [..., 2] inside the photo; of two, that of even index."""
+def _nearest(
+    coordinates: Float[Array, "B Q 2"], size: Num[Array, "B Q 2"]
+) -> Int32[Array, "B Q 2"]:
+    """The nearest pixel inside the photo; of two, that of even index."""
     inside = jnp.clip(coordinates, -1 + 1e-6, 1 - 1e-6)
     return jnp.round(to_position(inside, size)).astype(jnp.int32)
 
 
-def _liif_centre(index: jax.Array, size: jax.Array) -> jax.Array:
+def _liif_centre(
+    index: Int[Array, "B Q 2"], size: Num[Array, "B Q 2"]
+) -> Float32[Array, "B Q 2"]:
     """`to_coordinates` of traced arrays, for indices below 4096.
 
     Compilers may fuse a product with the addition after it, which leaves out its
@@ -119,15 +135,14 @@ def _liif_centre(index: jax.Array, size: jax.Array) -> jax.Array:
     return (1 - size) / size + (index * high + index * (step - high))
 
 
-def _like(pair: tuple[int, int], array: jax.Array) -> jax.Array:
+def _like(pair: tuple[int, int], array: Num[Array, " ..."]) -> Num[Array, " ..."]:
     return jnp.broadcast_to(jnp.asarray(pair, array.dtype), array.shape)
 
 
-def gather_pixels(image: jax.Array, index: jax.Array) -> jax.Array:
-    """Reads image [B, H, W, C] at rows and columns [B, ..., 2] -> [B, ..., C].
-
-    They must lie in the image.
-    """
+def gather_pixels(
+    image: Float[Array, "B H W C"], index: Int[Array, "B ... 2"]
+) -> Float[Array, "B ... C"]:
+    """Reads an image at rows and columns, which must lie in it."""
     batch, height, width, channels = image.shape
     flat = image.reshape(batch, height * width, channels)
     rows = index[..., 0] * width + index[..., 1]

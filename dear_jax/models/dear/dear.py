@@ -6,12 +6,13 @@ The assembly of Fig. 2. `encode` does all that depends on the photo alone;
 Images go in as [0, 1]; inside and at the decoder's end colours are in [-1, 1].
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from dear_jax.errors import InputError
 from dear_jax.models.dear.attention import unmask_attention
@@ -32,6 +33,7 @@ from dear_jax.models.dear.residual import fill_holes, sample_bicubic, sample_bil
 from dear_jax.models.dear.window import window
 from dear_jax.models.layers import compute_dtype
 from dear_jax.models.query import QueryModel
+from dear_jax.typing import Array, Size
 
 # Z is so many times smaller than the photo.
 QUARTER = 4
@@ -42,38 +44,38 @@ class Features:
     """What `encode` knows of a photo, all at its size.
 
     Attributes:
-      embedding: F, [B, H, W, C] (Eq. 5), in the dtype of the parameters.
+      embedding: F (Eq. 5), in the dtype of the parameters.
       attended: E, likewise (Eq. 7), or None with attention off.
-      importance: W, [B, H, W, 1] in (0, 1) (Eq. 9), or None with importance off.
-      reconstruction: I^, [B, H, W, 3] in [0, 1] units (Eq. 8), or None likewise.
-      projection: the decoder's first layer, [B, H, W, width], in that dtype too.
-      base: what colours are added to, [B, H, W, 3] in [-1, 1], or None.
+      importance: W in (0, 1) (Eq. 9), or None with importance off.
+      reconstruction: I^ in [0, 1] units (Eq. 8), or None likewise.
+      projection: the decoder's first layer, in that dtype too.
+      base: what colours are added to, in [-1, 1], or None.
     """
 
-    embedding: jax.Array
-    attended: jax.Array | None
-    importance: jax.Array | None
-    reconstruction: jax.Array | None
-    projection: jax.Array
-    base: jax.Array | None
+    embedding: Float[Array, "B H W C"]
+    attended: Float[Array, "B H W C"] | None
+    importance: Float[Array, "B H W 1"] | None
+    reconstruction: Float[Array, "B H W 3"] | None
+    projection: Float[Array, "B H W width"]
+    base: Float[Array, "B H W 3"] | None
 
 
 class Tile(NamedTuple):
     """A photo, or a part of it, as the encoder takes it.
 
     Attributes:
-      centred: [B, H, W, 3] in [-1, 1], 0 under the mask.
-      mask: [B, H, W, 1], 1 = missing.
-      inside: [B, H, W, 1], 1 inside the photo.
-      base: what colours are added to, [B, H, W, 3] in [-1, 1], see `DEAR.prepare`.
-      level: [B] in [0, 1], with `level_input`; None: 0.
+      centred: in [-1, 1], 0 under the mask.
+      mask: 1 = missing.
+      inside: 1 inside the photo.
+      base: what colours are added to, in [-1, 1], see `DEAR.prepare`.
+      level: in [0, 1], with `level_input`; None: 0.
     """
 
-    centred: jax.Array
-    mask: jax.Array
-    inside: jax.Array
-    base: jax.Array | None
-    level: jax.Array | None = None
+    centred: Float[Array, "B H W 3"]
+    mask: Float[Array, "B H W 1"]
+    inside: Float[Array, "B H W 1"]
+    base: Float[Array, "B H W 3"] | None
+    level: Float[Array, " B"] | None = None
 
 
 class DEAR(QueryModel):
@@ -167,13 +169,14 @@ class DEAR(QueryModel):
 
     def setup(self) -> None:
         if self.network == "paper":
-            self.encoder = Encoder(self.width, self.blocks, self.norm)
-            self.upsampler = Upsampler(2 * self.width, self.width)
+            # Those of the two networks are called differently.
+            self.encoder: Any = Encoder(self.width, self.blocks, self.norm)
+            self.upsampler: Any = Upsampler(2 * self.width, self.width)
         else:
             self.encoder = LiteEncoder(self.widths, self.depths[:-2])
             self.upsampler = LiteUpsampler(self.depths[-2:])
         if self.detail or self.importance:
-            self.predictor = (
+            self.predictor: Any = (
                 Encoder(self.width, self.blocks, self.norm)
                 if self.network == "paper"
                 else LitePredictor(self.guide_width)
@@ -183,7 +186,7 @@ class DEAR(QueryModel):
                 self.detail_kernel, self.detail_groups, self.high_pass
             )
         if self.importance:
-            self.kernels = (
+            self.kernels: Any = (
                 Upsampler(2 * self.width, self.taps)
                 if self.network == "paper"
                 else LiteKernels(self.taps)
@@ -200,10 +203,10 @@ class DEAR(QueryModel):
 
     def encode(
         self,
-        image: jax.Array,
-        mask: jax.Array,
-        valid: jax.Array | None = None,
-        level: jax.Array | None = None,
+        image: Float[Array, "B H W 3"],
+        mask: Float[Array, "B H W 1"],
+        valid: Float[Array, "B H W 1"] | None = None,
+        level: Float[Array, " B"] | None = None,
     ) -> Features:
         """See `QueryModel.encode`."""
         inside = jnp.ones_like(mask) if valid is None else valid
@@ -220,7 +223,7 @@ class DEAR(QueryModel):
                 self.attention_chunk,
             )
         reconstruction = None
-        if self.importance:
+        if kernels is not None:
             reconstruction = reconstruct(image, mask, kernels)
         seen, importance = self.join(embedding, attended, kernels, inside)
         projected = self.decoder.project(seen)
@@ -229,15 +232,12 @@ class DEAR(QueryModel):
         )
 
     def prepare(
-        self, image: jax.Array, mask: jax.Array, inside: jax.Array
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """The photo and what colours are added to, both [B, H, W, 3] in [-1, 1].
-
-        Args:
-          image: [B, H, W, 3] in [0, 1].
-          mask: [B, H, W, 1].
-          inside: [B, H, W, 1], 1 inside the photo.
-        """
+        self,
+        image: Float[Array, "B H W 3"],
+        mask: Float[Array, "B H W 1"],
+        inside: Float[Array, "B H W 1"],
+    ) -> tuple[Float[Array, "B H W 3"], Float[Array, "B H W 3"] | None]:
+        """The photo, given in [0, 1], and what colours are added to, in [-1, 1]."""
         centred = centre(image, mask)
         if self.residual == "fill":
             return centred, fill_holes(centred, mask, inside)
@@ -245,22 +245,22 @@ class DEAR(QueryModel):
 
     def join(
         self,
-        embedding: jax.Array,
-        attended: jax.Array | None,
-        kernels: jax.Array | None,
-        inside: jax.Array,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """All that the decoder sees of each pixel, [B, H, W, 2 C + 1], and W (Eq. 9).
+        embedding: Float[Array, "B H W C"],
+        attended: Float[Array, "B H W C"] | None,
+        kernels: Float[Array, "B H W K2"] | None,
+        inside: Float[Array, "B H W 1"],
+    ) -> tuple[Float[Array, "B H W D"], Float[Array, "B H W 1"] | None]:
+        """All that the decoder sees of each pixel, and W (Eq. 9).
 
         Args:
-          embedding: F [B, H, W, C].
-          attended: E, likewise; None with attention off.
-          kernels: K_p [B, H, W, K^2]; None with importance off.
-          inside: [B, H, W, 1], 1 inside the photo.
+          embedding: F.
+          attended: E; None with attention off.
+          kernels: K_p; None with importance off.
+          inside: 1 inside the photo.
         """
         parts = [embedding] if attended is None else [embedding, attended]
         importance = None
-        if self.importance:
+        if kernels is not None:
             importance = self.importance_map(kernels * inside.astype(kernels.dtype))
             parts.append(importance.astype(kernels.dtype))
         # Outside the photo there is nothing a window could reach into.
@@ -270,41 +270,41 @@ class DEAR(QueryModel):
     def decode(
         self,
         features: Features,
-        coordinates: jax.Array,
-        cell: jax.Array | None = None,
-        size: jax.Array | None = None,
-    ) -> jax.Array:
+        coordinates: Float[Array, "B Q 2"],
+        cell: Float[Array, "B Q 2"] | None = None,
+        size: Size | None = None,
+    ) -> Float[Array, "B Q 3"]:
         """See `QueryModel.decode`; the cell is needed with `cell_decode` only."""
         colours = self.decoder(features.projection, coordinates, cell, size)
-        if self.residual == "fill":
-            colours += sample_bicubic(features.base, coordinates, size)
-        elif self.residual == "bilinear":
-            colours += sample_bilinear(features.base, coordinates, size)
-        return colours
+        if features.base is None:
+            return colours
+        sample = sample_bicubic if self.residual == "fill" else sample_bilinear
+        return colours + sample(features.base, coordinates, size)
 
-    def project(self, seen: jax.Array) -> jax.Array:
-        """The decoder's first layer, [B, H, W, width], of what `join` returns."""
+    def project(self, seen: Float[Array, "B H W D"]) -> Float[Array, "B H W width"]:
+        """The decoder's first layer, of what `join` returns."""
         return self.decoder.project(seen)
 
     def decode_grid(
         self,
-        projection: jax.Array,
-        base: jax.Array | None,
+        projection: Float[Array, "B m k width"],
+        base: Float[Array, "B m k 3"] | None,
         rows: Axis,
         columns: Axis,
-        cell: jax.Array | None = None,
-    ) -> jax.Array:
+        cell: Float[Array, " 2"] | None = None,
+    ) -> Float[Array, "B n l 3"]:
         """`decode` for the pixels of a picture, from a window of the photo.
 
         Args:
-          projection: [B, m, k, width] of the window, see `project`.
-          base: [B, m, k, 3] likewise, see `prepare`; None without residual.
+          projection: of the window, see `project`.
+          base: likewise, see `prepare`; None without residual.
           rows: n of them, with weights for the residual; see
-          `dear_jax.models.dear.grid`. columns: l of them, likewise. cell: see
-          `ImplicitDecoder.on_grid`.
+            `dear_jax.models.dear.grid`.
+          columns: l of them, likewise.
+          cell: see `ImplicitDecoder.on_grid`.
 
         Returns:
-          Colours [B, n, l, 3], nominally in [-1, 1], not clipped.
+          Colours, nominally in [-1, 1], not clipped.
         """
         colours = self.decoder.on_grid(projection, rows, columns, cell)
         if base is not None:
@@ -316,48 +316,49 @@ class DEAR(QueryModel):
 
     def picture(
         self,
-        image: jax.Array,
-        mask: jax.Array,
+        image: Float[Array, "B H W 3"],
+        mask: Float[Array, "B H W 1"],
         size: tuple[int, int],
-        level: jax.Array | None = None,
-    ) -> jax.Array:
+        level: Float[Array, " B"] | None = None,
+    ) -> Float[Array, "B h w 3"]:
         """See `QueryModel.picture`; by `decode_grid`, which gathers no pixels."""
         features, source = self.encode(image, mask, level=level), image.shape[1:3]
         rows, columns = (
             grid_axis(grid_positions(0, old, new), old, residual=self.residual)
             for old, new in zip(source, size, strict=True)
         )
-        cell = np.float32(2 * np.array(source) / size)
+        cell = np.asarray(2 * np.array(source) / size, np.float32)
         return self.decode_grid(features.projection, features.base, rows, columns, cell)
 
-    def embed(self, tile: Tile) -> tuple[jax.Array, jax.Array | None]:
+    def embed(
+        self, tile: Tile
+    ) -> tuple[Float[Array, "B H W C"], Float[Array, "B H W K2"] | None]:
         """Runs encoder, predictor, detail filters and upsamplers.
 
         Local, without norm: see `geometry`.
 
         Returns:
-          F [B, H, W, C] and K_p [B, H, W, K^2] (None without importance), in the
-          dtype of the parameters.
+          F and K_p (None without importance), in the dtype of the parameters.
         """
-        x = self._input(tile, self.geometry.stride)
+        x, size = self._input(tile, self.geometry.stride), tile.mask.shape[1:3]
         z, guide, skips = self._to_quarter(x)
-        kernels = self.kernels(guide) if self.importance else None
-        return tuple(
-            x if x is None else window(x, (0, 0), tile.mask.shape[1:3])
-            for x in (self._to_full(z, skips, x), kernels)
-        )
+        embedding = window(self._to_full(z, skips, x), (0, 0), size)
+        if not self.importance:
+            return embedding, None
+        return embedding, window(self.kernels(guide), (0, 0), size)
 
-    def deep(self, tile: Tile) -> jax.Array:
-        """Z [B, H/4, W/4, C'], the first stage of `embed`; H and W are multiples of the
-        geometry's stride."""
+    def deep(self, tile: Tile) -> Float[Array, "B h w C"]:
+        """Z, the first stage of `embed`; the stride divides the sides of the tile."""
         return self._to_quarter(self._input(tile, self.geometry.stride))[0]
 
-    def surface(self, z: jax.Array, tile: Tile) -> jax.Array:
-        """The decoder's first layer [B, H, W, width], for models that stream.
+    def surface(
+        self, z: Float[Array, "B h w C"], tile: Tile
+    ) -> Float[Array, "B 4*h 4*w width"]:
+        """The decoder's first layer, for models that stream.
 
         Args:
-          z: of `deep`, [B, H/4, W/4, C'].
-          tile: of the same place; H and W are multiples of 4.
+          z: of `deep`.
+          tile: of the same place; its sides are multiples of 4.
         """
         x, skips = self._input(tile, QUARTER), None
         if self.network == "lite":
@@ -365,7 +366,7 @@ class DEAR(QueryModel):
         seen, _ = self.join(self._to_full(z, skips, x), None, None, tile.inside)
         return self.decoder.project(seen)
 
-    def _input(self, tile: Tile, stride: int) -> jax.Array:
+    def _input(self, tile: Tile, stride: int) -> Float[Array, "B H W D"]:
         """What the encoder sees, at sides that are multiples of the stride."""
         mask, dtype = tile.mask, compute_dtype(self)
         if self.network == "paper":
@@ -381,9 +382,7 @@ class DEAR(QueryModel):
         x = jnp.concatenate(parts, axis=-1) * tile.inside
         return _padded(x, stride, stride, jnp.zeros(x.shape[-1])).astype(dtype)
 
-    def _to_quarter(
-        self, x: jax.Array
-    ) -> tuple[jax.Array, jax.Array | None, tuple[jax.Array, ...] | None]:
+    def _to_quarter(self, x: Float[Array, "B H W D"]) -> tuple[jax.Array, Any, Any]:
         """Z, filtered; the predictor's guide, or None; and the skips of "lite"."""
         guided = self.detail or self.importance
         if self.network == "paper":
@@ -398,21 +397,28 @@ class DEAR(QueryModel):
         return z, guide, skips
 
     def _to_full(
-        self, z: jax.Array, skips: tuple[jax.Array, ...] | None, x: jax.Array
-    ) -> jax.Array:
+        self,
+        z: Float[Array, "B h w C"],
+        skips: tuple[jax.Array, jax.Array] | None,
+        x: Float[Array, "B 4*h 4*w D"],
+    ) -> Float[Array, "B 4*h 4*w C0"]:
         """F, at the size of the encoder's input x."""
         if self.network == "paper":
             return self.upsampler(z)
         return self.upsampler(z, skips, x[..., 4:5])
 
 
-def centre(image: jax.Array, mask: jax.Array) -> jax.Array:
-    """A photo [B, H, W, 3] in [0, 1] as [-1, 1]; holes [B, H, W, 1] are mid-grey."""
+def centre(
+    image: Float[Array, "B H W 3"], mask: Float[Array, "B H W 1"]
+) -> Float[Array, "B H W 3"]:
+    """A photo in [0, 1] as [-1, 1]; holes are mid-grey."""
     return jnp.where(mask > 0, 0.0, 2 * image - 1)
 
 
-def _padded(x: jax.Array, stride: int, least: int, value: jax.Array) -> jax.Array:
-    """x [B, H, W, C] at multiples of the stride, with channel values beyond it."""
+def _padded(
+    x: Float[Array, "B H W C"], stride: int, least: int, value: Float[Array, " C"]
+) -> Float[Array, "B h w C"]:
+    """x at multiples of the stride, with channel values beyond it."""
     height, width = x.shape[1:3]
     value = value.reshape(1, 1, 1, -1)
     # In this order `max` can also tell of sizes left open, multiples that are enough.

@@ -8,13 +8,17 @@ computed once per low-resolution pixel (`project`), not once per query and
 neighbour. LIIF is this decoder with other fields.
 """
 
+import functools
+from typing import Any
+
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Float32, Int
 
 from dear_jax.models.dear.coordinates import gather_pixels, neighbours
 from dear_jax.models.dear.grid import Axis
 from dear_jax.models.layers import TORCH_KERNEL, Conv, Dense, product, torch_bias
+from dear_jax.typing import Array, Size
 
 
 class ImplicitDecoder(nn.Module):
@@ -26,7 +30,7 @@ class ImplicitDecoder(nn.Module):
     Attributes:
       width: units of each hidden layer.
       hidden_layers: how many, at least 1.
-      cell_decode: also tell the MLP the size of the target pixel (LIIF).
+      cell_decode: whether the MLP sees the size of the target pixel too (LIIF).
       feature_unfold: let the first layer see the 3 x 3 features around a pixel
         (LIIF), as a 3x3 convolution, which is the same.
       blend: where the four neighbours are blended: their "colours" (Eq. 2), or what
@@ -49,7 +53,8 @@ class ImplicitDecoder(nn.Module):
 
     def setup(self) -> None:
         window = 3 if self.feature_unfold else 1
-        first, later = {}, {}
+        first: dict[str, Any] = {}
+        later: dict[str, Any] = {}
         if self.torch_channels:
             # To PyTorch the first layer's two parts are one layer.
             fan_in = self.torch_channels * window**2 + (4 if self.cell_decode else 2)
@@ -71,38 +76,38 @@ class ImplicitDecoder(nn.Module):
             later = {"kernel_init": nn.initializers.zeros_init()}
         self.output = Dense(3, **later, dot_general=product)
 
-    def project(self, features: jax.Array) -> jax.Array:
-        """First layer, pixel part: features [B, H, W, C] -> [B, H, W, width]."""
+    def project(self, features: Float[Array, "B H W C"]) -> Float[Array, "B H W width"]:
+        """First layer, pixel part."""
         return self.pixel_part(features)
 
     def __call__(
         self,
-        projection: jax.Array,
-        coordinates: jax.Array,
-        cell: jax.Array | None = None,
-        size: jax.Array | None = None,
-    ) -> jax.Array:
+        projection: Float[Array, "B H W width"],
+        coordinates: Float[Array, "B Q 2"],
+        cell: Float[Array, "B Q 2"] | None = None,
+        size: Size | None = None,
+    ) -> Float32[Array, "B Q 3"]:
         """Answers queries.
 
         Args:
-          projection: [B, H, W, width] from `project`; the MLP is of its dtype.
-          coordinates: [B, Q, 2] in [-1, 1] of the photo.
-          cell: [B, Q, 2] size of the target pixel in the same units; needed
-            with `cell_decode` only.
-          size: (H, W) of the photo when the arrays are larger than it.
+          projection: from `project`; the MLP is of its dtype.
+          coordinates: in [-1, 1] of the photo.
+          cell: size of the target pixel in the same units; needed with `cell_decode`
+            only.
+          size: of the photo when the arrays are larger than it.
 
         Returns:
-          [B, Q, 3] float32.
+          Colours.
         """
         size = jnp.asarray(projection.shape[1:3] if size is None else size)
-        if self.cell_decode:
-            cell = cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype)
         # All neighbours at once: one gather, whose gradient is one sum.
         found = neighbours(coordinates, size, self.rule)
         index, weight, relative = (
             jnp.stack(part, axis=1) for part in zip(*found, strict=True)
         )
         if self.cell_decode:
+            assert cell is not None
+            cell = cell * jnp.broadcast_to(size, cell.shape).astype(cell.dtype)
             cell = jnp.broadcast_to(cell[:, None], relative.shape)
             relative = jnp.concatenate([relative, cell], axis=-1)
         x = gather_pixels(projection, index).astype(jnp.float32)
@@ -111,9 +116,9 @@ class ImplicitDecoder(nn.Module):
             x = (weight * nn.relu(x).astype(jnp.float32)).sum(axis=1)
             return self.output(self._later(x.astype(projection.dtype)))
         answers = weight * self.output(self._later(nn.relu(x)))
-        return sum(answers[:, i] for i in range(len(found)))
+        return functools.reduce(jnp.add, (answers[:, i] for i in range(len(found))))
 
-    def _later(self, x: jax.Array) -> jax.Array:
+    def _later(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
         """The hidden layers after the first, of what its ReLU lets through."""
         for layer in self.hidden:
             x = nn.relu(layer(x))
@@ -121,11 +126,11 @@ class ImplicitDecoder(nn.Module):
 
     def on_grid(
         self,
-        projection: jax.Array,
+        projection: Float[Array, "B m k width"],
         rows: Axis,
         columns: Axis,
-        cell: jax.Array | None = None,
-    ) -> jax.Array:
+        cell: Float[Array, " 2"] | None = None,
+    ) -> Float32[Array, "B n l 3"]:
         """Answers the queries of a regular grid by DEAR's rule, "floor".
 
         What `__call__` does, without an index or a distance of each query: rows and
@@ -133,23 +138,24 @@ class ImplicitDecoder(nn.Module):
         linear and weights add up to 1, the neighbours are mixed before it.
 
         Args:
-          projection: [B, m, k, width] from `project`, of a window of the photo.
+          projection: from `project`, of a window of the photo.
           rows: n of them, see `dear_jax.models.dear.grid`.
           columns: l of them.
-          cell: (2,) size of a target pixel in pixels of the photo times 2; needed with
+          cell: size of a target pixel in pixels of the photo times 2; needed with
             `cell_decode` only.
 
         Returns:
-          [B, n, l, 3] float32.
+          Colours.
         """
         apart = []
         for axis, relative in enumerate((rows.relative, columns.relative)):
-            told = [jnp.zeros_like(relative)] * 2
-            told[axis] = relative
+            seen = [jnp.zeros_like(relative)] * 2
+            seen[axis] = relative
             if self.cell_decode:
-                # Told once, with the rows.
-                told += [jnp.full_like(relative, c) * (1 - axis) for c in cell]
-            apart.append(self.relative_part(jnp.stack(told, axis=-1)))
+                assert cell is not None
+                # Once, with the rows.
+                seen += [jnp.full_like(relative, c) * (1 - axis) for c in cell]
+            apart.append(self.relative_part(jnp.stack(seen, axis=-1)))
         row_part, column_part = apart  # [2, n, width], [2, l, width]
         weight = rows.weight[:, None, :, None] * columns.weight[None, :, None, :]
         weight = weight.reshape(4, 1, *weight.shape[2:], 1)
@@ -164,8 +170,8 @@ class ImplicitDecoder(nn.Module):
         dtype = projection.dtype
         if self.blend == "hidden":
             # One corner after another: four at once would leave the cache.
-            mixed = sum(w * nn.relu(x) for w, x in zip(weight, corners, strict=True))
-            mixed = mixed.astype(dtype)
+            mixed = (w * nn.relu(x) for w, x in zip(weight, corners, strict=True))
+            mixed = functools.reduce(jnp.add, mixed).astype(dtype)
             x = self._later(mixed.reshape(-1, mixed.shape[-1]))
             return self.output(x).reshape(*mixed.shape[:-1], 3)
         x = jnp.stack(corners).astype(dtype)
@@ -175,5 +181,7 @@ class ImplicitDecoder(nn.Module):
         return self.output(mixed.astype(dtype))
 
 
-def _read(x: jax.Array, index: jax.Array, axis: int) -> jax.Array:
+def _read(
+    x: Float[Array, "B ..."], index: Int[Array, " n"], axis: int
+) -> Float[Array, "B ..."]:
     return jnp.take(x, index, axis=axis, mode="clip")

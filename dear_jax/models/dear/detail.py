@@ -7,13 +7,17 @@ taps; what it takes away from the identity is a high-pass kernel.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dear_jax.models.dear.filtering import filter_pixels, shifted_windows
 from dear_jax.models.layers import Conv
+from dear_jax.typing import Array
 
 
-def high_pass_kernels(low_pass: jax.Array, kind: str) -> jax.Array:
-    """Turns low-pass kernels [..., K^2, G] into high-pass ones (Eq. 4).
+def high_pass_kernels(
+    low_pass: Float[Array, "... K2 G"], kind: str
+) -> Float[Array, "... K2 G"]:
+    """Turns low-pass kernels of K2 = K^2 taps into high-pass ones (Eq. 4).
 
     Choice: "impulse" (identity minus low-pass) answers a constant embedding
     with zero. "ones" is the paper's literal all-one tensor, whose response to a
@@ -46,9 +50,12 @@ class DetailFilters(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, guide: jax.Array, valid: jax.Array | None = None
-    ) -> jax.Array:
-        """Sharpens z [B, h, w, C] by guide [B, h, w, C_g]; valid is [B, h, w, 1]."""
+        self,
+        z: Float[Array, "B h w C"],
+        guide: Float[Array, "B h w Cg"],
+        valid: Float[Array, "B h w 1"] | None = None,
+    ) -> Float[Array, "B h w C"]:
+        """Sharpens z by the guide; valid is 1 inside the photo."""
         taps = self.kernel_size**2
         groups = self.groups or z.shape[-1]
         logits = Conv(taps * groups, (1, 1), name="head")(guide)

@@ -8,7 +8,7 @@ decoder of Eq. 5 and the two layers of the importance branch (Sec. 4.4).
 import functools
 
 import flax.linen as nn
-import jax
+from jaxtyping import Float
 
 from dear_jax.models.layers import (
     USUAL_KERNEL,
@@ -18,30 +18,33 @@ from dear_jax.models.layers import (
     Upsample,
     reflect_conv,
 )
+from dear_jax.typing import Array
 
 
 def downward(
-    x: jax.Array,
+    x: Float[Array, "B H W C"],
     width: int,
     norm: str = "none",
     kernel_init: nn.initializers.Initializer = USUAL_KERNEL,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[
+    Float[Array, "B H W _"],
+    Float[Array, "B H//2 W//2 _"],
+    Float[Array, "B H//4 W//4 _"],
+]:
     """Applies conv7 and two conv4 of stride 2, each normalised and ReLU'd.
 
     Call it inside a compact method: the parameters are "stem", "down_1", "down_2".
 
     Returns:
-      [B, H, W, width], [B, H/2, W/2, 2 width] and [B, H/4, W/4, 4 width].
+      `width` channels, twice and four times as many.
     """
     conv = functools.partial(Conv, kernel_init=kernel_init)
     x = reflect_conv(functools.partial(conv, width, (7, 7), name="stem"), x, 7)
-    levels = [nn.relu(Normalisation(norm)(x))]
-    for i in (1, 2):
-        x = conv(width * 2**i, (4, 4), strides=2, padding=1, name=f"down_{i}")(
-            levels[-1]
-        )
-        levels.append(nn.relu(Normalisation(norm)(x)))
-    return tuple(levels)
+    full = nn.relu(Normalisation(norm)(x))
+    conv = functools.partial(conv, kernel_size=(4, 4), strides=2, padding=1)
+    half = nn.relu(Normalisation(norm)(conv(2 * width, name="down_1")(full)))
+    quarter = nn.relu(Normalisation(norm)(conv(4 * width, name="down_2")(half)))
+    return full, half, quarter
 
 
 class Encoder(nn.Module):
@@ -50,7 +53,7 @@ class Encoder(nn.Module):
     Choice: strides 1, 2, 2, since two x2 upsamplings must return to H x W;
     the paper says "the strides are set to 2".
 
-    [B, H, W, 4] -> [B, H/4, W/4, 4 width]; H and W are multiples of 4.
+    H and W are multiples of 4.
     """
 
     width: int = 64
@@ -58,7 +61,7 @@ class Encoder(nn.Module):
     norm: str = "none"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B H W 4"]) -> Float[Array, "B H//4 W//4 C"]:
         x = downward(x, self.width, self.norm)[-1]
         for i in range(self.blocks):
             x = ResidualBlock(self.norm, name=f"block_{i}")(x)
@@ -66,15 +69,14 @@ class Encoder(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """Two transposed convolutions, ReLU between, linear at the end.
-
-    [B, H/4, W/4, C] -> [B, H, W, features].
-    """
+    """Two transposed convolutions, ReLU between, linear at the end."""
 
     hidden: int = 128
     features: int = 64
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"]
+    ) -> Float[Array, "B 4*H 4*W features"]:
         x = nn.relu(Upsample(self.hidden, name="up_1")(x))
         return Upsample(self.features, name="up_2")(x)

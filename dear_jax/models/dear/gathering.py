@@ -12,14 +12,19 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Bool, Float, Float32, Int, Num
+
+from dear_jax.typing import Array
 
 # Copies added up by one matrix.
 BLOCK = 64
 
 
 @jax.custom_vjp
-def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
-    """Reads table [B, N, C] at rows [B, M] int32 in [0, N) -> [B, M, C]."""
+def gather_rows(
+    table: Num[Array, "B N C"], rows: Int[Array, "B M"]
+) -> Num[Array, "B M C"]:
+    """Reads a table at rows in [0, N)."""
     dimensions = lax.GatherDimensionNumbers(
         offset_dims=(2,),
         collapsed_slice_dims=(1,),
@@ -36,8 +41,10 @@ def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
     )
 
 
-def sum_rows(values: jax.Array, rows: jax.Array, count: int) -> jax.Array:
-    """Adds up the values of each row: [B, M, C] at rows [B, M] -> [B, count, C].
+def sum_rows(
+    values: Float[Array, "B M C"], rows: Int[Array, "B M"], count: int
+) -> Float32[Array, "B count C"]:
+    """Adds up the values of each of `count` rows.
 
     Summed in float32, in the same order every time, whatever the platform.
     """
@@ -48,13 +55,17 @@ def sum_rows(values: jax.Array, rows: jax.Array, count: int) -> jax.Array:
     )
 
 
-def _scatter(values: jax.Array, rows: jax.Array, count: int) -> jax.Array:
+def _scatter(
+    values: Float[Array, "B M C"], rows: Int[Array, "B M"], count: int
+) -> Float32[Array, "B count C"]:
     zeros = jnp.zeros((count, values.shape[2]), jnp.float32)
     add = jax.vmap(lambda v, r: zeros.at[r].add(v, mode="promise_in_bounds"))
     return add(values.astype(jnp.float32), rows)
 
 
-def sum_sorted_rows(values: jax.Array, rows: jax.Array, count: int) -> jax.Array:
+def sum_sorted_rows(
+    values: Float[Array, "B M C"], rows: Int[Array, "B M"], count: int
+) -> Float32[Array, "B count C"]:
     """`sum_rows` by sorting and matrix products."""
     batch, total = rows.shape
     places = jnp.broadcast_to(jnp.arange(total, dtype=rows.dtype), rows.shape)
@@ -80,25 +91,29 @@ def sum_sorted_rows(values: jax.Array, rows: jax.Array, count: int) -> jax.Array
     return jnp.where(found[..., None] > 0, whole, 0)
 
 
-def _same(a: jax.Array, b: jax.Array, diagonal: int) -> jax.Array:
-    """Whether keys a [..., N] and b [..., N] agree, below a diagonal of [..., N, N]."""
+def _same(
+    a: Int[Array, "... N"], b: Int[Array, "... N"], diagonal: int
+) -> Bool[Array, "... N N"]:
+    """Whether keys a and b agree, below a diagonal of the matrix of them."""
     below = jnp.tri(a.shape[-1], k=diagonal, dtype=bool)
     agree = a[..., :, None] == b[..., None, :]
     return agree & jnp.broadcast_to(below, agree.shape)
 
 
-def _multiply(choice: jax.Array, values: jax.Array) -> jax.Array:
-    """0/1 matrices [..., N, M] times values [..., M, C], exact but for the sums."""
+def _multiply(
+    choice: Float[Array, "... N M"], values: Float[Array, "... M C"]
+) -> Float32[Array, "... N C"]:
+    """0/1 matrices times values, exact but for the sums."""
     return jnp.matmul(
         choice, values, precision="highest", preferred_element_type=jnp.float32
     )
 
 
-def _forward(table: jax.Array, rows: jax.Array):
+def _forward(table: Num[Array, "B N C"], rows: Int[Array, "B M"]):
     return gather_rows(table, rows), (rows, table.shape[1])
 
 
-def _backward(residuals: tuple, gradient: jax.Array):
+def _backward(residuals: tuple, gradient: Num[Array, "B M C"]):
     rows, count = residuals
     return sum_rows(gradient, rows, count).astype(gradient.dtype), None
 

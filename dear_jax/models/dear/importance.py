@@ -6,35 +6,40 @@ should be trusted (Eq. 9).
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Float32
 
 from dear_jax.models.dear.filtering import filter_pixels
 from dear_jax.models.layers import Conv
+from dear_jax.typing import Array
 
 
-def reconstruct(image: jax.Array, mask: jax.Array, kernels: jax.Array) -> jax.Array:
+def reconstruct(
+    image: Float[Array, "B H W 3"],
+    mask: Float[Array, "B H W 1"],
+    kernels: Float[Array, "B H W K2"],
+) -> Float32[Array, "B H W 3"]:
     """Rebuilds each pixel from the known ones of its window (Eq. 8).
 
     Args:
-      image: [B, H, W, 3]; pixels under the mask are never used.
-      mask: [B, H, W, 1], 1 = missing.
-      kernels: [B, H, W, K^2].
+      image: pixels under the mask are never used.
+      mask: 1 = missing.
+      kernels: of K2 = K^2 taps.
 
     Returns:
-      [B, H, W, 3], in the units of `image`.
+      The photo rebuilt, in the units of `image`.
     """
     known = jnp.where(mask > 0, 0, image)
     return filter_pixels(known, kernels[..., None], padding="zero")
 
 
 class Importance(nn.Module):
-    """sigmoid(conv3(K)) (Eq. 9): kernels [B, H, W, K^2] -> [B, H, W, 1] in (0, 1).
+    """sigmoid(conv3(K)) in (0, 1) (Eq. 9).
 
     Choice: a sigmoid, for the paper's "towards one".
     """
 
     @nn.compact
-    def __call__(self, kernels: jax.Array) -> jax.Array:
+    def __call__(self, kernels: Float[Array, "B H W K2"]) -> Float32[Array, "B H W 1"]:
         logits = Conv(1, (3, 3), padding="SAME", name="conv")(kernels)
         return nn.sigmoid(logits.astype(jnp.float32))

@@ -11,35 +11,43 @@ here are multiples of the coarsest level's step.
 
 import flax.linen as nn
 import jax
+from jaxtyping import Float, Num
 
 from dear_jax.models.layers import Conv, Dense
+from dear_jax.typing import Array
 
 
-def fold(x: jax.Array, factor: int = 2) -> jax.Array:
-    """Moves f x f pixels into channels: [B, H, W, C] -> [B, H/f, W/f, f f C]."""
+def fold(
+    x: Num[Array, "B H W C"], factor: int = 2
+) -> Num[Array, "B H//{factor} W//{factor} C*{factor}**2"]:
+    """Moves factor x factor pixels into channels."""
     batch, height, width, channels = x.shape
     rows, columns = height // factor, width // factor
     x = x.reshape(batch, rows, factor, columns, factor, channels)
     return x.swapaxes(2, 3).reshape(batch, rows, columns, factor**2 * channels)
 
 
-def unfold(x: jax.Array, factor: int = 2) -> jax.Array:
-    """The inverse of `fold`: [B, H, W, f f C] -> [B, f H, f W, C]."""
+def unfold(
+    x: Float[Array, "B H W C"], factor: int = 2
+) -> Float[Array, "B H*{factor} W*{factor} C//{factor}**2"]:
+    """The inverse of `fold`."""
     batch, rows, columns, channels = x.shape
     x = x.reshape(batch, rows, columns, factor, factor, channels // factor**2)
     return x.swapaxes(2, 3).reshape(batch, rows * factor, columns * factor, -1)
 
 
-def validity_pyramid(valid: jax.Array, levels: int) -> list[jax.Array]:
-    """valid [B, H, W, 1] at full, half ... size: 1 where any pixel is valid."""
+def validity_pyramid(
+    valid: Float[Array, "B H W 1"], levels: int
+) -> list[Float[Array, "B _ _ 1"]]:
+    """Validity at full, half ... size: 1 where any pixel is valid."""
     pyramid = [valid]
     for _ in range(levels - 1):
         pyramid.append(fold(pyramid[-1]).max(axis=-1, keepdims=True))
     return pyramid
 
 
-def normalise(x: jax.Array, name: str) -> jax.Array:
-    """x [B, H, W, C] with a root mean square of 1 over each pixel's channels, scaled.
+def normalise(x: Float[Array, "B H W C"], name: str) -> Float[Array, "B H W C"]:
+    """x with a root mean square of 1 over each pixel's channels, scaled.
 
     Call it inside a compact method: the scale of each channel is its parameter.
     """
@@ -49,13 +57,12 @@ def normalise(x: jax.Array, name: str) -> jax.Array:
 
 
 class Block(nn.Module):
-    """x + conv3(relu(conv3(normalised x))), nothing outside the photo.
-
-    [B, H, W, C] -> same.
-    """
+    """x + conv3(relu(conv3(normalised x))), nothing outside the photo."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W C"], valid: Float[Array, "B H W 1"]
+    ) -> Float[Array, "B H W C"]:
         width = x.shape[-1]
         quiet = nn.initializers.variance_scaling(0.1, "fan_in", "truncated_normal")
         y = normalise(x, "norm")
@@ -77,9 +84,15 @@ class LiteEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, valid: jax.Array, skips_only: bool = False
-    ) -> tuple[jax.Array | None, tuple[jax.Array, jax.Array]]:
-        """x [B, H, W, D] -> Z [B, H/4, W/4, C] and the skips at full and half size.
+        self,
+        x: Float[Array, "B H W D"],
+        valid: Float[Array, "B H W 1"],
+        skips_only: bool = False,
+    ) -> tuple[
+        Float[Array, "B H//4 W//4 C"] | None,
+        tuple[Float[Array, "B H W C0"], Float[Array, "B H//2 W//2 C1"]],
+    ]:
+        """Z and the skips at full and half size.
 
         With `skips_only` Z is None, and what only it needs is not computed.
         """
@@ -109,17 +122,17 @@ class LiteEncoder(nn.Module):
 
 
 class LiteUpsampler(nn.Module):
-    """Embedding and skips -> features of every pixel (Eq. 5).
-
-    Z [B, H/4, W/4, C] -> F [B, H, W, C_0], C_0 that of the full-size skip.
-    """
+    """Embedding and skips -> features of every pixel, F (Eq. 5)."""
 
     depths: tuple[int, int] = (1, 1)
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, skips: tuple[jax.Array, jax.Array], valid: jax.Array
-    ) -> jax.Array:
+        self,
+        z: Float[Array, "B h w C"],
+        skips: tuple[Float[Array, "B H W C0"], Float[Array, "B H2 W2 C1"]],
+        valid: Float[Array, "B H W 1"],
+    ) -> Float[Array, "B H W C0"]:
         pyramid = validity_pyramid(valid, 2)
         x = z
         for level in (1, 0):
@@ -133,22 +146,26 @@ class LiteUpsampler(nn.Module):
 
 
 class LitePredictor(nn.Module):
-    """Photo -> guide of the filters, G [B, H/4, W/4, width]: the small second tower."""
+    """Photo -> guide of the filters, G: the small second tower."""
 
     width: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B H W D"], valid: Float[Array, "B H W 1"]
+    ) -> Float[Array, "B H//4 W//4 width"]:
         quarter = validity_pyramid(valid, 3)[2]
         x = nn.relu(Dense(self.width, name="stem")(fold(x, 4))) * quarter
         return nn.relu(Block(name="block")(x, quarter))
 
 
 class LiteKernels(nn.Module):
-    """Guide -> reconstruction kernels K_p: [B, H/4, W/4, C] -> [B, H, W, taps]."""
+    """Guide -> reconstruction kernels K_p."""
 
     taps: int
 
     @nn.compact
-    def __call__(self, guide: jax.Array) -> jax.Array:
+    def __call__(
+        self, guide: Float[Array, "B h w C"]
+    ) -> Float[Array, "B 4*h 4*w taps"]:
         return unfold(Dense(16 * self.taps, name="head")(guide), 4)

@@ -10,36 +10,40 @@ Where sizes are left open (`jax.export`) the pyramid has a fixed number of level
 those beyond a single cell change nothing.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dear_jax.models.dear.coordinates import gather_pixels, neighbours, to_position
 from dear_jax.models.dear.window import framed, window
+from dear_jax.typing import Array, Size
 
 # Levels of the pyramid where sizes are left open: enough for 16,384 pixels a side.
 OPEN_LEVELS = 14
 
 
 def fill_holes(
-    image: jax.Array,
-    mask: jax.Array,
-    valid: jax.Array | None = None,
+    image: Float[Array, "B H W C"],
+    mask: Float[Array, "B H W 1"],
+    valid: Float[Array, "B H W 1"] | None = None,
     sweeps: int = 8,
     levels: int | None = None,
-) -> jax.Array:
+) -> Float[Array, "B H W C"]:
     """Fills the holes of a photo.
 
     Args:
-      image: [B, H, W, C]; pixels under the mask are never used.
-      mask: [B, H, W, 1], 1 = missing.
-      valid: [B, H, W, 1], 1 inside the photo.
+      image: pixels under the mask are never used.
+      mask: 1 = missing.
+      valid: 1 inside the photo; None: everywhere.
       sweeps: relaxation steps at each level of the pyramid.
       levels: of the pyramid; more than log2 of the longer side do what that many do.
         None: as many as it takes to come down to one cell, or `OPEN_LEVELS` where
         sizes are left open.
 
     Returns:
-      [B, H, W, C], the known pixels as given. Where nothing at all is known, 0.
+      The photo, its known pixels as given. Where nothing at all is known, 0.
     """
     valid = jnp.ones_like(mask) if valid is None else valid
     known = (mask <= 0).astype(image.dtype) * valid
@@ -51,8 +55,12 @@ def fill_holes(
 
 
 def _fill(
-    image: jax.Array, known: jax.Array, valid: jax.Array, sweeps: int, levels: int
-) -> jax.Array:
+    image: Float[Array, "B H W C"],
+    known: Float[Array, "B H W 1"],
+    valid: Float[Array, "B H W 1"],
+    sweeps: int,
+    levels: int,
+) -> Float[Array, "B H W C"]:
     """`fill_holes` of a photo whose holes are 0, with so many coarser levels."""
     if not levels:
         return image
@@ -77,16 +85,17 @@ def _fill(
     return jax.lax.scan(relax, filled, None, length=sweeps)[0]
 
 
-def _halve(x: jax.Array) -> jax.Array:
-    """Sums 2 x 2 cells of x [B, H, W, C]; an odd last row or column has its own."""
+def _halve(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
+    """Sums 2 x 2 cells; an odd last row or column has its own."""
     height, width = x.shape[1:3]
     x = framed(x, (0, 0), (1, 0))
-    x = sum(window(x, (i, 0), (height, width), (2, 1)) for i in (0, 1))
-    x = framed(x, (0, 0), (0, 1))
-    return sum(window(x, (0, i), (x.shape[1], width), (1, 2)) for i in (0, 1))
+    upper, lower = (window(x, (i, 0), (height, width), (2, 1)) for i in (0, 1))
+    x = framed(upper + lower, (0, 0), (0, 1))
+    left, right = (window(x, (0, i), (x.shape[1], width), (1, 2)) for i in (0, 1))
+    return left + right
 
 
-def _double(x: jax.Array) -> jax.Array:
+def _double(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
     """Enlarges by 2, bilinearly, with zeros beyond the border."""
     for axis in (1, 2):
         before, after = _beside(x, axis)
@@ -97,13 +106,15 @@ def _double(x: jax.Array) -> jax.Array:
     return x
 
 
-def _cross(x: jax.Array) -> jax.Array:
+def _cross(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     """Sums the four neighbours, zeros beyond the border."""
     (above, below), (left, right) = _beside(x, 1), _beside(x, 2)
     return above + below + left + right
 
 
-def _beside(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+def _beside(
+    x: Float[Array, "B H W C"], axis: int
+) -> tuple[Float[Array, "B H W C"], Float[Array, "B H W C"]]:
     """The neighbours of all pixels before and after them along axis 1 or 2."""
     one = (1, 0) if axis == 1 else (0, 1)
     padded = framed(x, one, one)
@@ -112,20 +123,25 @@ def _beside(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
 
 
 def sample_bilinear(
-    image: jax.Array, coordinates: jax.Array, size: jax.Array | None = None
-) -> jax.Array:
-    """Reads image [B, H, W, C] between its pixels at coordinates [B, Q, 2]."""
+    image: Float[Array, "B H W C"],
+    coordinates: Float[Array, "B Q 2"],
+    size: Size | None = None,
+) -> Float[Array, "B Q C"]:
+    """Reads an image between its pixels at coordinates in [-1, 1]."""
     size = jnp.asarray(image.shape[1:3] if size is None else size)
-    return sum(
+    parts = (
         weight * gather_pixels(image, index)
         for index, weight, _ in neighbours(coordinates, size)
     )
+    return functools.reduce(jnp.add, parts)
 
 
 def sample_bicubic(
-    image: jax.Array, coordinates: jax.Array, size: jax.Array | None = None
-) -> jax.Array:
-    """Reads image [B, H, W, C] at coordinates [B, Q, 2] with Keys' cubic, a = -0.5.
+    image: Float[Array, "B H W C"],
+    coordinates: Float[Array, "B Q 2"],
+    size: Size | None = None,
+) -> Float[Array, "B Q C"]:
+    """Reads an image at coordinates in [-1, 1] with Keys' cubic, a = -0.5.
 
     Taps beyond the photo are left out and the others normalised, as Pillow does
     when it enlarges.
@@ -148,7 +164,7 @@ def sample_bicubic(
     )
 
 
-def _keys_cubic(distance: jax.Array) -> jax.Array:
+def _keys_cubic(distance: Float[Array, " ..."]) -> Float[Array, " ..."]:
     d = jnp.abs(distance)
     near = (1.5 * d - 2.5) * d * d + 1
     far = ((-0.5 * d + 2.5) * d - 4) * d + 2
