@@ -103,7 +103,7 @@ def test_without_ensemble_the_colour_depends_on_one_pixel():
     row, column = np.rint(((query[0, 0] + 1) * SIZE - 1) / 2).astype(int)
     others = np.full_like(features.projection, np.nan)
     others[0, row, column] = features.projection[0, row, column]
-    alone = decode(features.replace(projection=others), query, cell[:, :1])
+    alone = decode(features._replace(projection=others), query, cell[:, :1])
     whole = decode(features, query, cell[:, :1])
     np.testing.assert_array_equal(alone, whole)
     assert np.isfinite(whole).all()

@@ -1,8 +1,7 @@
 """The two patch discriminators that train the inpainters.
 
-Both map images [B, H, W, 3] in [0, 1] to logits [B, h, w, 1], one for each
-overlapping patch, and the activations on the way. They are taught with logits;
-the sigmoid is in the loss.
+Both map images in [0, 1] to logits, one for each overlapping patch, and the activations
+on the way. They are trained with logits; the sigmoid is in the loss.
 """
 
 import flax.linen as nn
@@ -13,7 +12,7 @@ from jaxtyping import Float
 from dear_jax.models.layers import batch_norm, conv
 from dear_jax.typing import Array
 
-Judgement = tuple[jax.Array, list[jax.Array]]
+Judgement = tuple[Float[Array, "B h w 1"], list[Float[Array, "B _ _ _"]]]
 
 _SLOPE = 0.2
 _EPSILON = 1e-12
@@ -39,12 +38,11 @@ class SpectralPatchGAN(nn.Module):
         """Judges images.
 
         Args:
-          image: [B, H, W, 3] in [0, 1], sides at least `least_side`.
+          image: in [0, 1], sides at least `least_side`.
           train: make one power iteration; "spectral" must then be mutable.
 
         Returns:
-          Logits [B, h, w, 1], 30 x 30 for 256 x 256, and the four activations
-          before them.
+          Logits, 30 x 30 for 256 x 256, and the four activations before them.
         """
         x, maps = image, []
         for i, (factor, stride) in enumerate([(1, 2), (2, 2), (4, 2), (8, 1)], 1):
@@ -82,7 +80,7 @@ class _SpectralConv(nn.Module):
             u.value = _unit(_times(fixed, v.value))
         sigma = jnp.sum(u.value * _times(matrix, v.value))
         return jax.lax.conv_general_dilated(
-            x,
+            jnp.asarray(x),
             kernel / sigma,
             (self.stride, self.stride),
             ((1, 1), (1, 1)),
@@ -124,12 +122,12 @@ class PatchGAN(nn.Module):
         """Judges images.
 
         Args:
-          image: [B, H, W, 3] in [0, 1].
+          image: in [0, 1].
           train: normalise by the batch; "batch_stats" must then be mutable.
 
         Returns:
-          Logits [B, h, w, 1], 19 x 19 for 256 x 256, and the `layers` + 1
-          activations before them, which feature matching compares.
+          Logits, 19 x 19 for 256 x 256, and the `layers` + 1 activations before them,
+          which feature matching compares.
         """
         x, maps = image, []
         for i in range(self.layers + 1):

@@ -17,7 +17,7 @@ MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class EDSRTrunk(nn.Module):
-    """Head, residual blocks and the skip around them: [B, H, W, 3] -> [B, H, W, width].
+    """Head, residual blocks and the skip around them.
 
     Attributes:
       width: channels.
@@ -31,7 +31,7 @@ class EDSRTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B H W width"]:
-        """Returns features [B, H, W, width] of an image [B, H, W, 3]."""
+        """Features of an image."""
         head = conv(image, self.width, name="head")
         x = head
         for i in range(self.blocks):
@@ -42,7 +42,7 @@ class EDSRTrunk(nn.Module):
 
 
 class EDSR(nn.Module):
-    """EDSR upscaler: [B, H, W, 3] -> [B, scale H, scale W, 3] in `value_range`.
+    """EDSR upscaler: photos -> photos `scale` times as large, in `value_range`.
 
     The defaults are EDSR-baseline x4; the full model is width 256, 32 blocks and a
     residual_scale of 0.1.
@@ -71,7 +71,7 @@ class EDSR(nn.Module):
     def __call__(
         self, image: Float[Array, "B H W 3"], train: bool = False
     ) -> Float[Array, "B h w 3"]:
-        """Upscales [B, H, W, 3] to [B, scale H, scale W, 3], not clipped.
+        """Upscales photos; colours are not clipped.
 
         `train` changes nothing here. It is accepted because other upscalers need it.
         """

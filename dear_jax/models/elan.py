@@ -33,7 +33,7 @@ OFFSETS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))
 
 
 class ELAN(nn.Module):
-    """ELAN upscaler: [B, H, W, 3] -> [B, scale H, scale W, 3], both in [0, 255].
+    """ELAN upscaler: photos -> photos `scale` times as large, both in [0, 255].
 
     The defaults are ELAN-light x4; the full model has 180 channels, 36 blocks and
     none of them shared.
@@ -65,7 +65,7 @@ class ELAN(nn.Module):
     def __call__(
         self, image: Float[Array, "B H W 3"], train: bool = False
     ) -> Float[Array, "B h w 3"]:
-        """Upscales [B, H, W, 3], any H, W >= 1, to [B, scale H, scale W, 3].
+        """Upscales photos of any size.
 
         `train` chooses batch statistics over running ones. The output is not clipped.
 
@@ -111,7 +111,7 @@ class ELAN(nn.Module):
 
 
 class LocalFeatures(nn.Module):
-    """Shift, 1x1 convolution, ReLU, shift, 1x1 convolution: [B, H, W, C] -> same."""
+    """Shift, 1x1 convolution, ReLU, shift, 1x1 convolution."""
 
     expansion: int = 2
 
@@ -137,17 +137,17 @@ class WindowAttention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "B H W C"],
-        attention: list[Float[Array, "N M w2 w2"]] | None,
+        attention: list[Float[Array, "B _ _ _"]] | None,
         train: bool,
-    ) -> tuple[Float[Array, "B H W C"], list[Float[Array, "N M w2 w2"]]]:
-        """Mixes x [B, H, W, C], H and W multiples of every window side w.
+    ) -> tuple[Float[Array, "B H W C"], list[Float[Array, "B _ _ _"]]]:
+        """Mixes x, whose sides are multiples of those of every window.
 
         Args:
-          attention: matrices to use again, for each w [B, H W / w^2, w^2, w^2], rows
-            summing to 1; None to compute them.
+          attention: matrices to use again, for each kind of window those of the H W /
+            w^2 windows, rows summing to 1; None to compute them.
 
         Returns:
-          Result [B, H, W, C] and the matrices used.
+          Result and the matrices used.
         """
         channels = x.shape[-1]
         size = x.shape[1:3]
@@ -171,7 +171,7 @@ class WindowAttention(nn.Module):
 
 
 def attention_matrix(queries: Float[Array, "B N w2 C"]) -> Float[Array, "B N w2 w2"]:
-    """Returns softmax(q q^T) [..., T, T] of queries [..., T, C].
+    """softmax(q q^T) in each window of w2 = w^2 pixels.
 
     The logits have no bound, so they and their softmax are full float32 everywhere.
     """
@@ -183,7 +183,7 @@ def attention_matrix(queries: Float[Array, "B N w2 C"]) -> Float[Array, "B N w2 
 
 
 def shift(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    """Moves the first four fifths of the channels of [B, H, W, C] by a pixel each.
+    """Moves the first four fifths of the channels by a pixel each.
 
     Group k of C // 5 channels reads at (y, x) + OFFSETS[k], zero outside the image;
     the channels left over by the division stay where they are, as the last group.
@@ -202,7 +202,7 @@ def shift(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
 def reflect_to_multiple(
     x: Float[Array, "B H W C"], multiple: int
 ) -> Float[Array, "B h w C"]:
-    """Mirrors [B, H, W, C] at its bottom and right up to multiples of `multiple`.
+    """Mirrors x at its bottom and right up to multiples of `multiple`.
 
     The border pixel is not repeated. Choice: an image narrower than what is missing,
     which PyTorch refuses, is mirrored again and again; one pixel is repeated.
@@ -215,16 +215,16 @@ def reflect_to_multiple(
 
 
 def to_windows(x: Float[Array, "B H W C"], window: int) -> Float[Array, "B N w2 C"]:
-    """Cuts [B, H, W, C] into windows [B, H W / w^2, w^2, C], both row by row."""
+    """Cuts x into N windows of w2 = w^2 pixels, both row by row."""
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // window, window, width // window, window, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, window**2, channels)
 
 
 def from_windows(
-    x: Float[Array, "B N w2 C"], window: int, size: tuple[int, int]
+    x: Float[Array, "B N w2 C"], window: int, size: tuple[int, ...]
 ) -> Float[Array, "B H W C"]:
-    """Puts windows [B, H W / w^2, w^2, C] together to [B, *size, C]."""
+    """Puts windows together to what has the given size, the inverse of `to_windows`."""
     batch, channels = x.shape[0], x.shape[-1]
     height, width = size
     x = x.reshape(batch, height // window, width // window, window, window, channels)

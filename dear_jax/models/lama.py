@@ -59,13 +59,13 @@ class LaMa(nn.Module):
         mask: Float[Array, "B H W 1"],
         train: bool = False,
     ) -> Float[Array, "B H W 3"]:
-        """Completes image [B, H, W, 3] in [0, 1], mask [B, H, W, 1] with 1 = missing.
+        """Completes an image in [0, 1], whose mask has 1 = missing.
 
         With `train` batch norm takes the batch's statistics and updates its own, in
         the collection "batch_stats".
 
         Returns:
-          [B, H, W, 3] in [0, 1]: the network's own colours, known pixels too.
+          Colours in [0, 1]: the network's own colours, known pixels too.
         """
         *widths, widest = self.widths()
         global_width = int(widest * self.global_ratio)
@@ -103,10 +103,7 @@ class LaMa(nn.Module):
 
 
 class Unit(nn.Module):
-    """Reflect-padded convolution, batch norm, ReLU, no bias.
-
-    [B, H, W, C] -> [B, H / stride, W / stride, features].
-    """
+    """Reflect-padded convolution, batch norm, ReLU, no bias."""
 
     features: int
     size: int
@@ -129,10 +126,7 @@ class Unit(nn.Module):
 
 
 class Upward(nn.Module):
-    """Transposed 3x3 convolution of stride 2, batch norm, ReLU.
-
-    [B, H, W, C] -> [B, 2H, 2W, features].
-    """
+    """Transposed 3x3 convolution of stride 2, batch norm, ReLU."""
 
     features: int
 
@@ -178,11 +172,7 @@ class FourierConv(nn.Module):
         y: Float[Array, "B H W D"] | None = None,
         train: bool = False,
     ) -> tuple[Float[Array, "B h w local_width"], Float[Array, "B h w global_width"]]:
-        """Transforms local features x [B, H, W, C] and global ones y, if there are any.
-
-        Returns:
-          [B, H', W', local_width] and [B, H', W', global_width], H' = H / stride.
-        """
+        """Transforms local features x and global ones y, if there are any."""
         window = functools.partial(
             conv, reflect=True, strides=self.stride, biased=False
         )
@@ -198,10 +188,7 @@ class FourierConv(nn.Module):
 
 
 class FourierUnit(nn.Module):
-    """A 1x1 convolution, batch norm and ReLU of the spectrum of x.
-
-    [B, H, W, C] -> [B, H, W, features].
-    """
+    """A 1x1 convolution, batch norm and ReLU of the spectrum of x."""
 
     features: int
 
@@ -220,7 +207,7 @@ class FourierUnit(nn.Module):
 class SpectralTransform(nn.Module):
     """1x1 convolution to half the features, a Fourier unit around it, and back.
 
-    [B, H, W, C] -> [B, H, W, features]; features is even.
+    `features` is even.
     """
 
     features: int
@@ -237,9 +224,9 @@ class SpectralTransform(nn.Module):
 
 
 def inverse(
-    spectrum: Complex[Array, "B H W C"], width: int
+    spectrum: Complex[Array, "B H _ C"], width: int
 ) -> Float[Array, "B H {width} C"]:
-    """Inverts rfftn over H and W: [B, H, W // 2 + 1, C] complex -> [B, H, W, C].
+    """Inverts rfftn over H and W.
 
     One axis after the other, since a layer's output need not be the spectrum of
     anything real: what is then made of the imaginary parts of the first column, and of
@@ -251,11 +238,11 @@ def inverse(
 
 
 def split_complex(x: Complex[Array, "B H W C"]) -> Float[Array, "B H W 2*C"]:
-    """Real and imaginary parts in turn: [..., C] complex -> [..., 2 C]."""
-    parts = jnp.stack([x.real, x.imag], axis=-1)
+    """Real and imaginary parts in turn."""
+    parts = jnp.stack([jnp.real(x), jnp.imag(x)], axis=-1)
     return parts.reshape(*x.shape[:-1], -1)
 
 
 def join_complex(x: Float[Array, "B H W C"]) -> Complex[Array, "B H W C//2"]:
-    """Inverts `split_complex`: [..., 2 C] -> [..., C] complex."""
+    """Inverts `split_complex`."""
     return jax.lax.complex(x[..., 0::2], x[..., 1::2])

@@ -26,7 +26,7 @@ from dear_jax.typing import Array
 def add_bias(
     y: Float[Array, "... C"], bias: Float[Array, " C"]
 ) -> Float[Array, "... C"]:
-    """y [..., C] + bias [C], in the dtype of y."""
+    """y + bias, in the dtype of y."""
     bias = bias.astype(jnp.float32).reshape((1,) * (y.ndim - 1) + (-1,))
     # The gradient takes these steps backwards: to float32, then the sum.
     return y + jnp.broadcast_to(bias, y.shape).astype(y.dtype)
@@ -40,7 +40,7 @@ class Dense(nn.Dense):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... features"]:
-        """x [..., C] -> [..., features]."""
+        """Applies the layer."""
         return _biased(self, super().__call__(x))
 
 
@@ -52,7 +52,7 @@ class Conv(nn.Conv):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
-        """x [B, H, W, C] -> [B, H', W', features]."""
+        """Applies the layer."""
         return _biased(self, super().__call__(x))
 
 
@@ -64,7 +64,7 @@ class ConvTranspose(nn.ConvTranspose):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w features"]:
-        """x [B, H, W, C] -> [B, H', W', features]."""
+        """Applies the layer."""
         return _biased(self, super().__call__(x))
 
 
@@ -146,15 +146,15 @@ _half_product.defvjp(_forward, _backward)
 USUAL_KERNEL = nn.linear.default_kernel_init
 
 
-def reflect_pad(x: Float[Array, "B H W C"], pixels: int) -> Float[Array, "B h w C"]:
-    """Mirrors x [B, H, W, C] by `pixels` on each side, the edge pixel not repeated."""
+def reflect_pad(x: Float[Array, "B H W C"], pixels: int) -> Float[jax.Array, "B h w C"]:
+    """Mirrors x by `pixels` on each side, the edge pixel not repeated."""
     return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), "reflect")
 
 
 def reflect_conv(
     conv: Callable[..., Conv], x: Float[Array, "B H W C"], size: int, dilation: int = 1
 ) -> Float[Array, "B h w D"]:
-    """Convolves x [B, H, W, C], mirrored beyond its edges.
+    """Convolves x, mirrored beyond its edges.
 
     Args:
       conv: (padding=..., kernel_dilation=...) -> the layer; a stride must divide H, W.
@@ -187,7 +187,7 @@ class Normalisation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv3(relu(conv3 dilated by 2 (x))), reflect-padded. [B, H, W, C] -> same."""
+    """x + conv3(relu(conv3 dilated by 2 (x))), reflect-padded."""
 
     norm: str = "none"
     kernel_init: nn.initializers.Initializer = USUAL_KERNEL
@@ -204,7 +204,7 @@ class ResidualBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Transposed 4x4 convolution of stride 2. [B, H, W, C] -> [B, 2H, 2W, features].
+    """Transposed 4x4 convolution of stride 2, which enlarges by 2.
 
     Its "SAME" is PyTorch's padding 1.
     """
@@ -249,7 +249,7 @@ def conv(
     reflect: bool = False,
     **options,
 ) -> Float[Array, "B h w {features}"]:
-    """Applies a size x size convolution, initialised as PyTorch does, to [B, H, W, C].
+    """Applies a size x size convolution, initialised as PyTorch does.
 
     Call it inside a compact method. `options` are those of `Conv`; beyond the edges
     x is zero, or mirrored with `reflect`.
@@ -290,7 +290,7 @@ def batch_norm(
 def pixel_shuffle(
     x: Float[Array, "B H W C"], scale: int
 ) -> Float[Array, "B {scale}*H {scale}*W C//{scale}**2"]:
-    """Spreads channels over pixels: [B, H, W, C s s] -> [B, sH, sW, C].
+    """Spreads channels over s x s pixels, s = `scale`.
 
     Input channel (c s + dy) s + dx becomes pixel (s y + dy, s x + dx) of channel c.
     """
@@ -306,17 +306,14 @@ def masked_photo(
     """Blackens the holes and appends the mask.
 
     Args:
-      image: [B, H, W, 3] in [0, 1]; under the mask it may be anything, NaN too.
-      mask: [B, H, W, 1], 1 = missing.
-
-    Returns:
-      [B, H, W, 4].
+      image: in [0, 1]; under the mask it may be anything, NaN too.
+      mask: 1 = missing.
     """
     return jnp.concatenate([jnp.where(mask > 0, 0.0, image), mask], axis=-1)
 
 
 class ColourHead(nn.Module):
-    """Reflect-padded 7x7 convolution to 3 channels. [B, H, W, C] -> [B, H, W, 3].
+    """Reflect-padded 7x7 convolution to 3 channels.
 
     It is computed as a 1x7 convolution to 7 x 3 channels, a triple for each row of the
     kernel, and the shifted triples are added up: with three channels alone a CPU's

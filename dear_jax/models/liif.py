@@ -4,7 +4,8 @@ DEAR's decoder descends from it, so it is DEAR's decoder with LIIF's rule for th
 four pixels around a query, its 3 x 3 unfolding and its cell. Holes are black.
 """
 
-import flax.struct
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -16,13 +17,12 @@ from dear_jax.models.query import QueryModel
 from dear_jax.typing import Array, Size
 
 
-@flax.struct.dataclass
-class LIIFFeatures:
+class LIIFFeatures(NamedTuple):
     """What `encode` knows of a photo; one of the two is None.
 
     Attributes:
-      projection: the decoder's first layer, [B, H, W, decoder_width].
-      enlarged: with `pixel_scale` s, EDSR's answer [B, s H, s W, 3] in [-1, 1].
+      projection: the decoder's first layer.
+      enlarged: with `pixel_scale`, EDSR's answer in [-1, 1], so many times as large.
     """
 
     projection: Float[Array, "B H W width"] | None
@@ -97,13 +97,13 @@ class LIIF(QueryModel):
         size: Size | None = None,
     ) -> Float[Array, "B Q 3"]:
         """See `QueryModel.decode`; the cell is needed with `cell_decode` only."""
-        if not self.pixel_scale:
+        if features.projection is not None:
             return self.decoder(features.projection, coordinates, cell, size)
-        if size is None:
-            size = features.enlarged.shape[1:3]
-        else:
-            size = jnp.asarray(size) * self.pixel_scale
-        return _sample_nearest(features.enlarged, coordinates, size)
+        assert features.enlarged is not None
+        enlarged = features.enlarged.shape[1:3]
+        if size is not None:
+            enlarged = jnp.asarray(size) * self.pixel_scale
+        return _sample_nearest(features.enlarged, coordinates, enlarged)
 
 
 def blacken(

@@ -6,6 +6,7 @@ averaged over the pixels, and summed over the layers. The networks are AlexNet a
 VGG16 as torchvision trained them on ImageNet; LPIPS by AlexNet is bundled.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,13 +96,13 @@ class Features(nn.Module):
         """Computes activations.
 
         Args:
-          image: [B, H, W, 3] RGB, sides at least `SMALLEST`; see
+          image: RGB, sides at least `SMALLEST`; see
             `imagenet_normalised`.
           layers: names such as "relu1_2", None for all; nothing behind the last is
             computed.
 
         Returns:
-          Activation [B, h, w, C] of every named layer, in the order of `layers`. Of
+          Activation of every named layer, in the order of `layers`. Of
           VGG16, h is H / 2^(block - 1), rounded down; of AlexNet it is (H - 3) // 4
           for relu1, then (h - 1) // 2 twice.
 
@@ -153,11 +154,11 @@ class LPIPS(nn.Module):
         """Computes the distances of two batches of photos.
 
         Args:
-          prediction: [B, H, W, 3] RGB in [0, 1], sides at least `SMALLEST`.
+          prediction: RGB in [0, 1], sides at least `SMALLEST`.
           target: the same shape.
 
         Returns:
-          [B], 0 for identical photos, rarely above 1.
+          Distances, 0 for identical photos, rarely above 1.
 
         Raises:
           InputError: if the photos are too small.
@@ -178,11 +179,11 @@ class LPIPS(nn.Module):
             )
             weighed = jnp.square(mine - theirs) * head.reshape(1, 1, 1, channels)
             distances.append(jnp.mean(jnp.sum(weighed, axis=-1), axis=(1, 2)))
-        return sum(distances)
+        return functools.reduce(jnp.add, distances)
 
 
 def imagenet_normalised(image: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-    """Brings [B, H, W, 3] in [0, 1] to ImageNet's mean 0 and deviation 1."""
+    """Brings photos in [0, 1] to ImageNet's mean 0 and deviation 1."""
     mean, deviation = (jnp.array(v).reshape(1, 1, 1, 3) for v in (_MEAN, _DEVIATION))
     return (image - mean) / deviation
 
@@ -255,7 +256,7 @@ def read_vgg16(path: str) -> dict[str, Any]:
 
 
 def _unit(values: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    """Brings feature vectors [B, H, W, C] to length 1; zero stays zero."""
+    """Brings feature vectors to length 1; zero stays zero."""
     squares = jnp.sum(jnp.square(values), axis=-1, keepdims=True)
     # The root's slope is infinite at zero, and times zero that would not be a number.
     length = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)

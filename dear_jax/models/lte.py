@@ -6,9 +6,9 @@ colour, to which the bilinearly enlarged photo is added. Holes are black.
 """
 
 import math
+from typing import NamedTuple
 
 import flax.linen as nn
-import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Float, Num
 
@@ -29,15 +29,14 @@ from dear_jax.models.query import QueryModel
 from dear_jax.typing import Array, Size
 
 
-@flax.struct.dataclass
-class LTEFeatures:
+class LTEFeatures(NamedTuple):
     """What `encode` knows of a photo, all at its size.
 
     Attributes:
-      amplitudes: [B, H, W, hidden], of all cosines, then of all sines.
-      frequencies: [B, H, W, hidden], all along y, then all along x, in turns a
+      amplitudes: of all cosines, then of all sines.
+      frequencies: all along y, then all along x, in turns a
         pixel.
-      image: the photo in [-1, 1], black under the mask, [B, H, W, 3].
+      image: the photo in [-1, 1], black under the mask.
     """
 
     amplitudes: Float[Array, "B H W hidden"]
@@ -143,7 +142,7 @@ class LTE(QueryModel):
     def clip_cell(
         self, cell: Float[Array, "B Q 2"], size: Num[Array, "..."] | tuple
     ) -> Float[Array, "B Q 2"]:
-        """Returns the cell [..., 2] to evaluate with, for a photo of size (H, W).
+        """The cell to evaluate with, for a photo of size (H, W).
 
         Beyond `largest_scale` the network is told that scale, not the true one, as in
         the official evaluation; training has no such clip.

@@ -56,12 +56,12 @@ class MISF(nn.Module):
         mask: Float[Array, "B H W 1"],
         train: bool = False,
     ) -> Float[Array, "B H W 3"]:
-        """Completes image [B, H, W, 3] in [0, 1], mask [B, H, W, 1] with 1 = missing.
+        """Completes an image in [0, 1], whose mask has 1 = missing.
 
         `train` changes nothing here. It is accepted because LaMa needs it.
 
         Returns:
-          [B, H, W, 3] in [0, 1]: the network's own colours, known pixels too.
+          Colours in [0, 1]: the network's own colours, known pixels too.
         """
         del train
         x = masked_photo(image, mask).astype(compute_dtype(self))
@@ -95,12 +95,11 @@ class FilterPredictor(nn.Module):
         """Predicts filters from the masked photo and what the encoder made of it.
 
         Args:
-          x: [B, H, W, 4].
-          encoded: [B, H/2, W/2, 2 width].
+          x: photo and mask.
+          encoded: of twice as many channels as `width`.
 
         Returns:
-          Filters of the features [B, H/4, W/4, 9, 4 width] and of the image
-          [B, H, W, 9, 3], as `filter_pixels` takes them.
+          Filters of the features and of the image, as `filter_pixels` takes them.
         """
         width = self.width
         full = Convolutions(width, name="full")(x)
@@ -118,7 +117,7 @@ class FilterPredictor(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Three 3x3 convolutions, each ReLU'd. [B, H, W, C] -> [B, H, W, features]."""
+    """Three 3x3 convolutions, each ReLU'd."""
 
     features: int
 
@@ -140,13 +139,13 @@ def stretch(raw: Float[Array, " ..."]) -> Float[Array, " ..."]:
 
 
 def halve(x: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 C"]:
-    """Averages 2 x 2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]."""
+    """Averages 2 x 2 pixels."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def double(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
-    """Enlarges bilinearly, beyond the edge its repetition: [B, H, W, C] -> 2H, 2W."""
+    """Enlarges bilinearly by 2, beyond the edge its repetition."""
     for axis in (1, 2):
         count = x.shape[axis]
         pads = [(0, 0)] * x.ndim

@@ -215,7 +215,7 @@ def role_of(fields: Mapping[str, Any]) -> str:
     return _module(_architecture(fields)).ROLE
 
 
-def build(fields: Mapping[str, Any]) -> nn.Module:
+def build(fields: Mapping[str, Any]) -> Any:
     """Builds a model from its fields, e.g. `build(fields_of("dear"))`.
 
     Raises:
@@ -268,7 +268,7 @@ def _architecture(fields: Mapping[str, Any]) -> str:
     return name
 
 
-def _module(architecture: str) -> type[nn.Module]:
+def _module(architecture: str) -> Any:
     path, name = ARCHITECTURES[architecture].split(":")
     return getattr(importlib.import_module(path), name)
 

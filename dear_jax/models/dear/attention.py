@@ -64,14 +64,14 @@ def attend(
 
     # The weights are computed again in the gradient rather than kept.
     @jax.checkpoint
-    def step(piece: jax.Array) -> jax.Array:
+    def step(piece):
         return _attend_whole(piece.swapaxes(0, 1), keys, usable).swapaxes(0, 1)
 
     return in_pieces(step, queries.swapaxes(0, 1), chunk).swapaxes(0, 1)
 
 
 def in_pieces(
-    function: Callable[[jax.Array], jax.Array], rows: Float[Array, "N ..."], length: int
+    function: Callable[[Any], Array], rows: Float[Array, "N ..."], length: int
 ) -> Float[Array, "N ..."]:
     """A function of `length` rows, of N rows, whose number may be left open."""
     count = rows.shape[0]

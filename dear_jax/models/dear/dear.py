@@ -8,8 +8,6 @@ Images go in as [0, 1]; inside and at the decoder's end colours are in [-1, 1].
 
 from typing import Any, NamedTuple
 
-import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -39,8 +37,7 @@ from dear_jax.typing import Array, Size
 QUARTER = 4
 
 
-@flax.struct.dataclass
-class Features:
+class Features(NamedTuple):
     """What `encode` knows of a photo, all at its size.
 
     Attributes:
@@ -382,15 +379,18 @@ class DEAR(QueryModel):
         x = jnp.concatenate(parts, axis=-1) * tile.inside
         return _padded(x, stride, stride, jnp.zeros(x.shape[-1])).astype(dtype)
 
-    def _to_quarter(self, x: Float[Array, "B H W D"]) -> tuple[jax.Array, Any, Any]:
+    def _to_quarter(self, x: Float[Array, "B H W D"]) -> tuple[Array, Any, Any]:
         """Z, filtered; the predictor's guide, or None; and the skips of "lite"."""
-        guided = self.detail or self.importance
+        guide: Any = None
         if self.network == "paper":
-            z, guide = self.encoder(x), self.predictor(x) if guided else None
+            z = self.encoder(x)
+            if self.detail or self.importance:
+                guide = self.predictor(x)
             return self.detail_filters(z, guide) if self.detail else z, guide, None
         valid = x[..., 4:5]
         z, skips = self.encoder(x, valid)
-        guide = self.predictor(x, valid) if guided else None
+        if self.detail or self.importance:
+            guide = self.predictor(x, valid)
         if self.detail:
             quarter = validity_pyramid(valid, 3)[2]
             z = self.detail_filters(z, guide, quarter) * quarter
@@ -399,7 +399,7 @@ class DEAR(QueryModel):
     def _to_full(
         self,
         z: Float[Array, "B h w C"],
-        skips: tuple[jax.Array, jax.Array] | None,
+        skips: tuple[Array, Array] | None,
         x: Float[Array, "B 4*h 4*w D"],
     ) -> Float[Array, "B 4*h 4*w C0"]:
         """F, at the size of the encoder's input x."""

@@ -149,8 +149,8 @@ class ImplicitDecoder(nn.Module):
         """
         apart = []
         for axis, relative in enumerate((rows.relative, columns.relative)):
-            seen = [jnp.zeros_like(relative)] * 2
-            seen[axis] = relative
+            nothing = jnp.zeros_like(relative)
+            seen = [relative, nothing] if axis == 0 else [nothing, relative]
             if self.cell_decode:
                 assert cell is not None
                 # Once, with the rows.

@@ -69,7 +69,7 @@ def sum_sorted_rows(
     """`sum_rows` by sorting and matrix products."""
     batch, total = rows.shape
     places = jnp.broadcast_to(jnp.arange(total, dtype=rows.dtype), rows.shape)
-    keys, places = lax.sort((rows, places), num_keys=1)
+    keys, places = lax.sort([jnp.asarray(rows), places], num_keys=1)
     # What fills the last block belongs to a row that is not there.
     pads = ((0, 0), (0, -total % BLOCK))
     keys = jnp.pad(keys, pads, constant_values=count).reshape(batch, -1, BLOCK)

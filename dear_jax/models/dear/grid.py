@@ -6,7 +6,8 @@ They are made on the host in float64; `dear_jax.models.dear.coordinates` has the
 rule for queries anywhere.
 """
 
-import flax.struct
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
@@ -14,8 +15,7 @@ from dear_jax.images.resize import keys_cubic
 from dear_jax.typing import Array
 
 
-@flax.struct.dataclass
-class Axis:
+class Axis(NamedTuple):
     """The rows, or the columns, of a part of a target picture, n of them.
 
     They look into a window of m pixels of the photo.

@@ -101,7 +101,7 @@ class LiteEncoder(nn.Module):
         down = down[:1] if skips_only else down
         pyramid = validity_pyramid(valid, len(down) + 1)
         x = nn.relu(Conv(self.widths[0], (3, 3), name="stem")(x)) * pyramid[0]
-        levels = [x]
+        levels: list[Array] = [x]
         for i, depth in enumerate(down, start=1):
             x = normalise(fold(x), f"norm_{i}")
             x = Dense(self.widths[i], name=f"down_{i}")(x) * pyramid[i]
@@ -124,7 +124,7 @@ class LiteEncoder(nn.Module):
 class LiteUpsampler(nn.Module):
     """Embedding and skips -> features of every pixel, F (Eq. 5)."""
 
-    depths: tuple[int, int] = (1, 1)
+    depths: tuple[int, ...] = (1, 1)
 
     @nn.compact
     def __call__(
