@@ -87,8 +87,8 @@ class EDSR(nn.Module):
         return x + mean if self.mean_shift else x
 
 
-def mean_colour() -> Float[np.ndarray, " 3"]:
-    """Mean colour [1, 1, 1, 3] of the training photos, for values in [0, 255]."""
+def mean_colour() -> Float[np.ndarray, "1 1 1 3"]:
+    """Mean colour of the training photos, for values in [0, 255]."""
     return np.asarray(MEAN, np.float32).reshape(1, 1, 1, 3) * 255
 
 

@@ -170,7 +170,7 @@ class WindowAttention(nn.Module):
         return _pointwise(mixed, channels, name="project_out"), used
 
 
-def attention_matrix(queries: Float[Array, "B N w2 C"]) -> Float[Array, "B N w2 w2"]:
+def attention_matrix(queries: Float[Array, "... w2 C"]) -> Float[Array, "... w2 w2"]:
     """softmax(q q^T) in each window of w2 = w^2 pixels.
 
     The logits have no bound, so they and their softmax are full float32 everywhere.

@@ -270,7 +270,7 @@ class BatchNorm(nn.BatchNorm):
     """`nn.BatchNorm` of float32 x, with parameters of any floating-point dtype."""
 
     @nn.nowrap
-    def param(self, *arguments, **options) -> jax.Array:
+    def param(self, *arguments, **options) -> Any:
         """The parameter in float32."""
         return super().param(*arguments, **options).astype(jnp.float32)
 

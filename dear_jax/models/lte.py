@@ -140,12 +140,12 @@ class LTE(QueryModel):
 
     @nn.nowrap
     def clip_cell(
-        self, cell: Float[Array, "B Q 2"], size: Num[Array, "..."] | tuple
-    ) -> Float[Array, "B Q 2"]:
+        self, cell: Float[Array, "... 2"], size: Num[Array, "..."] | tuple
+    ) -> Float[Array, "... 2"]:
         """The cell to evaluate with, for a photo of size (H, W).
 
-        Beyond `largest_scale` the network is told that scale, not the true one, as in
-        the official evaluation; training has no such clip.
+        Beyond `largest_scale` the network sees that scale, not the true one, as in the
+        official evaluation; training has no such clip.
         """
         size = jnp.broadcast_to(jnp.asarray(size), cell.shape).astype(cell.dtype)
         return jnp.maximum(cell, 2 / self.largest_scale / size)
