@@ -23,6 +23,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_configure(config):
+    """Compiles the programs of fast tests quickly rather than well.
+
+    Most of them run once, on a few pixels. Those of slow and long tests are compiled as
+    users' programs are; JAX_DISABLE_MOST_OPTIMIZATIONS=0 does so for all.
+    """
+    if "not slow" in config.option.markexpr:
+        quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", quick != "0")
+
+
 @pytest.fixture(scope="module")
 def optax_promotion():
     """Optax multiplies floats by integer counts; the strict tests are the model's."""

@@ -10,7 +10,6 @@ import tempfile
 from typing import NamedTuple
 
 import hypothesis
-import jax
 import numpy as np
 import pytest
 from hypothesis import configuration, given
@@ -215,14 +214,10 @@ def look(restorer, case: Case, encoded) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick():
-    """Programs compiled quickly rather than well: nearly each serves one photo."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+def forget_restorers():
+    """Frees the restorers that the examples have used."""
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
     RESTORERS.clear()
-    jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)
