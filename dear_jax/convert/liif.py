@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from dear_jax.convert import edsr
 from dear_jax.convert.rules import Mapping, State, Target, conv, dense, layer, same
@@ -43,10 +44,12 @@ def mapping(fields: dict) -> Mapping:
             for key, rule in edsr.mapping(whole).items()
         }
 
-    def pixel_part(array: np.ndarray) -> np.ndarray:
+    def pixel_part(
+        array: Shaped[np.ndarray, "O I"],
+    ) -> Shaped[np.ndarray, "window window C O"]:
         return conv(_split(array, fields)[0])
 
-    def relative_part(array: np.ndarray) -> np.ndarray:
+    def relative_part(array: Shaped[np.ndarray, "O I"]) -> Shaped[np.ndarray, "n O"]:
         return dense(_split(array, fields)[1])
 
     rules = edsr.trunk_mapping(fields, "encoder.", "encoder")
@@ -163,8 +166,10 @@ def _inputs(fields: dict) -> int:
     return fields["width"] * taps + (4 if fields["cell_decode"] else 2)
 
 
-def _split(array: np.ndarray, fields: dict) -> tuple[np.ndarray, np.ndarray]:
-    """The first layer [O, I] -> its kernels [O, C, window, window] and [O, 2 or 4]."""
+def _split(
+    array: Shaped[np.ndarray, "O I"], fields: dict
+) -> tuple[Shaped[np.ndarray, "O C window window"], Shaped[np.ndarray, "O n"]]:
+    """The first layer's kernels, for pixels and for the 2 or 4 numbers of a query."""
     if array.shape[1] != _inputs(fields):
         raise InputError(
             f"{_FIRST} has {array.shape[1]} inputs, should have {_inputs(fields)}; "

@@ -10,7 +10,7 @@ import math
 import pickle
 import reprlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple, NoReturn, cast
 
 import ml_dtypes
 import numpy as np
@@ -97,7 +97,7 @@ class Inert:
     append = extend
 
 
-def _refuse(complaint: str) -> None:
+def _refuse(complaint: str) -> NoReturn:
     raise InputError(
         f"{complaint}; nothing of it was run. Checkpoints hold tensors and plain data "
         "only: ask its authors for the plain state_dict"
@@ -120,7 +120,11 @@ class Unpickler(pickle._Unpickler):
         may be none.
     """
 
-    dispatch = {
+    # Of Python's unpickler, which type checkers are not told.
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
         **dict.fromkeys(range(256), _refuse_opcode),
         **{code: pickle._Unpickler.dispatch[code] for code in _OPCODES},
         # Without bytearrays: they would be made before it is known that they are full.
@@ -229,7 +233,7 @@ class Unpickler(pickle._Unpickler):
         elif isinstance(target, np.ndarray) and target.base is None and not target.size:
             _, shape, dtype, columns_first, data = state
             made = self.array(data, dtype, shape, "F" if columns_first else "C")
-            target.__setstate__(made.__reduce__()[2])
+            target.__setstate__(cast(Any, made.__reduce__()[2]))
         elif not isinstance(target, dict | list | Inert):
             _refuse(f"asks to run code (sets the state of a {type(target).__name__})")
 
