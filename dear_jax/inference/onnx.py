@@ -59,7 +59,9 @@ def export_functions(variables: Any, model: Mapping[str, Any]) -> Functions:
     """
     if model.get("network") != "lite":
         raise InputError("only models with the field network = 'lite' become ONNX")
-    bound = build(model).bind(variables)
+    module = build(model)
+    assert isinstance(module, DEAR)
+    bound = module.bind(variables)
     image = {"image": ("H", "W", 3), "mask": ("H", "W")}
     level = {"level": ()} if bound.level_input else {}
     has_base = bound.residual != "none"
@@ -71,11 +73,12 @@ def export_functions(variables: Any, model: Mapping[str, Any]) -> Functions:
         shapes = ((2, count), (2, count), (2, count), (count, size))
         return {f"{name}_{k}": v for k, v in zip(parts, shapes, strict=False)}
 
+    def axis_of(name: str, given: Mapping[str, jax.Array]) -> Axis:
+        index, relative, weight = (given[f"{name}_{k}"] for k in AXIS[:3])
+        return Axis(index, relative, weight, given.get(f"{name}_base"))
+
     def decode(projection: jax.Array, **given: jax.Array) -> jax.Array:
-        rows, columns = (
-            Axis(**{"base": None} | {k: given[f"{name}_{k}"] for k in parts})
-            for name in ("rows", "columns")
-        )
+        rows, columns = axis_of("rows", given), axis_of("columns", given)
         base = given["base"][None] if has_base else None
         colours = bound.decode_grid(
             projection[None], base, rows, columns, given.get("cell")
@@ -105,7 +108,8 @@ def _exported(
 ) -> Any:
     """The ONNX model of a function of named arrays; texts in shapes are open sizes."""
     try:
-        from jax2onnx import to_onnx
+        # Of an environment of its own, see above.
+        from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             "jax2onnx is not installed; dear_jax/inference/onnx.py says how to do it"
