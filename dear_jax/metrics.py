@@ -24,6 +24,7 @@ border leaves nothing, or if an option cannot have its value.
 """
 
 import functools
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -269,11 +270,11 @@ def _gaussian_valid(
     for axis in (2, 3):
         values = jax.lax.optimization_barrier(values)
         size = values.shape[axis] - window + 1
-        first, *others = (
+        weighted = (
             weight * jax.lax.slice_in_dim(values, i, i + size, axis=axis)
             for i, weight in enumerate(weights)
         )
-        values = sum(others, first)
+        values = functools.reduce(operator.add, weighted)
     return values.transpose(0, 2, 3, 1)
 
 

@@ -31,9 +31,9 @@ def within(
     return both[None, :, :, None].astype(jnp.float32)
 
 
-def channel(masks: Bool[Array, "B H W"]) -> Float32[Array, "B H W 1"]:
+def channel(masks: Bool[Array, "B H W"]) -> Float32[jax.Array, "B H W 1"]:
     """Masks as the networks take them."""
-    return masks[..., None].astype(jnp.float32)
+    return jnp.astype(masks[..., None], jnp.float32)
 
 
 def attend(
@@ -143,13 +143,11 @@ def _cells_of(
     Bool[Array, "h w"],
 ]:
     """Queries and keys of one photo, which keys are usable, and which queries ask."""
-    embedding, mask = (
-        jax.lax.dynamic_slice_in_dim(x, photo, 1) for x in (embedding, masks)
-    )
+    seen, mask = (jax.lax.dynamic_slice_in_dim(x, photo, 1) for x in (embedding, masks))
     mask = channel(mask)
     height, width = mask.shape[1:3]
     valid = within((height, width), size)
-    query, key, usable = cells(embedding, mask, valid, keys, pool)
+    query, key, usable = cells(seen, mask, valid, keys, pool)
     assert usable is not None  # For `valid` is given.
     known = cells(1 - mask, mask, valid, "all", pool)[0][..., 0] > 0
     return query[0], key[0], usable[0], known[0]

@@ -53,11 +53,11 @@ def applied(
     return module.apply(variables, *arguments, method=method)
 
 
-def to_floats(images: Num[Array, "*shape"]) -> Float32[Array, "*shape"]:
+def to_floats(images: Num[Array, "*shape"]) -> Float32[jax.Array, "*shape"]:
     """Photos, uint8 or floats in [0, 1], as floats in [0, 1]."""
     if images.dtype == jnp.uint8:
         return jnp.asarray(_AS_FLOATS)[images]
-    return images.astype(jnp.float32)
+    return jnp.astype(images, jnp.float32)
 
 
 def to_kind(

@@ -36,6 +36,7 @@ from dear_jax.models.dear.dear import DEAR
 from dear_jax.models.dear.grid import Axis
 from dear_jax.models.dear.window import framed, window
 from dear_jax.models.registry import build
+from dear_jax.typing import Array
 
 AXIS = ("index", "relative", "weight", "base")
 
@@ -138,7 +139,7 @@ def _encode(
     # By a fixed amount, then cut: pads of open amounts do not export.
     size = tuple(step * ((n + step - 1) // step) for n in mask.shape)
 
-    def padded(x: jax.Array) -> jax.Array:
+    def padded(x: Array) -> Array:
         return window(framed(x, (0, 0), (step - 1, step - 1)), (0, 0), size)
 
     known = (mask <= 0).astype(jnp.float32)[None, :, :, None]

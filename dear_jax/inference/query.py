@@ -214,8 +214,8 @@ class QueryRestorer(Restorer):
         inside = 0 <= top and 0 <= left and bottom <= height and right <= width
         if not inside or min(sides) <= 0:
             raise InputError(
-                f"window={(top, left, bottom, right)}: give (top, left, bottom, right) within the photo's "
-                f"{height} rows and {width} columns"
+                f"window={(top, left, bottom, right)}: give (top, left, bottom, right) "
+                f"within the photo's {height} rows and {width} columns"
             )
         least = max(1, math.floor(sides[0])), max(1, math.floor(sides[1]))
         size = target_size(least, size=least if size is None else size)

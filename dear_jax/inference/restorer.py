@@ -361,24 +361,22 @@ def check_mask(
     mask: Array | None, image: Num[np.ndarray, "H W 3"]
 ) -> Bool[np.ndarray, "H W"]:
     """Returns the mask, True = missing; InputError if it does not fit the photo."""
-    if mask is None:
-        mask = np.zeros(image.shape[:2], bool)
-    mask = np.asarray(mask)
-    if mask.shape != image.shape[:2]:
+    given = np.zeros(image.shape[:2], bool) if mask is None else np.asarray(mask)
+    if given.shape != image.shape[:2]:
         raise InputError(
-            f"mask has shape {mask.shape}, the image {image.shape}; give a mask [H, W] "
+            f"mask has shape {given.shape}, the image {image.shape}; give a mask [H, W] "
             "of the image's size, non-zero where it is missing"
         )
-    mask = mask != 0
-    if np.issubdtype(image.dtype, np.floating) and not mask.all():
-        known = image[~mask]
+    missing = np.not_equal(given, 0)
+    if np.issubdtype(image.dtype, np.floating) and not missing.all():
+        known = image[~missing]
         low, high = known.min(), known.max()
         if not (-1e-6 <= low and high <= 1 + 1e-6):
             raise InputError(
                 f"image has values from {low:.8g} to {high:.8g}; float images must lie "
                 "in [0, 1], divide by 255 or clip"
             )
-    return mask
+    return missing
 
 
 def check_batch(
