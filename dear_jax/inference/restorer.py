@@ -364,8 +364,8 @@ def check_mask(
     given = np.zeros(image.shape[:2], bool) if mask is None else np.asarray(mask)
     if given.shape != image.shape[:2]:
         raise InputError(
-            f"mask has shape {given.shape}, the image {image.shape}; give a mask [H, W] "
-            "of the image's size, non-zero where it is missing"
+            f"mask has shape {given.shape}, the image {image.shape}; give a mask "
+            "[H, W] of the image's size, non-zero where it is missing"
         )
     missing = np.not_equal(given, 0)
     if np.issubdtype(image.dtype, np.floating) and not missing.all():
