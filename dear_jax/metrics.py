@@ -118,7 +118,7 @@ def ssim(
     channels: str = "rgb",
     border: int = 0,
     rounded: bool = False,
-    window: int = SSIM_WINDOW,
+    window: Any = SSIM_WINDOW,
     sigma: float = 1.5,
     k1: float = 0.01,
     k2: float = 0.03,
@@ -133,7 +133,7 @@ def ssim(
         least `window`.
       target: [B, H, W, 3].
       data_range, channels, border, rounded: see `dear_jax.metrics`.
-      window: side of the Gaussian's support, in pixels, odd.
+      window: side of the Gaussian's support, an odd whole number of pixels.
       sigma: standard deviation of the Gaussian, in pixels, above 0.
       k1: stabiliser of the mean term.
       k2: stabiliser of the variance term.

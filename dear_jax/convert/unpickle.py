@@ -6,16 +6,19 @@ makes plain data or an array; any other name, and any opcode that plain data doe
 need, ends the reading.
 """
 
+import io
 import math
 import pickle
 import reprlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, ClassVar, NamedTuple, NoReturn, cast
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias, cast
 
 import ml_dtypes
 import numpy as np
 
 from dear_jax.errors import InputError
+
+File: TypeAlias = io.BufferedReader | io.BytesIO
 
 _STORAGES = {
     f"torch.{name}Storage": np.dtype(kind)
@@ -72,7 +75,7 @@ class Storage(NamedTuple):
 class _DType:
     """A NumPy dtype: its code, such as "f4", then its byte order."""
 
-    def __init__(self, code: str, *_: Any):
+    def __init__(self, code: Any, *_: Any):
         if not isinstance(code, str) or code not in _DTYPES:
             raise ValueError(f"an array of dtype {short(code)}")
         self.dtype = np.dtype(code)
@@ -131,7 +134,7 @@ class Unpickler(pickle._Unpickler):
         pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
     }
 
-    def __init__(self, file: BinaryIO, size: int, read_storage: Callable | None = None):
+    def __init__(self, file: File, size: int, read_storage: Callable | None = None):
         super().__init__(file, encoding="latin-1")
         self.left, self.read_storage = 2 * size, read_storage
         self.storages: dict[str, Storage] = {}
@@ -197,7 +200,7 @@ class Unpickler(pickle._Unpickler):
         if self.left < 0:
             raise ValueError("more numbers than bytes")
 
-    def encoded(self, text: str, encoding: str) -> bytes:
+    def encoded(self, text: Any, encoding: Any) -> bytes:
         """Bytes that are written as a text of Latin-1."""
         if encoding not in ("latin1", "latin-1") or not isinstance(text, str):
             raise ValueError(f"text in {short(encoding)}")
