@@ -32,7 +32,7 @@ _DAMAGE = (
 )
 
 
-def read_checkpoint(path: str | Path, member: str | None = None) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, member: str | None = None) -> dict[Any, Any]:
     """Reads a checkpoint as plain data.
 
     Args:

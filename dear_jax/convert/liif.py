@@ -101,7 +101,7 @@ def fields_from(state: State) -> dict:
     }
 
 
-def spec_fields(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def spec_fields(spec: dict[Any, Any]) -> tuple[str, dict[str, Any]]:
     """Reads a specification.
 
     Returns:
@@ -125,7 +125,7 @@ def spec_fields(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name, fields
 
 
-def edsr_fields(builder: Any, arguments: dict[str, Any]) -> dict[str, float]:
+def edsr_fields(builder: Any, arguments: dict[Any, Any]) -> dict[str, float]:
     """What a specification of EDSR says that its tensors do not: `residual_scale`.
 
     Args:
@@ -148,7 +148,7 @@ def edsr_fields(builder: Any, arguments: dict[str, Any]) -> dict[str, float]:
     return {"residual_scale": float(scale)}
 
 
-def part(specification: dict[str, Any], key: str) -> dict[str, Any]:
+def part(specification: dict[Any, Any], key: str) -> dict[Any, Any]:
     """What a specification holds under `key`; nothing if that is null or absent.
 
     Raises:

@@ -177,7 +177,7 @@ def _complain(what: str, complaints: list[str], most: int = 12) -> None:
         raise InputError(f"{what}: {'; '.join(complaints[:most])}{rest}")
 
 
-def state_dict_of(content: dict[str, Any], family: str) -> tuple[State, dict[str, str]]:
+def state_dict_of(content: dict[Any, Any], family: str) -> tuple[State, dict[str, str]]:
     """Finds the state_dict of a family in the content of a checkpoint.
 
     Args:
@@ -210,7 +210,7 @@ def state_dict_of(content: dict[str, Any], family: str) -> tuple[State, dict[str
     return state, others
 
 
-def _located(content: dict[str, Any]) -> dict[str, Any]:
+def _located(content: dict[Any, Any]) -> dict[str, Any]:
     for place in _PLACES:
         found = content
         for key in place:
