@@ -164,7 +164,7 @@ def ssim(
     x, y = prediction - 0.5, target - 0.5
 
     def smooth(values):
-        return _gaussian_valid(values, sigma, window)
+        return _gaussian_valid(values, sigma, int(window))
 
     mean_x, mean_y = smooth(x), smooth(y)
     variances = smooth(x * x + y * y) - mean_x**2 - mean_y**2
