@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dear_jax.data import settings
+from dear_jax.data.examples import Example
 from dear_jax.typing import Config
 
-Example = dict[str, np.ndarray]
+Batch = dict[str, np.ndarray]
 
 
 def batch_sizes(data: Config, batch_size: int) -> dict[int, int]:
@@ -74,7 +75,7 @@ class SeveralSides:
     def __len__(self) -> int:
         return sys.maxsize // self._batch_size
 
-    def __getitem__(self, number: int) -> Example:
+    def __getitem__(self, number: int) -> Batch:
         """This process's part of batch `number`."""
         side = side_of_batch(self._data, self._seed, number)
         index, count = self._process
