@@ -263,8 +263,8 @@ class NumberExample(grain.transforms.RandomMap):
 
 
 def cut(
-    photo: UInt8[np.ndarray, "H W 3"], chosen: Choices
-) -> UInt8[np.ndarray, "T T 3"]:
+    photo: UInt8[np.ndarray, "H W C"], chosen: Choices
+) -> UInt8[np.ndarray, "T T C"]:
     """Cuts the crop out of a photo.
 
     The photo is first enlarged by bicubic to `chosen.size`.
@@ -279,8 +279,8 @@ def cut(
 
 
 def _enlarged_crop(
-    photo: UInt8[np.ndarray, "H W 3"], chosen: Choices
-) -> UInt8[np.ndarray, "T T 3"]:
+    photo: UInt8[np.ndarray, "H W C"], chosen: Choices
+) -> UInt8[np.ndarray, "T T C"]:
     """Cuts the crop out of an enlarged photo of which only that is made."""
     side, old = chosen.side, photo.shape[:2]
     steps = [now / new for now, new in zip(old, chosen.size, strict=True)]
@@ -296,7 +296,7 @@ def _enlarged_crop(
     return np.asarray(part.resize((side, side), bicubic, (0, low[0], side, high[0])))
 
 
-def flipped(crop: UInt8[np.ndarray, "T T 3"], flips: int) -> UInt8[np.ndarray, "T T 3"]:
+def flipped(crop: UInt8[np.ndarray, "T T C"], flips: int) -> UInt8[np.ndarray, "T T C"]:
     """Flips a square as the bits of `flips` say."""
     if flips & LEFT_RIGHT:
         crop = crop[:, ::-1]
