@@ -109,7 +109,7 @@ class _Place(NamedTuple):
     which of them run backwards.
     """
 
-    offset: Int32[jax.Array, "B 2"]
+    offset: Int32[Array, "B 2"]
     side: Int32[Array, " B"]
     mirrored: Bool[jax.Array, "B 2"]
 
@@ -149,7 +149,7 @@ def _cut(
     number: Int32[Array, " B"],
     corner: Int32[Array, "B 2"],
     side: int,
-) -> tuple[UInt8[jax.Array, "B {side} {side} 3"], Int32[jax.Array, "B 2"]]:
+) -> tuple[UInt8[jax.Array, "B {side} {side} 3"], Int32[Array, "B 2"]]:
     """Cuts squares out of photos, moved to lie inside, and by how much they are."""
     most = jnp.array(photos.shape[1:3], jnp.int32)[None] - side
     inside = jnp.minimum(corner, most)

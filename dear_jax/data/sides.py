@@ -7,12 +7,12 @@ more.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from dear_jax.data import settings
-from dear_jax.data.examples import Example
 from dear_jax.typing import Config
 
 Batch = dict[str, np.ndarray]
@@ -53,7 +53,7 @@ class SeveralSides:
     that larger sides leave out are others in each epoch.
 
     Args:
-      examples: for each side all examples in their order.
+      examples: for each side all examples in their order, a dataset of grain's.
       data: see `dear_jax.data.pipeline`.
       batch_size: photos in a batch of the first side.
       seed: of the sides.
@@ -62,7 +62,7 @@ class SeveralSides:
 
     def __init__(
         self,
-        examples: Mapping[int, Sequence[Example]],
+        examples: Mapping[int, Any],
         data: Config,
         batch_size: int,
         seed: int,

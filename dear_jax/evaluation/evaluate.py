@@ -352,7 +352,7 @@ def _measures(
     options = {} if border is None else {"channels": "luma", "border": border}
 
     def measure(
-        outputs: UInt8[Array, "B h w 3"], truths: UInt8[Array, "B h w 3"]
+        outputs: UInt8[jax.Array, "B h w 3"], truths: UInt8[jax.Array, "B h w 3"]
     ) -> dict[str, Float[jax.Array, " B"]]:
         # Not divided by 255 here: a compiler may round that differently for both.
         pair = [to_floats(x) for x in (outputs, truths)]

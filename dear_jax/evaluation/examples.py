@@ -68,9 +68,10 @@ def outlined(
 
 def _cell(example: Example) -> Image.Image:
     image, target = (
-        np.rint(255 * example[key]).astype(np.uint8) for key in ("image", "target")
+        np.rint(255 * np.asarray(example[key])).astype(np.uint8)
+        for key in ("image", "target")
     )
-    mask, size = example["mask"][..., 0] > 0, (_CELL, _CELL)
+    mask, size = np.asarray(example["mask"])[..., 0] > 0, (_CELL, _CELL)
     shown = [resized(picture, size) for picture in (image, _fine(image, mask), target)]
     text = f"{len(image)}, level {example['level']:.2f}, {mask.mean():.1%} masked"
     return below([beside(shown, _GAP), words(text, 12)], 0)

@@ -120,8 +120,8 @@ def estimate(results: Mapping[Key, Results]) -> dict[tuple[Key, str], Estimate]:
         columns = _transposed(_means(sums, numbers))
         results = numbers.sum(axis=0).tolist()
         return [
-            Estimate(*column, count, len(sums))
-            for column, count in zip(columns, results, strict=True)
+            Estimate(mean, low, high, count, len(sums))
+            for (mean, low, high), count in zip(columns, results, strict=True)
         ]
 
     return _by_column(results, estimates)
