@@ -282,7 +282,8 @@ def _draw(
     if len(table.scales) > 1:
         plots.save(name("scales"), plots.draw_scale_curves(filled))
         yield name("scales")
-    scale = USUAL_SCALE if USUAL_SCALE in table.scales else table.scales[0]
+    first, *_ = table.scales
+    scale = USUAL_SCALE if USUAL_SCALE in table.scales else first
     for dataset in table.datasets:
         place = dataset, scale
         if not results.pictures.get(place):
