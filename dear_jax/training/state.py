@@ -58,7 +58,7 @@ class TrainState:
       discriminator: its state, or None.
     """
 
-    step: jax.Array
+    step: Any
     params: Any
     stats: Any
     opt_state: Any
