@@ -10,6 +10,7 @@ config.data.queries=0 or not, whole crops are shown.
 
 import dataclasses
 import sys
+from typing import Any
 
 import numpy as np
 from absl import app, flags
@@ -18,7 +19,7 @@ from ml_collections import config_flags
 from PIL import Image
 
 from dear_jax.data import settings
-from dear_jax.data.examples import Example, MakeExample
+from dear_jax.data.examples import MakeExample
 from dear_jax.data.sources import open_photos
 from dear_jax.errors import InputError
 from dear_jax.evaluation.sheets import HOLE_COLOUR, below, beside, resized, words
@@ -66,12 +67,11 @@ def outlined(
     return np.where((around & ~mask)[..., None], np.array(HOLE_COLOUR, np.uint8), image)
 
 
-def _cell(example: Example) -> Image.Image:
+def _cell(example: dict[str, Any]) -> Image.Image:
     image, target = (
-        np.rint(255 * np.asarray(example[key])).astype(np.uint8)
-        for key in ("image", "target")
+        np.rint(255 * example[key]).astype(np.uint8) for key in ("image", "target")
     )
-    mask, size = np.asarray(example["mask"])[..., 0] > 0, (_CELL, _CELL)
+    mask, size = example["mask"][..., 0] > 0, (_CELL, _CELL)
     shown = [resized(picture, size) for picture in (image, _fine(image, mask), target)]
     text = f"{len(image)}, level {example['level']:.2f}, {mask.mean():.1%} masked"
     return below([beside(shown, _GAP), words(text, 12)], 0)

@@ -282,8 +282,8 @@ def _draw(
     if len(table.scales) > 1:
         plots.save(name("scales"), plots.draw_scale_curves(filled))
         yield name("scales")
-    first, *_ = table.scales
-    scale = USUAL_SCALE if USUAL_SCALE in table.scales else first
+    scales = list(table.scales)
+    scale = USUAL_SCALE if USUAL_SCALE in scales else scales[0]
     for dataset in table.datasets:
         place = dataset, scale
         if not results.pictures.get(place):

@@ -221,8 +221,8 @@ def _accumulated(gradient_of: Callable, count: int, mesh: jax.sharding.Mesh):
     split = NamedSharding(mesh, PartitionSpec(None, "data"))
 
     def in_parts(
-        x: Shaped[Array, "B *rest"],
-    ) -> Shaped[jax.Array, "{count} B//{count} *rest"]:
+        x: Shaped[Array, "B ..."],
+    ) -> Shaped[jax.Array, "parts each ..."]:
         # Each device goes through its own photos.
         parts = x.reshape(mesh.size, count, -1, *x.shape[1:]).swapaxes(0, 1)
         parts = parts.reshape(count, -1, *x.shape[1:])
