@@ -222,19 +222,19 @@ def _read(manager: ocp.CheckpointManager, step: int, tree: Any, part: str = "") 
       _Damaged: saying why, for what was not written so.
       InputError: if a tree of another form was written, or the system refuses.
     """
-    folder = manager.directory / str(step)
+    folder = Path(manager.directory / str(step))
     arrays = ocp.checkpoint_utils.construct_restore_args(tree)
     if part:
         arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
     try:
         args = ocp.args.Composite(notes=ocp.args.JsonRestore())
-        notes = manager.restore(step, args=args).notes
+        notes = manager.restore(step, args=args)["notes"]
         if notes != _sealed(notes["leaves"]):
             raise ValueError("its notes have changed")
         written = {k: v for k, v in notes["leaves"].items() if k.startswith(part)}
         _check_form(folder, written, tree)
         args = ocp.args.PyTreeRestore(tree, arrays, partial_restore=True)
-        found = manager.restore(step, args=ocp.args.Composite(state=args)).state
+        found = manager.restore(step, args=ocp.args.Composite(state=args))["state"]
     except Exception as error:
         # The last two: of Orbax's own notes with a bit flipped.
         known = _is_of_files(error) or isinstance(error, AttributeError | TypeError)

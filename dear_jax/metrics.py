@@ -24,15 +24,17 @@ border leaves nothing, or if an option cannot have its value.
 """
 
 import functools
-import os
+import operator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float32
 
 from dear_jax.errors import InputError
+from dear_jax.typing import Array
 
 __all__ = ["SSIM_WINDOW", "l1", "lpips", "luma", "psnr", "ssim"]
 
@@ -43,22 +45,22 @@ _LUMA = np.array([65.481, 128.553, 24.966], np.float32) / 255
 _LUMA_OFFSET = 16 / 255
 
 
-def luma(images: jax.Array) -> jax.Array:
-    """Luma [B, H, W, 1], as MATLAB's rgb2ycbcr has it, of [B, H, W, 3] in [0, 1]."""
+def luma(images: Float[Array, "B H W 3"]) -> Float[jax.Array, "B H W 1"]:
+    """Luma, as MATLAB's rgb2ycbcr has it, of RGB in [0, 1]."""
     # A sum rather than a matrix product: full float32 precision on accelerators.
     weighted = images * jnp.broadcast_to(_LUMA, images.shape)
     return jnp.sum(weighted, axis=-1, keepdims=True) + _LUMA_OFFSET
 
 
 def psnr(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: Array,
+    target: Array,
     *,
     data_range: float = 1.0,
     channels: str = "rgb",
     border: int = 0,
     rounded: bool = False,
-) -> jax.Array:
+) -> Float32[jax.Array, " B"]:
     """Peak signal-to-noise ratio over all pixels and channels.
 
     Args:
@@ -67,7 +69,7 @@ def psnr(
       data_range, channels, border, rounded: see `dear_jax.metrics`.
 
     Returns:
-      [B] in dB, infinite for identical images, where the gradient is zero.
+      In dB, infinite for identical images, where the gradient is zero.
     """
     prediction, target = _compared(
         prediction, target, data_range, channels, border, rounded
@@ -81,14 +83,14 @@ def psnr(
 
 
 def l1(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: Array,
+    target: Array,
     *,
     data_range: float = 1.0,
     channels: str = "rgb",
     border: int = 0,
     rounded: bool = False,
-) -> jax.Array:
+) -> Float32[jax.Array, " B"]:
     """Mean absolute error over all pixels and channels, as a share of the range.
 
     Args:
@@ -97,7 +99,7 @@ def l1(
       data_range, channels, border, rounded: see `dear_jax.metrics`.
 
     Returns:
-      [B] in [0, 1], 0 for identical images; the gradient at equal values is zero.
+      In [0, 1], 0 for identical images; the gradient at equal values is zero.
     """
     prediction, target = _compared(
         prediction, target, data_range, channels, border, rounded
@@ -109,18 +111,18 @@ def l1(
 
 
 def ssim(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: Array,
+    target: Array,
     *,
     data_range: float = 1.0,
     channels: str = "rgb",
     border: int = 0,
     rounded: bool = False,
-    window: int = SSIM_WINDOW,
+    window: Any = SSIM_WINDOW,
     sigma: float = 1.5,
     k1: float = 0.01,
     k2: float = 0.03,
-) -> jax.Array:
+) -> Float32[jax.Array, " B"]:
     """Structural similarity, per channel, then averaged.
 
     Means, variances and covariance are weighted by a Gaussian window; only
@@ -131,13 +133,13 @@ def ssim(
         least `window`.
       target: [B, H, W, 3].
       data_range, channels, border, rounded: see `dear_jax.metrics`.
-      window: side of the Gaussian's support, in pixels, odd.
+      window: side of the Gaussian's support, an odd whole number of pixels.
       sigma: standard deviation of the Gaussian, in pixels, above 0.
       k1: stabiliser of the mean term.
       k2: stabiliser of the variance term.
 
     Returns:
-      [B] in [-1, 1], 1 for identical images.
+      In [-1, 1], 1 for identical images.
 
     Raises:
       InputError: also if an image is smaller than the window.
@@ -162,7 +164,7 @@ def ssim(
     x, y = prediction - 0.5, target - 0.5
 
     def smooth(values):
-        return _gaussian_valid(values, sigma, window)
+        return _gaussian_valid(values, sigma, int(window))
 
     mean_x, mean_y = smooth(x), smooth(y)
     variances = smooth(x * x + y * y) - mean_x**2 - mean_y**2
@@ -175,15 +177,15 @@ def ssim(
 
 
 def lpips(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: Array,
+    target: Array,
     *,
     data_range: float = 1.0,
     border: int = 0,
     rounded: bool = False,
     network: str = "alexnet",
-    weights: str | os.PathLike | None = None,
-) -> jax.Array:
+    weights: str | Path | None = None,
+) -> Float32[jax.Array, " B"]:
     """Learned perceptual distance, version 0.1 (Zhang et al. 2018); lower is better.
 
     As a loss it makes the weights a constant of the compiled program; to pass them
@@ -199,7 +201,7 @@ def lpips(
         bundled ones, which are AlexNet's.
 
     Returns:
-      [B], 0 for identical images, rarely above 1.
+      0 for identical images, rarely above 1.
 
     Raises:
       InputError: also if an image is too small for the network, or for lack of weights,
@@ -217,18 +219,14 @@ def lpips(
 
 
 def _compared(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: Array,
+    target: Array,
     data_range: float,
     channels: str,
     border: int,
     rounded: bool,
-) -> tuple[jax.Array, jax.Array]:
-    """What is compared of two batches, as `dear_jax.metrics` says.
-
-    Returns:
-      Both as float32 [B, H - 2 border, W - 2 border, 3, or 1 for luma] in [0, 1].
-    """
+) -> tuple[Float32[jax.Array, "B h w C"], Float32[jax.Array, "B h w C"]]:
+    """What is compared of two batches in [0, 1], as `dear_jax.metrics` says."""
     if prediction.shape != target.shape or prediction.ndim != 4:
         raise InputError(
             f"prediction {prediction.shape} and target {target.shape}: "
@@ -247,7 +245,7 @@ def _compared(
     if not data_range > 0:
         raise InputError(f"data_range {data_range}; give the value of white, e.g. 1")
 
-    def taken(images: jax.Array) -> jax.Array:
+    def taken(images: Array) -> jax.Array:
         images = images[:, border : height - border, border : width - border]
         images = jnp.asarray(images, jnp.float32) / data_range
         if rounded:
@@ -257,8 +255,10 @@ def _compared(
     return taken(prediction), taken(target)
 
 
-def _gaussian_valid(values: jax.Array, sigma: float, window: int) -> jax.Array:
-    """Gaussian means of [B, H, W, C] where the window fits, [B, H-10, W-10, C]."""
+def _gaussian_valid(
+    values: Float32[jax.Array, "B H W C"], sigma: float, window: int
+) -> Float32[jax.Array, "B h w C"]:
+    """Gaussian means where the window fits."""
     offsets = np.arange(window) - (window - 1) / 2
     weights = np.exp(-(offsets**2) / (2 * sigma**2))
     weights = (weights / weights.sum()).tolist()
@@ -270,10 +270,11 @@ def _gaussian_valid(values: jax.Array, sigma: float, window: int) -> jax.Array:
     for axis in (2, 3):
         values = jax.lax.optimization_barrier(values)
         size = values.shape[axis] - window + 1
-        values = sum(
+        weighted = (
             weight * jax.lax.slice_in_dim(values, i, i + size, axis=axis)
             for i, weight in enumerate(weights)
         )
+        values = functools.reduce(operator.add, weighted)
     return values.transpose(0, 2, 3, 1)
 
 
@@ -290,8 +291,13 @@ def _parameters(network: str, path: Path, changed: int) -> dict[str, Any]:
 
 @functools.partial(jax.jit, static_argnames="network")
 def _distance(
-    parameters: dict[str, Any], prediction: jax.Array, target: jax.Array, network: str
-) -> jax.Array:
+    parameters: dict[str, Any],
+    prediction: Float32[Array, "B H W 3"],
+    target: Float32[Array, "B H W 3"],
+    network: str,
+) -> Float32[jax.Array, " B"]:
     from dear_jax.models.lpips import LPIPS
 
-    return LPIPS(network).apply({"params": parameters}, prediction, target)
+    distances = LPIPS(network).apply({"params": parameters}, prediction, target)
+    assert isinstance(distances, jax.Array)
+    return distances

@@ -18,7 +18,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import jax
 import numpy as np
@@ -108,7 +108,7 @@ def agreed(action: Callable[[], Result]) -> Result:
     for index, text in enumerate(gathered(problem)):
         if text:
             raise AgreedError(text if index == 0 else f"process {index}: {text}")
-    return result
+    return cast(Result, result)
 
 
 def gathered(text: str) -> list[str]:

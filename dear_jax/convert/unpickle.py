@@ -6,16 +6,19 @@ makes plain data or an array; any other name, and any opcode that plain data doe
 need, ends the reading.
 """
 
+import io
 import math
 import pickle
 import reprlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias, cast
 
 import ml_dtypes
 import numpy as np
 
 from dear_jax.errors import InputError
+
+File: TypeAlias = io.BufferedReader | io.BytesIO
 
 _STORAGES = {
     f"torch.{name}Storage": np.dtype(kind)
@@ -72,7 +75,7 @@ class Storage(NamedTuple):
 class _DType:
     """A NumPy dtype: its code, such as "f4", then its byte order."""
 
-    def __init__(self, code: str, *_: Any):
+    def __init__(self, code: Any, *_: Any):
         if not isinstance(code, str) or code not in _DTYPES:
             raise ValueError(f"an array of dtype {short(code)}")
         self.dtype = np.dtype(code)
@@ -97,7 +100,7 @@ class Inert:
     append = extend
 
 
-def _refuse(complaint: str) -> None:
+def _refuse(complaint: str) -> NoReturn:
     raise InputError(
         f"{complaint}; nothing of it was run. Checkpoints hold tensors and plain data "
         "only: ask its authors for the plain state_dict"
@@ -120,14 +123,18 @@ class Unpickler(pickle._Unpickler):
         may be none.
     """
 
-    dispatch = {
+    # Of Python's unpickler, which type checkers are not told.
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
         **dict.fromkeys(range(256), _refuse_opcode),
         **{code: pickle._Unpickler.dispatch[code] for code in _OPCODES},
         # Without bytearrays: they would be made before it is known that they are full.
         pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
     }
 
-    def __init__(self, file: BinaryIO, size: int, read_storage: Callable | None = None):
+    def __init__(self, file: File, size: int, read_storage: Callable | None = None):
         super().__init__(file, encoding="latin-1")
         self.left, self.read_storage = 2 * size, read_storage
         self.storages: dict[str, Storage] = {}
@@ -193,7 +200,7 @@ class Unpickler(pickle._Unpickler):
         if self.left < 0:
             raise ValueError("more numbers than bytes")
 
-    def encoded(self, text: str, encoding: str) -> bytes:
+    def encoded(self, text: Any, encoding: Any) -> bytes:
         """Bytes that are written as a text of Latin-1."""
         if encoding not in ("latin1", "latin-1") or not isinstance(text, str):
             raise ValueError(f"text in {short(encoding)}")
@@ -229,7 +236,7 @@ class Unpickler(pickle._Unpickler):
         elif isinstance(target, np.ndarray) and target.base is None and not target.size:
             _, shape, dtype, columns_first, data = state
             made = self.array(data, dtype, shape, "F" if columns_first else "C")
-            target.__setstate__(made.__reduce__()[2])
+            target.__setstate__(cast(Any, made.__reduce__()[2]))
         elif not isinstance(target, dict | list | Inert):
             _refuse(f"asks to run code (sets the state of a {type(target).__name__})")
 

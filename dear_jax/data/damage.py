@@ -8,6 +8,7 @@ network that is to find damage; `draw_mask` makes of it what a mask may look lik
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float32
 
 from dear_jax.data.damage_kinds import FILM, PRINT, paint_film, paint_print
 from dear_jax.data.damage_shapes import Canvas, log_uniform
@@ -43,29 +44,28 @@ class Damages:
 
 @dataclass(frozen=True)
 class Damage:
-    """Damage of a photo of size [H, W].
+    """Damage of a photo.
 
     Attributes:
-      kept: float32 [H, W], share of the photo that still shows through.
-      added: float32 [H, W, 3], what covers it, in grey levels of 255, times the share
-        it has.
+      kept: share of the photo that still shows through.
+      added: what covers it, in grey levels of 255, times the share it has.
     """
 
-    kept: np.ndarray
-    added: np.ndarray
+    kept: Float32[np.ndarray, "H W"]
+    added: Float32[np.ndarray, "H W 3"]
 
     @property
-    def opacity(self) -> np.ndarray:
-        """Share of each pixel that the damage covers, float32 [H, W]."""
+    def opacity(self) -> Float32[np.ndarray, "H W"]:
+        """Share of each pixel that the damage covers."""
         return 1 - self.kept
 
     @property
-    def mask(self) -> np.ndarray:
-        """The truth: bool [H, W], True = visibly damaged."""
+    def mask(self) -> Bool[np.ndarray, "H W"]:
+        """The truth: True = visibly damaged."""
         return self.opacity >= VISIBLE
 
-    def on(self, photo: np.ndarray) -> np.ndarray:
-        """The damaged photo; both float32 [H, W, 3] in grey levels of 255."""
+    def on(self, photo: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+        """The damaged photo; both in grey levels of 255."""
         return photo * self.kept[:, :, None] + self.added
 
 
@@ -99,12 +99,11 @@ def draw_damage(
     return _composed(canvas)
 
 
-def draw_mask(rng: np.random.Generator, damage: Damage) -> np.ndarray:
+def draw_mask(rng: np.random.Generator, damage: Damage) -> Bool[np.ndarray, "H W"]:
     """What a person or a detector marks: the damage, a little wider or narrower.
 
-    Returns:
-      bool [H, W]. Of what a narrower one leaves, less than half as opaque as the
-      damage beside it, a residue remains visible.
+    Of what a narrower one leaves, less than half as opaque as the damage beside it, a
+    residue remains visible.
     """
     import cv2
 

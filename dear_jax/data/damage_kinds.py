@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from dear_jax.data import damage_shapes as shapes
 
@@ -63,7 +64,7 @@ def paint_film(
     # As film runs through machines; the photo may have been turned since.
     run = rng.choice((0, math.pi / 2, rng.uniform(0, math.pi)))
     bright, mixed = rng.random() < 0.5, rng.random() < 0.25
-    tint = rng.integers(2)
+    tint = int(rng.integers(2))
     layers = {}
     for name, length, width in _film_shapes(rng, canvas.size, names, area):
         light = rng.random() < 0.5 if mixed else bright
@@ -158,7 +159,13 @@ def paint_cracks(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -
             shapes.stroke(core, points[part : part + 3], uneven, rng.uniform(0.8, 1))
 
 
-def _cracks(rng, size: tuple[int, int], area: float, width: float, rim: float):
+def _cracks(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    area: float,
+    width: float,
+    rim: float,
+) -> Iterator[tuple[Float[np.ndarray, "N 2"], float]]:
     """Yields points and widths of cracks and their branches until area is used up."""
     height, wide = size
     left = area / (width + rim + 0.6)  # Length.

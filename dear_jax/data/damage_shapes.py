@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float, Float32, Int32, UInt8
 
 # Points of the canvas along a pixel, and bits after the binary point for OpenCV.
 _FINE, _BITS = 4, 4
@@ -27,8 +28,8 @@ class Canvas:
     size: tuple[int, int]
     _layers: list = field(default_factory=list)
 
-    def layer(self, colour: Colour, soft: float = 0.0) -> np.ndarray:
-        """Returns a new layer on top, uint8 [4 H, 4 W], of opacities times 255.
+    def layer(self, colour: Colour, soft: float = 0.0) -> UInt8[np.ndarray, "h w"]:
+        """Returns a new layer on top, four times as fine, of opacities times 255.
 
         Args:
           colour: RGB in grey levels of 255.
@@ -38,8 +39,8 @@ class Canvas:
         self._layers.append((colour, soft, fine))
         return fine
 
-    def layers(self) -> Iterator[tuple[Colour, np.ndarray]]:
-        """Yields colours and opacities, float32 [H, W] in [0, 1], lowest first."""
+    def layers(self) -> Iterator[tuple[Colour, Float32[np.ndarray, "H W"]]]:
+        """Yields colours and opacities in [0, 1], lowest first."""
         import cv2
 
         height, width = self.size
@@ -51,15 +52,22 @@ class Canvas:
             yield colour, opacity
 
 
-def fill(layer: np.ndarray, corners: np.ndarray, opacity: float) -> None:
-    """Paints a polygon with `corners` [N, 2]."""
+def fill(
+    layer: UInt8[np.ndarray, "h w"], corners: Float[np.ndarray, "N 2"], opacity: float
+) -> None:
+    """Paints a polygon."""
     import cv2
 
     cv2.fillPoly(layer, [_fixed(corners)], round(255 * opacity), shift=_BITS)
 
 
-def stroke(layer: np.ndarray, points: np.ndarray, width: float, opacity: float) -> None:
-    """Paints a line through `points` [N, 2]."""
+def stroke(
+    layer: UInt8[np.ndarray, "h w"],
+    points: Float[np.ndarray, "N 2"],
+    width: float,
+    opacity: float,
+) -> None:
+    """Paints a line through `points`."""
     import cv2
 
     thick = max(1, round(_FINE * width))
@@ -69,12 +77,12 @@ def stroke(layer: np.ndarray, points: np.ndarray, width: float, opacity: float) 
 
 def blob(
     rng: np.random.Generator,
-    centre: np.ndarray,
+    centre: Float[np.ndarray, " 2"],
     length: float,
     width: float,
     ragged: float = 0.15,
-) -> np.ndarray:
-    """Corners [10, 2] of a spot in any direction.
+) -> Float[np.ndarray, "10 2"]:
+    """Corners of a spot in any direction.
 
     `ragged` is the standard deviation of its radius, relative to it.
     """
@@ -87,14 +95,14 @@ def blob(
 
 def line(
     rng: np.random.Generator,
-    centre: np.ndarray,
+    centre: Float[np.ndarray, " 2"],
     length: float,
     angle: float,
     bend: float,
     rough: float = 0.0,
     points: int = 12,
-) -> np.ndarray:
-    """Points [N, 2] of a line of that length, its middle near `centre`.
+) -> Float[np.ndarray, "{points} 2"]:
+    """Points of a line of that length, its middle near `centre`.
 
     Args:
       rng: source of all randomness.
@@ -103,7 +111,7 @@ def line(
       angle: of its middle, radians from the x axis towards y.
       bend: standard deviation of its whole smooth turn, in radians.
       rough: standard deviation of the turn at each point.
-      points: N, at least 3.
+      points: how many, at least 3.
     """
     along = np.arange(points - 1) / (points - 2) - 0.5
     arc, wave = bend * rng.standard_normal(2)
@@ -120,7 +128,8 @@ def line(
 def draw_colour(rng: np.random.Generator, bright: bool, tint: float = 1.0) -> Colour:
     """A colour of dirt: nearly white, or nearly black; `tint` is how far from grey."""
     level = rng.uniform(190, 255) if bright else rng.uniform(0, 60)
-    return tuple(level + tint * 8 * rng.standard_normal(3))
+    red, green, blue = level + tint * 8 * rng.standard_normal(3)
+    return red, green, blue
 
 
 def draw_opacity(rng: np.random.Generator) -> float:
@@ -133,7 +142,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def _fixed(places: np.ndarray) -> np.ndarray:
+def _fixed(places: Float[np.ndarray, "N 2"]) -> Int32[np.ndarray, "N 2"]:
     """As OpenCV takes them: whole numbers, the canvas's points centred at theirs."""
     fine = _FINE * np.asarray(places) - 0.5
     return np.rint(fine * 2**_BITS).astype(np.int32)

@@ -12,10 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from dear_jax.data.damage import Damage
 from dear_jax.inference.degradation import degradation_level
+
+# Float grey levels of 255, which may leave their range.
+_Levels = Float32[np.ndarray, "h w 3"]
 
 Resampling = Image.Resampling
 # Kernels of the reduction with their shares.
@@ -68,9 +72,9 @@ class Degradations:
 
 
 def toned(
-    crop: np.ndarray, settings: Degradations, rng: np.random.Generator
-) -> np.ndarray:
-    """Gives a photo, uint8 [H, W, 3], a random tone: grey, sepia, faded or its own."""
+    crop: UInt8[np.ndarray, "H W 3"], settings: Degradations, rng: np.random.Generator
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Gives a photo a random tone: grey, sepia, faded or its own."""
     import cv2
 
     kind = rng.random()
@@ -92,26 +96,26 @@ def toned(
 
 
 def degraded(
-    crop: np.ndarray,
-    clean: np.ndarray,
+    crop: UInt8[np.ndarray, "T T 3"],
+    clean: UInt8[np.ndarray, "S S 3"],
     settings: Degradations,
     rng: np.random.Generator,
     damage: Damage | None = None,
-) -> tuple[np.ndarray, float]:
+) -> tuple[UInt8[np.ndarray, "S S 3"], float]:
     """Reduces and degrades a photo.
 
     The steps are blur, a shrink and back, damage, noise and JPEG in this order, in
     half of all photos with two neighbours exchanged.
 
     Args:
-      crop: uint8 [T, T, 3], as toned.
-      clean: uint8 [S, S, 3], the same reduced by bicubic.
+      crop: as toned.
+      clean: the same reduced by bicubic.
       settings: ranges of the steps.
       rng: source of all randomness.
-      damage: of size [S, S], or None.
+      damage: of the size of `clean`, or None.
 
     Returns:
-      uint8 [S, S, 3] and the level of what was drawn, see `degradation_level`.
+      The degraded photo and the level of what was drawn, see `degradation_level`.
     """
     kernel = _choice(rng, list(_KERNELS), list(_KERNELS.values()))
     small = clean
@@ -129,7 +133,7 @@ def degraded(
     return to_bytes(small), degradation_level(blur, drawn.noise, drawn.quality)
 
 
-def to_bytes(levels: np.ndarray) -> np.ndarray:
+def to_bytes(levels: _Levels) -> UInt8[np.ndarray, "h w 3"]:
     """The nearest uint8 of float grey levels, which may leave [0, 255]."""
     return np.rint(np.clip(levels, 0, 255)).astype(np.uint8)
 
@@ -143,7 +147,9 @@ class _Drawn:
     quality: float = 100
 
 
-def _blur(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
+def _blur(
+    image: _Levels, settings: Degradations, rng: np.random.Generator, drawn: _Drawn
+) -> _Levels:
     """A Gaussian, half of the time longer in one direction than across it."""
     import cv2
 
@@ -162,8 +168,8 @@ def _blur(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
     return cv2.filter2D(image, -1, _gaussian(along, across, angle))
 
 
-def _gaussian(along: float, across: float, angle: float) -> np.ndarray:
-    """A Gaussian kernel, float32 [K, K], of two standard deviations."""
+def _gaussian(along: float, across: float, angle: float) -> Float32[np.ndarray, "K K"]:
+    """A Gaussian kernel of two standard deviations."""
     reach = max(1, int(np.ceil(3 * along)))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     u, v = (
@@ -174,7 +180,9 @@ def _gaussian(along: float, across: float, angle: float) -> np.ndarray:
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def _shrink(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
+def _shrink(
+    image: _Levels, settings: Degradations, rng: np.random.Generator, drawn: _Drawn
+) -> _Levels:
     """Smaller by a factor of 0.5 to 1, and back."""
     import cv2
 
@@ -193,7 +201,9 @@ def _damage_of(damage: Damage | None) -> Callable:
     return lambda image, *_: image if damage is None else damage.on(image)
 
 
-def _noise(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
+def _noise(
+    image: _Levels, settings: Degradations, rng: np.random.Generator, drawn: _Drawn
+) -> _Levels:
     import cv2
 
     if rng.random() >= _NOISY:
@@ -216,7 +226,9 @@ def _noise(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
     return image + noise * np.float32(sigma / max(strength, 1e-6))
 
 
-def _salted(image, sigma: float, rng, drawn: _Drawn) -> np.ndarray:
+def _salted(
+    image: _Levels, sigma: float, rng: np.random.Generator, drawn: _Drawn
+) -> _Levels:
     """Pixels turned black or white, so many that the error is about `sigma`."""
     # An error of 0 or 255 against a photo has a mean square of about a third.
     share = 3 * (sigma / 255) ** 2
@@ -227,7 +239,9 @@ def _salted(image, sigma: float, rng, drawn: _Drawn) -> np.ndarray:
     return salted
 
 
-def _compress(image, settings: Degradations, rng, drawn: _Drawn) -> np.ndarray:
+def _compress(
+    image: _Levels, settings: Degradations, rng: np.random.Generator, drawn: _Drawn
+) -> _Levels:
     """JPEG and back; half of the time its blocks do not begin at the corner."""
     if rng.random() >= _COMPRESSED:
         return image

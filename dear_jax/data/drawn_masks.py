@@ -1,14 +1,15 @@
 """Masks drawn by rule: irregular brush strokes, or the shapes LaMa is trained with.
 
-A mask is bool [H, W], True = missing. The hole ratio of strokes, the share of missing
-pixels, is measured and always lies in the range asked for. LaMa's wide polygonal
-chains and boxes have the authors' lengths, given for 256 pixels and scaled with the
-square root of H W; their cap on the missing share is for evaluation only.
+In a mask, True = missing. The hole ratio of strokes, the share of missing pixels, is
+measured and always lies in the range asked for. LaMa's wide polygonal chains and boxes
+have the authors' lengths, given for 256 pixels and scaled with the square root of the
+number of pixels; their cap on the missing share is for evaluation only.
 """
 
 import math
 
 import numpy as np
+from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from dear_jax.errors import InputError
@@ -35,7 +36,7 @@ def bin_name(ratio: tuple[float, float]) -> str:
 
 def draw_strokes(
     rng: np.random.Generator, size: tuple[int, int], ratio: tuple[float, float]
-) -> np.ndarray:
+) -> Bool[np.ndarray, "h w"]:
     """Draws one mask of random strokes, blots and boxes.
 
     Args:
@@ -44,9 +45,6 @@ def draw_strokes(
       ratio: (low, high) bounds of the hole ratio, 0 <= low <= high <= 1. In a
         mask so small that no whole number of pixels lies between the bounds,
         the ratio is the possible one nearest to their middle.
-
-    Returns:
-      bool [h, w], True = missing.
 
     Raises:
       InputError: if the size or the bounds are not as described.
@@ -66,7 +64,7 @@ def draw_strokes(
         if np.count_nonzero(added) > wanted:
             added = _trim(rng, added, wanted)
         mask |= added
-        wanted -= np.count_nonzero(added)
+        wanted -= int(np.count_nonzero(added))
     return mask | _trim(rng, ~mask, wanted)
 
 
@@ -86,7 +84,9 @@ def _allowed_counts(pixels: int, low: float, high: float) -> tuple[int, int]:
     return nearest, nearest
 
 
-def _trim(rng: np.random.Generator, shape: np.ndarray, count: int) -> np.ndarray:
+def _trim(
+    rng: np.random.Generator, shape: Bool[np.ndarray, "h w"], count: int
+) -> Bool[np.ndarray, "h w"]:
     """Keeps the `count` pixels of `shape` nearest to a random one, so it ends round."""
     rows, columns = np.nonzero(shape)
     kept = np.zeros_like(shape)
@@ -98,8 +98,10 @@ def _trim(rng: np.random.Generator, shape: np.ndarray, count: int) -> np.ndarray
     return kept
 
 
-def _shape(rng: np.random.Generator, size: tuple[int, int], room: float) -> np.ndarray:
-    """Draws one shape as bool [h, w]; `room`, the share still wanted, bounds it."""
+def _shape(
+    rng: np.random.Generator, size: tuple[int, int], room: float
+) -> Bool[np.ndarray, "h w"]:
+    """Draws one shape; `room`, the share still wanted, bounds it."""
     height, width = size
     canvas = Image.new("L", (width, height))
     draw = ImageDraw.Draw(canvas)
@@ -159,15 +161,14 @@ _BOX_SIDE = (30, 150)
 _MARGIN = 10
 
 
-def draw_lama_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Draws chains or boxes, either with probability 1/2.
+def draw_lama_mask(
+    rng: np.random.Generator, size: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
+    """Draws chains or boxes, either with probability 1/2; some pixel is missing.
 
     Args:
       rng: the only source of randomness.
       size: (h, w) in pixels, each at least 1.
-
-    Returns:
-      bool [h, w], True = missing; some pixel always is.
 
     Raises:
       InputError: if a side is not positive.
@@ -176,7 +177,9 @@ def draw_lama_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarra
     return draw_chains(rng, size) if rng.random() < 0.5 else draw_boxes(rng, size)
 
 
-def draw_chains(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def draw_chains(
+    rng: np.random.Generator, size: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
     """Draws 1 to 6 chains of 1 to 5 thick segments; arguments as above.
 
     A segment's angle is one of 0.01, 1.01, 2.01, 3.01 radians from the downward
@@ -202,7 +205,9 @@ def draw_chains(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return mask > 0
 
 
-def draw_boxes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def draw_boxes(
+    rng: np.random.Generator, size: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
     """Draws 1 to 4 boxes that keep off the border; arguments as above."""
     unit = _unit(size)
     margin = min(round(unit * _MARGIN), (min(size) - 1) // 2)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import grain
 import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
 from PIL import Image
 
 from dear_jax.data.damage import Damages, draw_damage, draw_mask
@@ -28,6 +29,8 @@ _ENLARGED_WHOLE = 1 << 24
 # Bits of `Choices.flips`, applied in this order.
 LEFT_RIGHT, UPSIDE_DOWN, TRANSPOSED = 1, 2, 4
 
+Example = dict[str, np.ndarray | np.generic]
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -38,9 +41,9 @@ class Choices:
       size: (h, w) that the photo is enlarged to first, or its own size.
       corner: (top, left) of the crop in it.
       flips: of the crop, bits as named above.
-      mask: bool [S, S], True = missing.
-      pixels: int32 [Q], numbers of pixels of the flipped crop, row by row; empty if
-        the whole crop is asked for.
+      mask: True = missing.
+      pixels: numbers of pixels of the flipped crop, row by row; empty if the whole
+        crop is asked for.
       intact: whether this is one of the examples in which nothing is missing.
     """
 
@@ -48,8 +51,8 @@ class Choices:
     size: tuple[int, int]
     corner: tuple[int, int]
     flips: int
-    mask: np.ndarray
-    pixels: np.ndarray
+    mask: Bool[np.ndarray, "S S"]
+    pixels: Int32[np.ndarray, " Q"]
     intact: bool = False
 
 
@@ -133,11 +136,13 @@ def draw_flips(how: str, rng: np.random.Generator) -> int:
     return flips
 
 
-def draw_pixels(side: int, count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_pixels(
+    side: int, count: int, rng: np.random.Generator
+) -> Int32[np.ndarray, " {count}"]:
     """Draws pixels of a square, all different unless `count` exceeds their number.
 
     Returns:
-      Their numbers, row by row, int32 [count].
+      Their numbers, row by row.
     """
     if not count:
         return np.zeros(0, np.int32)
@@ -164,13 +169,9 @@ class MakeExample(grain.transforms.RandomMap):
         self.chooser, self.degrade, self.damage = chooser, degrade, damage
 
     def random_map(
-        self, photo: np.ndarray, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
+        self, photo: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
+    ) -> Example:
         """Makes the example; the same photo and generator give the same example.
-
-        Args:
-          photo: uint8 [H, W, 3].
-          rng: source of all randomness.
 
         Returns:
           float32 arrays: "image" [S, S, 3] in [0, 1], the reduced crop, perhaps
@@ -182,7 +183,8 @@ class MakeExample(grain.transforms.RandomMap):
           those pixels. With Q = 0, instead of the last three, "target" [T, T, 3] in
           [0, 1], the crop.
         """
-        chosen = self.chooser.choose(photo.shape[:2], rng)
+        height, width, _ = photo.shape
+        chosen = self.chooser.choose((height, width), rng)
         crop = flipped(cut(photo, chosen), chosen.flips)
         crop, made = self._conditioned(crop, chosen, rng)
         if not self.chooser.queries:
@@ -197,10 +199,13 @@ class MakeExample(grain.transforms.RandomMap):
         }
 
     def _conditioned(
-        self, crop: np.ndarray, chosen: Choices, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        self,
+        crop: UInt8[np.ndarray, "T T 3"],
+        chosen: Choices,
+        rng: np.random.Generator,
+    ) -> tuple[UInt8[np.ndarray, "T T 3"], Example]:
         """The crop in its tone, and what the model sees of it."""
-        mask, size = chosen.mask, chosen.mask.shape
+        mask, size = chosen.mask, (self.chooser.side, self.chooser.side)
         degrade, damage, level = self.degrade, None, 0.0
         # Draws nothing where nothing is set, so that examples stay as they were.
         if degrade and rng.random() >= degrade.share:
@@ -238,7 +243,7 @@ class NumberExample(grain.transforms.RandomMap):
     def __init__(self, chooser: Chooser, size: tuple[int, int]):
         self.chooser, self.size = chooser, size
 
-    def random_map(self, photo: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def random_map(self, photo: int, rng: np.random.Generator) -> Example:
         """Makes the example of photo number `photo`.
 
         Returns:
@@ -257,8 +262,10 @@ class NumberExample(grain.transforms.RandomMap):
         }
 
 
-def cut(photo: np.ndarray, chosen: Choices) -> np.ndarray:
-    """Cuts the crop, uint8 [T, T, 3], out of a photo uint8 [H, W, 3].
+def cut(
+    photo: UInt8[np.ndarray, "H W C"], chosen: Choices
+) -> UInt8[np.ndarray, "T T C"]:
+    """Cuts the crop out of a photo.
 
     The photo is first enlarged by bicubic to `chosen.size`.
     """
@@ -271,7 +278,9 @@ def cut(photo: np.ndarray, chosen: Choices) -> np.ndarray:
     return photo[top : top + side, left : left + side]
 
 
-def _enlarged_crop(photo: np.ndarray, chosen: Choices) -> np.ndarray:
+def _enlarged_crop(
+    photo: UInt8[np.ndarray, "H W C"], chosen: Choices
+) -> UInt8[np.ndarray, "T T C"]:
     """Cuts the crop out of an enlarged photo of which only that is made."""
     side, old = chosen.side, photo.shape[:2]
     steps = [now / new for now, new in zip(old, chosen.size, strict=True)]
@@ -287,8 +296,8 @@ def _enlarged_crop(photo: np.ndarray, chosen: Choices) -> np.ndarray:
     return np.asarray(part.resize((side, side), bicubic, (0, low[0], side, high[0])))
 
 
-def flipped(crop: np.ndarray, flips: int) -> np.ndarray:
-    """Flips a square [T, T, 3] as the bits of `flips` say."""
+def flipped(crop: UInt8[np.ndarray, "T T C"], flips: int) -> UInt8[np.ndarray, "T T C"]:
+    """Flips a square as the bits of `flips` say."""
     if flips & LEFT_RIGHT:
         crop = crop[:, ::-1]
     if flips & UPSIDE_DOWN:
@@ -296,5 +305,7 @@ def flipped(crop: np.ndarray, flips: int) -> np.ndarray:
     return crop.swapaxes(0, 1) if flips & TRANSPOSED else crop
 
 
-def _unit(grey_levels: np.ndarray) -> np.ndarray:
+def _unit(
+    grey_levels: UInt8[np.ndarray, "... 3"],
+) -> Float32[np.ndarray, "... 3"]:
     return grey_levels.astype(np.float32) / np.float32(255)

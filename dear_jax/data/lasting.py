@@ -59,5 +59,6 @@ class Lasting(Iterator):
 
     def close(self) -> None:
         """Ends the processes; the next batch, if one is asked for, fails."""
-        if hasattr(self._batches, "close"):
-            self._batches.close()
+        close = getattr(self._batches, "close", None)
+        if close:
+            close()

@@ -1,6 +1,6 @@
 """Test masks, sorted into bins by how much of the photo is missing.
 
-A mask is bool [h, w], True = missing, of any size.
+In a mask, True = missing; it may have any size.
 """
 
 import functools
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from dear_jax import bundled
 from dear_jax.data import shards
@@ -27,7 +28,7 @@ GENERATED_SEED = 2024
 
 @dataclass(frozen=True)
 class TestMask:
-    """A mask that is read or drawn only when `load()` is called: bool [h, w].
+    """A mask that is read or drawn only when `load()` is called.
 
     Attributes:
       name: its path below its bin's folder, or what its record is called.
@@ -40,7 +41,7 @@ class TestMask:
 
     name: str
     digest: Callable[[], str]
-    load: Callable[[], np.ndarray]
+    load: Callable[[], Bool[np.ndarray, "h w"]]
 
 
 def open_test_masks(
@@ -122,14 +123,16 @@ def _sorted_in(images: Images) -> dict[str, list[TestMask]]:
     return dict(sorted(bins.items()))
 
 
-def _read(images: Images, index: int) -> np.ndarray:
+def _read(images: Images, index: int) -> Bool[np.ndarray, "h w"]:
     try:
         return decode_mask(images.data(index), images.title(index))
     except InputError as error:
         raise InputError(f"{error}, or remove it") from None
 
 
-def _drawn(name: str, recipe: str, load: Callable[[], np.ndarray]) -> TestMask:
+def _drawn(
+    name: str, recipe: str, load: Callable[[], Bool[np.ndarray, "h w"]]
+) -> TestMask:
     return TestMask(name, functools.partial(content_hash, recipe.encode()), load)
 
 
@@ -147,6 +150,8 @@ def _generated_masks() -> dict[str, list[TestMask]]:
     }
 
 
-def _draw(limits: tuple[float, float], seed: tuple[int, ...]) -> np.ndarray:
+def _draw(
+    limits: tuple[float, float], seed: tuple[int, ...]
+) -> Bool[np.ndarray, "h w"]:
     rng = np.random.default_rng(seed)
     return draw_strokes(rng, GENERATED_SIZE, limits)

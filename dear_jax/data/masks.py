@@ -1,11 +1,13 @@
 """Training masks: random ones of a collection, or drawn on the spot by rule.
 
-A mask is bool [h, w], True = missing, at the low-resolution size.
+In a mask, True = missing; it has the low-resolution size.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from dear_jax import bundled
 from dear_jax.data.drawn_masks import (
@@ -42,13 +44,13 @@ class MaskFiles:
       InputError: if a part does not exist, holds no mask or lacks a shard.
     """
 
-    def __init__(self, where: str | Path):
+    def __init__(self, where: str | Path | Sequence[str | Path]):
         remedy = (
             "set config.data.masks to a folder of masks or ArrayRecord files, "
             '"generated" or "lama"'
         )
         self._images = open_images(where, remedy, bundled.MASKS)
-        self._remembered = {}
+        self._remembered: dict[tuple[int, int, int], np.ndarray] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -61,8 +63,10 @@ class MaskFiles:
         """Returns for every mask its name and its size in bytes, as one text."""
         return self._images.facts()
 
-    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """Returns a random mask, bool [h, w], flipped and turned at random.
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> Bool[np.ndarray, "h w"]:
+        """Returns a random mask, flipped and turned at random.
 
         Raises:
           InputError: if the mask drawn cannot be read.
@@ -70,7 +74,8 @@ class MaskFiles:
         index = int(rng.integers(len(self)))
         turns = int(rng.integers(4))
         # Resizing comes first: what is remembered, and turned, is small.
-        mask = self._mask(index, size if turns % 2 == 0 else size[::-1])
+        height, width = size
+        mask = self._mask(index, size if turns % 2 == 0 else (width, height))
         # As np.rot90 turns, in a third of its time.
         if turns >= 2:
             mask = mask[::-1, ::-1]
@@ -82,8 +87,9 @@ class MaskFiles:
             mask = mask[:, ::-1]
         return mask
 
-    def _mask(self, index: int, size: tuple[int, int]) -> np.ndarray:
-        key, (height, width) = (index, *size), size
+    def _mask(self, index: int, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+        height, width = size
+        key = index, height, width
         bits = self._remembered.get(key)
         if bits is None:
             mask = resize.nearest(self._read(index), size)
@@ -95,7 +101,7 @@ class MaskFiles:
         mask = np.unpackbits(bits, count=height * width)
         return mask.reshape(height, width).view(bool)
 
-    def _read(self, index: int) -> np.ndarray:
+    def _read(self, index: int) -> Bool[np.ndarray, "H W"]:
         try:
             data = self._images.data(index)
             return decode_mask(data, self._images.title(index))
@@ -113,8 +119,10 @@ class Generated:
         """Returns the names of the bins of hole ratio."""
         return [bin_name(ratio) for ratio in RATIO_BINS]
 
-    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """Returns a new mask, bool [h, w]: first a random bin, then a ratio in it."""
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> Bool[np.ndarray, "h w"]:
+        """Returns a new mask: first a random bin, then a ratio in it."""
         return draw_strokes(rng, size, RATIO_BINS[rng.integers(len(RATIO_BINS))])
 
 
@@ -128,8 +136,10 @@ class LaMaMasks:
         """Returns the names of the two kinds."""
         return ["lama chains", "lama boxes"]
 
-    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """Returns a new mask, bool [h, w], of a random kind."""
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> Bool[np.ndarray, "h w"]:
+        """Returns a new mask of a random kind."""
         return draw_lama_mask(rng, size)
 
 
@@ -143,15 +153,17 @@ class NoMasks:
         """Returns what the fingerprint of a run's data holds of them."""
         return ["none"]
 
-    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """Returns an empty mask, bool [h, w]; draws nothing."""
+    def draw(
+        self, rng: np.random.Generator, size: tuple[int, int]
+    ) -> Bool[np.ndarray, "h w"]:
+        """Returns an empty mask; draws nothing."""
         return np.zeros(size, bool)
 
 
 Masks = MaskFiles | Generated | LaMaMasks | NoMasks
 
 
-def open_masks(where: str) -> Masks:
+def open_masks(where: str | Path | Sequence[str | Path]) -> Masks:
     """Opens masks for training.
 
     Args:

@@ -30,6 +30,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,9 @@ def training_batches(
     return Lasting(batches_from, start) if data.workers else batches_from(start)
 
 
-def _examples(data: Config, photos: Photos, batch_size: int):
+def _examples(
+    data: Config, photos: Photos, batch_size: int
+) -> tuple[Any, dict[int, Any]]:
     """What examples are made of, and for each side the transform that makes them."""
     from dear_jax.data.examples import MakeExample, NumberExample
 
@@ -105,7 +108,14 @@ def _examples(data: Config, photos: Photos, batch_size: int):
     return range(len(photos)), numbers
 
 
-def _dataset(data, photos, batch_size: int, seed: int, start: int, process):
+def _dataset(
+    data: Config,
+    photos: Photos,
+    batch_size: int,
+    seed: int,
+    start: int,
+    process: tuple[int, int],
+) -> Any:
     """The batches from number `start` on as a grain dataset."""
     import grain
 
@@ -115,7 +125,7 @@ def _dataset(data, photos, batch_size: int, seed: int, start: int, process):
     # Random numbers come from an example's place in the whole order.
     made = {side: order.random_map(example) for side, example in examples.items()}
     if len(made) > 1:
-        several = SeveralSides(made, data, batch_size, seed, process)
+        several: Any = SeveralSides(made, data, batch_size, seed, process)
         batches = grain.MapDataset.source(several).slice(slice(start, None))
     else:
         # Of the parts of all batches in their order, a process has every count-th.
@@ -128,7 +138,7 @@ def _dataset(data, photos, batch_size: int, seed: int, start: int, process):
     return _in_processes(iterable, data.workers) if data.workers else iterable
 
 
-def _in_processes(iterable, workers: int):
+def _in_processes(iterable: Any, workers: int) -> Any:
     import grain
     from absl import flags
 
@@ -143,8 +153,11 @@ def _in_processes(iterable, workers: int):
 def _end_with_run(*_) -> None:
     """In a reading process: ends it when the run is gone, killed, say."""
 
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
     def watch() -> None:
-        multiprocessing.parent_process().join()
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

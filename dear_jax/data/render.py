@@ -2,7 +2,7 @@
 
 The host draws what chance decides and sends only that. Crops, flips, the reduction,
 colours and coordinates are made on the devices, with the values that `MakeExample`
-gives, to the last bit. b is the number of examples on a device, T' the largest side
+gives, to the last bit. B is the number of examples on a device, L the largest side
 that a crop can have; S, T and Q as in `dear_jax.data.examples`.
 """
 
@@ -13,13 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Bool, Int, Int32, Integer, UInt8
 
 from dear_jax.data.examples import LEFT_RIGHT, TRANSPOSED, UPSIDE_DOWN, Chooser
 from dear_jax.images import resize
 from dear_jax.inference.devices import to_floats
 from dear_jax.models.dear.coordinates import to_coordinates
+from dear_jax.typing import Array
 
-Batch = dict[str, jax.Array]
+Batch = dict[str, Array]
 
 _HALF_WEIGHT = 1 << (resize.WEIGHT_BITS // 2)
 _HALF_LEVEL = 1 << (resize.WEIGHT_BITS - 1)
@@ -31,10 +33,10 @@ class Render:
     Args:
       chooser: that draws the batches.
       mesh: has the axis "data", over which batches are split.
-      photos: uint8 [N, H, W, 3] on all devices.
+      photos: on all devices.
     """
 
-    def __init__(self, chooser: Chooser, mesh: Mesh, photos: jax.Array):
+    def __init__(self, chooser: Chooser, mesh: Mesh, photos: UInt8[Array, "N H W 3"]):
         self._photos = photos
         everywhere, split = PartitionSpec(), PartitionSpec("data")
         self._render = jax.jit(
@@ -68,13 +70,13 @@ class _Tables:
         self.taps = np.stack(
             [np.pad(t, ((0, 0), (0, widest - t.shape[1]))) for t in taps]
         )
-        # Coordinates of rows, [n, T'], and sides of pixels, [n].
-        rows = np.arange(self.most)[:, None]
-        self.centres = np.stack([to_coordinates(rows, (s,))[:, 0] for s in sides])
+        # Coordinates of rows, [n, L], and sides of pixels, [n].
+        rows = np.repeat(np.arange(self.most)[:, None], 2, 1)
+        self.centres = np.stack([to_coordinates(rows, (s, s))[:, 0] for s in sides])
         self.cells = (2 / np.array(sides)).astype(np.float32)
 
 
-def _render(tables: _Tables, photos: jax.Array, batch: Batch) -> Batch:
+def _render(tables: _Tables, photos: UInt8[Array, "N H W 3"], batch: Batch) -> Batch:
     """Makes the examples of one device's part of a batch."""
     window, place = _crops(tables, photos, batch)
     image = to_floats(_reduced(tables, window, place).astype(jnp.uint8))
@@ -101,33 +103,35 @@ def _render(tables: _Tables, photos: jax.Array, batch: Batch) -> Batch:
 
 
 class _Place(NamedTuple):
-    """Where the finished crops lie in windows [b, T', T', 3].
+    """Where the finished crops lie in their windows.
 
-    Rows and columns of a crop begin at `offset` [b, 2] and are `side` [b] long;
-    `mirrored` [b, 2] says which of them run backwards.
+    Rows and columns of a crop begin at `offset` and are `side` long; `mirrored` says
+    which of them run backwards.
     """
 
-    offset: jax.Array
-    side: jax.Array
-    mirrored: jax.Array
+    offset: Int32[Array, "B 2"]
+    side: Int32[Array, " B"]
+    mirrored: Bool[jax.Array, "B 2"]
 
-    def there(self, index: jax.Array, axis: int) -> jax.Array:
-        """Where in the windows rows, or columns, [b, L] of the crops are."""
+    def there(self, index: Int[jax.Array, "#B n"], axis: int) -> Int[jax.Array, "B n"]:
+        """Where in the windows rows, or columns, of the crops are."""
         return self._turned(index, axis) + self.offset[:, axis, None]
 
-    def back(self, index: jax.Array, axis: int) -> jax.Array:
-        """Which rows, or columns, of the crops those [b, L] of the windows are."""
+    def back(self, index: Int[jax.Array, "#B n"], axis: int) -> Int[jax.Array, "B n"]:
+        """Which rows, or columns, of the crops those of the windows are."""
         return self._turned(index - self.offset[:, axis, None], axis)
 
-    def _turned(self, index: jax.Array, axis: int) -> jax.Array:
+    def _turned(
+        self, index: Int[jax.Array, "#B n"], axis: int
+    ) -> Int[jax.Array, "B n"]:
         last = self.side[:, None] - 1
         return jnp.where(self.mirrored[:, axis, None], last - index, index)
 
 
 def _crops(
-    tables: _Tables, photos: jax.Array, batch: Batch
-) -> tuple[jax.Array, _Place]:
-    """Windows uint8 [b, T', T', 3] that hold the crops, transposed if need be."""
+    tables: _Tables, photos: UInt8[Array, "N H W 3"], batch: Batch
+) -> tuple[UInt8[jax.Array, "B L L 3"], _Place]:
+    """Windows that hold the crops, transposed if need be."""
     window, offset = _cut(photos, batch["photo"], batch["corner"], tables.most)
     flips = batch["flips"]
     mirrored = jnp.stack([flips & UPSIDE_DOWN, flips & LEFT_RIGHT], 1) > 0
@@ -141,26 +145,33 @@ def _crops(
 
 
 def _cut(
-    photos: jax.Array, number: jax.Array, corner: jax.Array, side: int
-) -> tuple[jax.Array, jax.Array]:
+    photos: UInt8[Array, "N H W 3"],
+    number: Int32[Array, " B"],
+    corner: Int32[Array, "B 2"],
+    side: int,
+) -> tuple[UInt8[jax.Array, "B {side} {side} 3"], Int32[Array, "B 2"]]:
     """Cuts squares out of photos, moved to lie inside, and by how much they are."""
     most = jnp.array(photos.shape[1:3], jnp.int32)[None] - side
     inside = jnp.minimum(corner, most)
 
-    def one(number: jax.Array, corner: jax.Array) -> jax.Array:
+    def one(
+        number: Int32[Array, ""], corner: Int32[Array, " 2"]
+    ) -> UInt8[jax.Array, "L L 3"]:
         place = (number, corner[0], corner[1], jnp.int32(0))
         return jax.lax.dynamic_slice(photos, place, (1, side, side, 3))[0]
 
     return jax.vmap(one)(number, inside), corner - inside
 
 
-def _reduced(tables: _Tables, window: jax.Array, place: _Place) -> jax.Array:
-    """The crops reduced by Pillow's bicubic, int32 [b, S, S, 3] in [0, 255]."""
+def _reduced(
+    tables: _Tables, window: UInt8[jax.Array, "B L L 3"], place: _Place
+) -> Int32[jax.Array, "B S S 3"]:
+    """The crops reduced by Pillow's bicubic, in [0, 255]."""
     kind = place.side - tables.first
     starts, taps = jnp.asarray(tables.starts)[kind], jnp.asarray(tables.taps)[kind]
 
-    def weights(axis: int) -> jax.Array:
-        """int32 [b, S, T'], of the windows' pixels for the reduced ones."""
+    def weights(axis: int) -> Int32[jax.Array, "B S L"]:
+        """Of the windows' pixels for the reduced ones."""
         index = jnp.arange(tables.most)[None]
         which = place.back(index, axis)[:, None, :] - starts[:, :, None]
         known = jnp.arange(taps.shape[2])[None, None, None]
@@ -169,7 +180,9 @@ def _reduced(tables: _Tables, window: jax.Array, place: _Place) -> jax.Array:
     return resampled(window, weights(0), weights(1))
 
 
-def _mirrored(window: jax.Array, place: _Place) -> jax.Array:
+def _mirrored(
+    window: UInt8[jax.Array, "B L L 3"], place: _Place
+) -> UInt8[jax.Array, "B L L 3"]:
     """The crops, where they fill their windows."""
     for axis in (0, 1):
         backwards = place.mirrored[:, axis, None, None, None]
@@ -178,23 +191,29 @@ def _mirrored(window: jax.Array, place: _Place) -> jax.Array:
 
 
 @jax.jit
-def resampled(photos: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+def resampled(
+    photos: Integer[Array, "B H W C"],
+    rows: Int32[Array, "#B h H"],
+    columns: Int32[Array, "#B w W"],
+) -> Int32[jax.Array, "B h w C"]:
     """Makes new pixels of old ones, as Pillow does: width first, both times rounded.
 
     Args:
-      photos: [B, H, W, C] whole numbers in [0, 255].
-      rows: int32 [B or 1, h, H], weights of old rows in units of 2^-22.
-      columns: int32 [B or 1, w, W], those of old columns.
+      photos: in [0, 255].
+      rows: weights of old rows in units of 2^-22.
+      columns: those of old columns.
 
     Returns:
-      [B, h, w, C] int32 in [0, 255].
+      New pixels in [0, 255].
     """
     return _weighted(
         _weighted(photos, columns, "bhwc,bnw->bhnc"), rows, "bhwc,bnh->bnwc"
     )
 
 
-def _weighted(photos: jax.Array, weights: jax.Array, rule: str) -> jax.Array:
+def _weighted(
+    photos: Integer[Array, "B H W C"], weights: Int32[Array, "#B new old"], rule: str
+) -> Int32[jax.Array, "B h w C"]:
     """One pass of `resampled`."""
     weights = jnp.broadcast_to(weights, (len(photos), *weights.shape[1:]))
     axis = rule.partition("->")[2].index("n")

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import UInt8
 
 from dear_jax.data import settings
 from dear_jax.data.render import Batch, Render
@@ -62,22 +63,20 @@ def size_of_all(photos: Photos, least: int) -> tuple[int, int]:
     Raises:
       InputError: if it cannot be read, or a side is less than `least`.
     """
-    height, width = size = photos[0].shape[:2]
-    if min(size) < least:
-        raise _unfit(photos, 0, size, f"at least {least} x {least}", least)
+    height, width, _ = photos[0].shape
+    if min(height, width) < least:
+        wanted = f"at least {least} x {least}"
+        raise _unfit(photos, 0, (height, width), wanted, least)
     return height, width
 
 
-def load_photos(photos: Photos, least: int, mesh: jax.sharding.Mesh) -> jax.Array:
+def load_photos(photos: Photos, least: int, mesh: Mesh) -> UInt8[jax.Array, "N H W 3"]:
     """Reads all photos and copies them to every device; the first process has a bar.
 
     Args:
       photos: of one size.
       least: side of the largest crop in pixels.
       mesh: the devices.
-
-    Returns:
-      uint8 [N, H, W, 3].
 
     Raises:
       InputError: if a photo cannot be read, or is unlike the first or too small,
@@ -90,9 +89,10 @@ def load_photos(photos: Photos, least: int, mesh: jax.sharding.Mesh) -> jax.Arra
 
     def read(index: int) -> None:
         pixels = photos[index]
-        if pixels.shape[:2] != size:
+        height, width, _ = pixels.shape
+        if (height, width) != size:
             like = f"as the first, {size[1]} x {size[0]}"
-            raise _unfit(photos, index, pixels.shape[:2], like, max(least, min(size)))
+            raise _unfit(photos, index, (height, width), like, max(least, min(size)))
         held[index] = pixels
 
     with futures.ThreadPoolExecutor() as pool, _bar(len(photos)) as bar:
@@ -118,7 +118,7 @@ def check_room(shape: Sequence[int], devices: Sequence[Any]) -> None:
             raise _too_large(shape, free)
 
 
-def _host_memory(shape: tuple[int, ...]) -> np.ndarray:
+def _host_memory(shape: tuple[int, ...]) -> UInt8[np.ndarray, "N H W 3"]:
     try:
         return np.empty(shape, np.uint8)
     except MemoryError:

@@ -128,7 +128,9 @@ class RecordFile:
 # What drops out of here is closed once no thread reads from it.
 @functools.lru_cache(maxsize=_KEPT_OPEN)
 def _reader(path: str, version: tuple):
-    from array_record.python import array_record_module
+    from array_record.python import (  # a compiled module, which has no stubs
+        array_record_module,  # pyright: ignore[reportAttributeAccessIssue]
+    )
 
     reader = array_record_module.ArrayRecordReader(
         path, options="readahead_buffer_size:0", file_reader_buffer_size=32768

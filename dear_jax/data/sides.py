@@ -7,14 +7,15 @@ more.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from dear_jax.data import settings
 from dear_jax.typing import Config
 
-Example = dict[str, np.ndarray]
+Batch = dict[str, np.ndarray]
 
 
 def batch_sizes(data: Config, batch_size: int) -> dict[int, int]:
@@ -52,7 +53,7 @@ class SeveralSides:
     that larger sides leave out are others in each epoch.
 
     Args:
-      examples: for each side all examples in their order.
+      examples: for each side all examples in their order, a dataset of grain's.
       data: see `dear_jax.data.pipeline`.
       batch_size: photos in a batch of the first side.
       seed: of the sides.
@@ -61,7 +62,7 @@ class SeveralSides:
 
     def __init__(
         self,
-        examples: Mapping[int, Sequence[Example]],
+        examples: Mapping[int, Any],
         data: Config,
         batch_size: int,
         seed: int,
@@ -74,7 +75,7 @@ class SeveralSides:
     def __len__(self) -> int:
         return sys.maxsize // self._batch_size
 
-    def __getitem__(self, number: int) -> Example:
+    def __getitem__(self, number: int) -> Batch:
         """This process's part of batch `number`."""
         side = side_of_batch(self._data, self._seed, number)
         index, count = self._process

@@ -1,8 +1,8 @@
 """Photos and masks as files hold them: in folders or in ArrayRecord files.
 
-`Images` is a sequence of encoded images, `Photos` of decoded ones, uint8 [H, W, 3] RGB
-of any size. The order is that of the parts as given and of the sorted names in a part,
-on every machine.
+`Images` is a sequence of encoded images, `Photos` of decoded ones, RGB, of any size.
+The order is that of the parts as given and of the sorted names in a part, on every
+machine.
 """
 
 import functools
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import logging
+from jaxtyping import Int, UInt8
 
 from dear_jax import bundled
 from dear_jax.data.shards import SUFFIX, RecordFile, check_complete
@@ -28,7 +29,9 @@ class Images:
     """
 
     def __init__(
-        self, parts: Sequence["Folder | RecordFile"], chosen: np.ndarray | None = None
+        self,
+        parts: Sequence["Folder | RecordFile"],
+        chosen: Int[np.ndarray, " n"] | None = None,
     ):
         self._parts = list(parts)
         self._ends = np.cumsum([len(part) for part in self._parts])
@@ -37,7 +40,7 @@ class Images:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def select(self, indices: Sequence[int]) -> "Images":
+    def select(self, indices: Sequence[int] | Int[np.ndarray, " n"]) -> "Images":
         """Returns the collection of these images only, in the order of `indices`."""
         return Images(self._parts, self._chosen[np.asarray(indices, int)])
 
@@ -196,7 +199,7 @@ def _open_part(path: Path, remedy: str) -> Sequence[Folder | RecordFile]:
 
 
 class Photos:
-    """The photos of a collection as a sequence: `photos[i]` is uint8 [H, W, 3].
+    """The photos of a collection as a sequence.
 
     Unreadable ones raise InputError. It is picklable and may be read by several
     threads.
@@ -212,7 +215,7 @@ class Photos:
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
         try:
             data = self._images.data(index)
             return decode_photo(data, self._images.title(index))
@@ -244,7 +247,9 @@ class Photos:
         return Photos(self._images.select(indices), self._otherwise)
 
 
-def open_photos(where: str | Sequence[str], skip_unreadable: bool = False) -> Photos:
+def open_photos(
+    where: str | Path | Sequence[str | Path], skip_unreadable: bool = False
+) -> Photos:
     """Opens photos for training.
 
     Args:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float, UInt8
 
 from dear_jax import metrics
 from dear_jax.errors import InputError
@@ -34,6 +35,7 @@ from dear_jax.inference.devices import (
     to_floats,
 )
 from dear_jax.inference.restorer import Restorer
+from dear_jax.typing import Array
 
 READ_AHEAD = 2
 # Results of a device in a batch, and pixels of their truths: a CPU gains nothing from
@@ -75,12 +77,16 @@ class Batch:
 
     Attributes:
       samples: the samples.
-      images: their inputs, uint8 [B, H, W, 3]. The first len(samples) of B are theirs,
-        the rest repeats the last one.
-      masks: bool [B, H, W].
-      truths: uint8 [B, h, w, 3].
-      levels: floats [B], how degraded each input is.
+      images: their inputs. The first len(samples) of B are theirs, the rest repeats
+        the last one.
+      masks: what is missing of them.
+      truths: what they were.
+      levels: how degraded each input is.
     """
+
+    images: UInt8[np.ndarray, "B H W 3"]
+    masks: Bool[np.ndarray, "B H W"]
+    truths: UInt8[np.ndarray, "B h w 3"]
 
     def __init__(self, samples: Sequence[Sample], size: int):
         self.samples = list(samples)
@@ -175,8 +181,10 @@ def evaluate(
     samples: Samples,
     cache: dict[SampleKey, Score] | None = None,
     perceptual: bool = True,
-    on_progress: Callable[[int], None] = lambda count: None,
-    on_restored: Callable[[Sample, np.ndarray], None] = lambda sample, output: None,
+    on_progress: Callable[[int], object] = lambda count: None,
+    on_restored: Callable[
+        [Sample, UInt8[np.ndarray, "h w 3"]], None
+    ] = lambda sample, output: None,
     seconds: Seconds | None = None,
     given_level: bool = False,
 ) -> list[Score]:
@@ -189,8 +197,8 @@ def evaluate(
         not restored again.
       perceptual: whether to measure LPIPS too.
       on_progress: called with how many more scores are there.
-      on_restored: called with each sample and its restored uint8 [h, w, 3], unless
-        the cache had its score.
+      on_restored: called with each sample and its result, unless the cache had its
+        score.
       seconds: counts up where the time goes.
       given_level: whether the system is given the level of each sample, see
         `Restorer.takes_denoise`.
@@ -208,10 +216,9 @@ def evaluate(
     def is_done(indices: Sequence[int]) -> bool:
         keys = [key for i in indices for key in samples.keys(i)]
         order.extend(keys)
-        found = {key: None if cache is None else cache.get(key) for key in keys}
-        if None in found.values():
+        if cache is None or not all(key in cache for key in keys):
             return False
-        kept.update(found)
+        kept.update((key, cache[key]) for key in keys)
         on_progress(len(keys))
         return True
 
@@ -251,8 +258,10 @@ class _Clock:
         self._last = now
 
 
-def _restore(system: Restorer, batch: Batch, given_level: bool) -> np.ndarray:
-    """Outputs uint8 [B, h, w, 3] of a batch."""
+def _restore(
+    system: Restorer, batch: Batch, given_level: bool
+) -> UInt8[np.ndarray, "B h w 3"]:
+    """Outputs of a batch."""
     # Copies, so that no system can change what is measured or shown.
     given = batch.images.copy(), batch.masks.copy(), batch.truths.shape[1:3]
     denoise = batch.levels if given_level else 0.0
@@ -266,9 +275,12 @@ def _restore(system: Restorer, batch: Batch, given_level: bool) -> np.ndarray:
 
 
 def _measure_batch(
-    protocol: Protocol, batch: Batch, outputs: np.ndarray, perceptual: bool
-) -> dict[str, np.ndarray]:
-    """Metric -> values [B] of outputs uint8 [B, h, w, 3]."""
+    protocol: Protocol,
+    batch: Batch,
+    outputs: UInt8[np.ndarray, "B h w 3"],
+    perceptual: bool,
+) -> dict[str, Float[np.ndarray, " B"]]:
+    """Metric -> values of outputs."""
     scale = batch.samples[0].scale
     border = round(scale) if protocol.on_luma else None
     values = _measure(outputs, batch.truths, perceptual, border)
@@ -282,9 +294,9 @@ def _measure_batch(
 
 
 def _scores(
-    name: str, batch: Batch, values: dict[str, np.ndarray]
+    name: str, batch: Batch, values: dict[str, Float[np.ndarray, " B"]]
 ) -> dict[SampleKey, Score]:
-    """The scores of a system on a batch, given metric -> values [B]."""
+    """The scores of a system on a batch, given metric -> values."""
     return {
         sample.key: Score(
             system=name,
@@ -299,15 +311,20 @@ def _scores(
 
 
 def _measure(
-    outputs: np.ndarray, truths: np.ndarray, perceptual: bool, border: int | None
-) -> dict[str, np.ndarray]:
-    """Metric -> values [B] of uint8 [B, h, w, 3]."""
+    outputs: UInt8[np.ndarray, "B h w 3"],
+    truths: UInt8[np.ndarray, "B h w 3"],
+    perceptual: bool,
+    border: int | None,
+) -> dict[str, Float[np.ndarray, " B"]]:
+    """Metric -> values."""
     measure = _measures(perceptual, mesh_for(len(outputs)), border)
     values = measure(spread(outputs), spread(truths))
     return {metric: np.asarray(value) for metric, value in values.items()}
 
 
-def _measure_parts(outputs: np.ndarray, batch: Batch) -> dict[str, np.ndarray]:
+def _measure_parts(
+    outputs: UInt8[np.ndarray, "B h w 3"], batch: Batch
+) -> dict[str, Float[np.ndarray, " B"]]:
     """PSNR and L1 inside and outside of holes; NaN where nothing is there.
 
     A pixel of the truth is in a hole if the input's nearest pixel is missing.
@@ -327,12 +344,16 @@ def _measure_parts(outputs: np.ndarray, batch: Batch) -> dict[str, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=8)
-def _measures(perceptual: bool, mesh: Mesh | None, border: int | None = None):
+def _measures(
+    perceptual: bool, mesh: Mesh | None, border: int | None = None
+) -> Callable[[Array, Array], dict[str, jax.Array]]:
     """Whole RGB, or luma without a border where one is given; LPIPS always whole."""
     measured = METRICS if perceptual else METRICS[:-1]
     options = {} if border is None else {"channels": "luma", "border": border}
 
-    def measure(outputs: jax.Array, truths: jax.Array) -> dict[str, jax.Array]:
+    def measure(
+        outputs: UInt8[jax.Array, "B h w 3"], truths: UInt8[jax.Array, "B h w 3"]
+    ) -> dict[str, Float[jax.Array, " B"]]:
         # Not divided by 255 here: a compiler may round that differently for both.
         pair = [to_floats(x) for x in (outputs, truths)]
         return {

@@ -10,9 +10,11 @@ config.data.queries=0 or not, whole crops are shown.
 
 import dataclasses
 import sys
+from typing import Any
 
 import numpy as np
 from absl import app, flags
+from jaxtyping import Bool, UInt8
 from ml_collections import config_flags
 from PIL import Image
 
@@ -26,15 +28,12 @@ from dear_jax.typing import Config
 _COLUMNS, _CELL, _GAP = 4, 192, 4
 
 
-def examples_sheet(config: Config, count: int) -> np.ndarray:
+def examples_sheet(config: Config, count: int) -> UInt8[np.ndarray, "H W 3"]:
     """Draws the first examples of a configuration, not those of a training run.
 
     Args:
       config: see configs/; its sides come in turn.
       count: how many examples.
-
-    Returns:
-      uint8 [H, W, 3].
 
     Raises:
       InputError: if photos or masks cannot be used.
@@ -58,15 +57,17 @@ def examples_sheet(config: Config, count: int) -> np.ndarray:
     return np.asarray(below([beside(row, 4 * _GAP) for row in rows], 2 * _GAP))
 
 
-def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Draws the outline of a mask, bool [H, W], on a photo, uint8 [H, W, 3]."""
+def outlined(
+    image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draws the outline of a mask on a photo."""
     import cv2
 
     around = cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
     return np.where((around & ~mask)[..., None], np.array(HOLE_COLOUR, np.uint8), image)
 
 
-def _cell(example: dict[str, np.ndarray]) -> Image.Image:
+def _cell(example: dict[str, Any]) -> Image.Image:
     image, target = (
         np.rint(255 * example[key]).astype(np.uint8) for key in ("image", "target")
     )
@@ -76,7 +77,9 @@ def _cell(example: dict[str, np.ndarray]) -> Image.Image:
     return below([beside(shown, _GAP), words(text, 12)], 0)
 
 
-def _fine(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _fine(
+    image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "3*H 3*W 3"]:
     """The outline in a third of a pixel, so that it hides little."""
     times = np.ones((3, 3, 1), np.uint8)
     return outlined(np.kron(image, times), np.kron(mask, times[..., 0]).astype(bool))

@@ -1,7 +1,7 @@
 """Damaged photos and what systems made of them: the paper's Figures 1 and 3 to 6.
 
-All pictures are uint8 [H, W, 3] RGB; holes of inputs are shown in sheets.HOLE_COLOUR.
-Parts of them are enlarged, see `dear_jax.evaluation.zoom`.
+Pictures are RGB; holes of inputs are shown in sheets.HOLE_COLOUR. Parts of them are
+enlarged, see `dear_jax.evaluation.zoom`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from dear_jax.evaluation import sheets
 from dear_jax.evaluation.protocol import Sample
 from dear_jax.evaluation.scores import Score
-from dear_jax.evaluation.sheets import sides, within
+from dear_jax.evaluation.sheets import Picture, sides, within
 from dear_jax.evaluation.zoom import Box, enlarged, with_boxes, zoom_boxes
 from dear_jax.files import printable
 from dear_jax.images import resize
@@ -31,12 +32,12 @@ class Example:
 
     Attributes:
       sample: the photo.
-      outputs: label of a system -> its result, uint8 [h, w, 3].
+      outputs: label of a system -> its result.
       psnr: label -> PSNR of its result in dB, to be written above it; may be empty.
     """
 
     sample: Sample
-    outputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, UInt8[np.ndarray, "h w 3"]]
     psnr: Mapping[str, float] | None = None
 
 
@@ -46,25 +47,25 @@ class Stages:
 
     Attributes:
       label: of the system, such as "MISF→ELAN".
-      intermediate: what the first stage made, uint8; None if there is one stage only.
-      result: uint8 [h, w, 3].
+      intermediate: what the first stage made; None if there is one stage only.
+      result: what the last one made.
     """
 
     label: str
-    intermediate: np.ndarray | None
-    result: np.ndarray
+    intermediate: UInt8[np.ndarray, "H W 3"] | None
+    result: UInt8[np.ndarray, "h w 3"]
 
 
 def examples(
     shown: Sequence[Sample],
-    pictures: Mapping[str, Sequence[np.ndarray]],
+    pictures: Mapping[str, Sequence[Picture]],
     scores: Mapping[str, Sequence[Score]],
 ) -> list[Example]:
     """What each system made of some samples, with what that scored.
 
     Args:
       shown: the samples.
-      pictures: label of a system -> its results, uint8 [h, w, 3], in their order.
+      pictures: label of a system -> its results, in their order.
       scores: label -> its scores of these samples and others.
     """
     psnr = {
@@ -84,7 +85,7 @@ def examples(
 
 def comparison_sheet(
     shown: Sequence[Example], cell: int = 256, widest: int = WIDEST
-) -> np.ndarray:
+) -> Picture:
     """Shows what systems made of a few photos: input, results, truth, parts enlarged.
 
     Args:
@@ -92,9 +93,6 @@ def comparison_sheet(
         equal length, the first one first.
       cell: width of a picture, in pixels.
       widest: pictures in a line; what is more goes on the next.
-
-    Returns:
-      uint8 [H, W, 3].
 
     Raises:
       ValueError: if there is no example.
@@ -110,9 +108,7 @@ def comparison_sheet(
     return np.asarray(sheets.with_margin(body, cell // 16))
 
 
-def stages_sheet(
-    sample: Sample, chains: Sequence[Stages], cell: int = 256
-) -> np.ndarray:
+def stages_sheet(sample: Sample, chains: Sequence[Stages], cell: int = 256) -> Picture:
     """Shows ways to restore one photo stage by stage, with parts enlarged.
 
     Args:
@@ -120,9 +116,6 @@ def stages_sheet(
       chains: (b), (c), ...: each from the input to its result.
       cell: width of a full-size picture, in pixels; low-resolution ones are drawn
         half as wide.
-
-    Returns:
-      uint8 [H, W, 3].
     """
     boxes, gap = zoom_boxes(sample.truth, mask_of_truth(sample)), cell // 32
     damaged = sheets.show_mask(sample.image, sample.mask)
@@ -150,8 +143,8 @@ def holes_note(cell: int) -> Image.Image:
     return sheets.words(HOLES, max(8, cell // 20), sheets.FAINT)
 
 
-def mask_of_truth(sample: Sample) -> np.ndarray:
-    """What is missing of a sample, in its truth's pixels: bool [h, w]."""
+def mask_of_truth(sample: Sample) -> Bool[np.ndarray, "h w"]:
+    """What is missing of a sample, in its truth's pixels."""
     return resize.nearest(sample.mask, sample.truth.shape[:2])
 
 
@@ -193,7 +186,7 @@ def _heading(sample: Sample, cell: int, width: int) -> Image.Image:
 def _tile(
     title: str,
     note: str,
-    picture: np.ndarray,
+    picture: Picture,
     full: tuple[int, int],
     boxes: Sequence[Box],
     cell: int,
@@ -211,7 +204,7 @@ def _tile(
     return sheets.below([sheets.below(head, 0), body], gap, align=0.5)
 
 
-def _steps(chain: Stages, sample: Sample) -> list[tuple[str, np.ndarray]]:
+def _steps(chain: Stages, sample: Sample) -> list[tuple[str, Picture]]:
     """What each stage does, and what it made."""
     if chain.intermediate is None:
         return [("fill + enlarge", chain.result)]
@@ -223,18 +216,18 @@ def _steps(chain: Stages, sample: Sample) -> list[tuple[str, np.ndarray]]:
 
 def _way(
     title: str,
-    damaged: np.ndarray,
-    steps: Sequence[tuple[str, np.ndarray]],
+    damaged: Picture,
+    steps: Sequence[tuple[str, Picture]],
     full: tuple[int, int],
     boxes: Sequence[Box],
     cell: int,
 ) -> Image.Image:
     """A title, then the input and what each stage made of it, with arrows between."""
-    text, large = max(9, cell // 16), within(full, cell)
+    text, (height, width) = max(9, cell // 16), within(full, cell)
 
-    def drawn(picture: np.ndarray) -> Image.Image:
-        small = picture.shape[0] < full[0]
-        size = tuple(x // 2 for x in large) if small else large
+    def drawn(picture: Picture) -> Image.Image:
+        part = 2 if picture.shape[0] < full[0] else 1
+        size = height // part, width // part
         image = with_boxes(picture, size, boxes, full[1])
         note = sheets.words(sides(picture), round(0.8 * text), sheets.FAINT)
         return sheets.below([image, note], cell // 64, align=0.5)
@@ -248,7 +241,7 @@ def _way(
 
 
 def _enlarged_parts(
-    groups: Sequence[Sequence[tuple[str, np.ndarray]]],
+    groups: Sequence[Sequence[tuple[str, Picture]]],
     boxes: Sequence[Box],
     full: int,
     width: int,
@@ -262,7 +255,7 @@ def _enlarged_parts(
     side = min(side, round(0.8 * cell))
     gap = (width - within - side * columns) // between
 
-    def column(title: str, picture: np.ndarray) -> Image.Image:
+    def column(title: str, picture: Picture) -> Image.Image:
         head = sheets.words(title, max(9, cell // 17), width=side)
         return sheets.below([head, *enlarged(picture, boxes, full, side)], close)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
 # Long side of an annotated frame, in pixels.
@@ -82,14 +83,14 @@ class Damaged:
     """A photo while it is being damaged.
 
     Attributes:
-      image: uint8 [H, W, 3].
-      coverage: uint8 [H, W], 255 where damage covers a pixel wholly.
+      image: the photo so far.
+      coverage: 255 where damage covers a pixel wholly.
       covered: sum of the coverage, a whole number.
       pieces: what was drawn, in order.
     """
 
-    image: np.ndarray
-    coverage: np.ndarray = field(init=False)
+    image: UInt8[np.ndarray, "H W 3"]
+    coverage: UInt8[np.ndarray, "H W"] = field(init=False)
     covered: int = 0
     pieces: list[Piece] = field(default_factory=list)
 
@@ -103,18 +104,23 @@ class Damaged:
         return self.covered / 255
 
     @property
-    def mask(self) -> np.ndarray:
-        """The damage, one pixel wider, and all that it touches: bool [H, W]."""
+    def mask(self) -> Bool[np.ndarray, "H W"]:
+        """The damage, one pixel wider, and all that it touches."""
         wider = ndimage.binary_dilation(self.coverage >= _DAMAGED, np.ones((3, 3)))
-        return wider | (self.coverage > 0)
+        return np.logical_or(wider, self.coverage > 0)
 
-    def add(self, capsules: np.ndarray, colour: np.ndarray, opacity: float) -> None:
+    def add(
+        self,
+        capsules: Float[np.ndarray, "N 5"],
+        colour: Int[np.ndarray, " 3"],
+        opacity: float,
+    ) -> None:
         """Draws the union of capsules in one colour.
 
         Args:
-          capsules: [N, 5]: ends x, y, x, y, in pixels from the photo's upper left
-            corner, and radius.
-          colour: whole numbers [3] from 0 to 255.
+          capsules: ends x, y, x, y, in pixels from the photo's upper left corner, and
+            radius.
+          colour: from 0 to 255.
           opacity: 1 hides what is below.
         """
         size, reach = self.image.shape[:2], capsules[:, 4:] + 1
@@ -140,14 +146,16 @@ class Damaged:
         self.image[window] = (mixed + 255 * 255 // 2) // (255 * 255)
 
 
-def add_damage(rng: np.random.Generator, image: np.ndarray, tinted: bool) -> Damaged:
+def add_damage(
+    rng: np.random.Generator, image: UInt8[np.ndarray, "H W 3"], tinted: bool
+) -> Damaged:
     """Draws damage on a photo until it covers 0.1 to 2.2 % of it.
 
     At least one piece of one pixel is drawn, on however small a photo.
 
     Args:
       rng: the only source of randomness.
-      image: uint8 [H, W, 3]; not changed.
+      image: the photo; not changed.
       tinted: whether damage may have a slight colour; else it is grey.
     """
     height, width = image.shape[:2]
@@ -220,8 +228,8 @@ def _extents(
 
 def _shape(
     rng: np.random.Generator, kind: str, extent: float, thick: float
-) -> np.ndarray:
-    """Capsules [N, 5] of a piece around (0, 0)."""
+) -> Float[np.ndarray, "N 5"]:
+    """Capsules of a piece around (0, 0)."""
     if kind in ("dust", "dirt"):
         return _speck(rng, extent, thick, lumps=2 if kind == "dust" else 5)
     if kind == "scratch":
@@ -241,7 +249,7 @@ def _shape(
 
 def _speck(
     rng: np.random.Generator, extent: float, thick: float, lumps: int
-) -> np.ndarray:
+) -> Float[np.ndarray, "N 5"]:
     """An oval with lumps on it, `extent` long and about `thick` wide."""
     x, y = _direction(uniform(rng, 0, 2 * math.pi))
     radius, half = thick / 2, (extent - thick) / 2
@@ -280,8 +288,8 @@ def _add_crack(
 
 def _branches(
     rng: np.random.Generator, length: float, thick: float, side: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The lines of a crack from (0, 0): points [N, 2] and radii [N - 1]."""
+) -> Iterator[tuple[Float[np.ndarray, "points 2"], Float[np.ndarray, " N"]]]:
+    """The lines of a crack from (0, 0): N + 1 points, and radii between them."""
     step = max(2.0, side * uniform(rng, 0.015, 0.04))
     rest = uniform(rng, 0, 0.5) * length  # Of it what becomes branches.
     left = [(np.zeros(2), uniform(rng, 0, 2 * math.pi), length - rest, thick)]
@@ -304,8 +312,8 @@ def _branches(
 
 def _walk(
     rng: np.random.Generator, count: int, heading: float, turn: float, wobble: float
-) -> np.ndarray:
-    """Points [count + 1, 2] of a way of unit steps from (0, 0).
+) -> Float[np.ndarray, "{count}+1 2"]:
+    """Points of a way of unit steps from (0, 0).
 
     Args:
       rng: the only source of randomness.
@@ -323,8 +331,10 @@ def _walk(
     return points
 
 
-def _along(points: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Capsules [N, 5] between points [N + 1, 2]."""
+def _along(
+    points: Float[np.ndarray, "points 2"], radii: Float[np.ndarray, " points-1"]
+) -> Float[np.ndarray, "points-1 5"]:
+    """Capsules between points."""
     return np.concatenate([points[:-1], points[1:], radii[:, None]], axis=1)
 
 
@@ -334,15 +344,15 @@ def _direction(angle: float) -> tuple[float, float]:
 
 def _colour(
     rng: np.random.Generator, levels: tuple[int, int], tinted: bool
-) -> np.ndarray:
-    """A shade between two levels, with a slight tint or grey: int64 [3]."""
+) -> Int[np.ndarray, " 3"]:
+    """A shade between two levels, with a slight tint or grey."""
     shade = uniform(rng, *levels)
     tint = [uniform(rng, -TINT, TINT) * tinted for _ in range(3)]
     return np.array([min(255, max(0, math.floor(shade + t))) for t in tint])
 
 
-def _cover(drawn: np.ndarray, capsule: np.ndarray) -> None:
-    """Raises uint8 [H, W] to what a capsule [5] covers of each pixel."""
+def _cover(drawn: UInt8[np.ndarray, "H W"], capsule: Float[np.ndarray, " 5"]) -> None:
+    """Raises pixels to what a capsule covers of each."""
     x0, y0, x1, y1, radius = map(float, capsule)
     top, bottom = _span(y0, y1, radius, len(drawn))
     left, right = _span(x0, x1, radius, drawn.shape[1])

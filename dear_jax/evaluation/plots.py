@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SMALL, USUAL, LARGE = 7.5, 9, 12
 INK, FAINT, GRID = "#1e1e1e", "#6e6e6e", "#e4e4e4"
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "text.color": INK,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -91,7 +91,7 @@ class Look:
     """How to draw a system: its family in legends, and options of matplotlib's plot."""
 
     family: str
-    options: dict
+    options: dict[str, Any]
 
 
 @contextmanager
@@ -226,16 +226,17 @@ def canvas(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     lines = [part for line in lines for part in textwrap.wrap(line, LETTERS)]
     head = 0.45 + LINE * len(lines)
     height = head + panel * rows + foot
-    figure = Figure((WIDTH, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(
+    layout = ConstrainedLayoutEngine(
         h_pad=0.06, w_pad=0.1, hspace=0.04, rect=(0, 0, 1, 1 - head / height)
     )
-    where = {"x": 0.012, "va": "top"}
+    figure = Figure((WIDTH, height), layout=layout)
+    FigureCanvasAgg(figure)
+    where: dict[str, Any] = {"x": 0.012, "va": "top"}
     figure.text(y=1 - 0.1 / height, s=title, fontsize=LARGE, weight="bold", **where)
     facts = "\n".join(lines)
     figure.text(y=1 - 0.38 / height, s=facts, fontsize=SMALL, color=FAINT, **where)
@@ -268,7 +269,7 @@ def _plot(
             band = {"color": options["color"], "alpha": faint, "linewidth": 0}
             axes.fill_between(at, low, high, **band)
     if not axes.lines:
-        middle = {"ha": "center", "va": "center", "color": FAINT}
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "color": FAINT}
         axes.text(0.5, 0.5, "no numbers", transform=axes.transAxes, **middle)
 
 
@@ -288,7 +289,7 @@ def _with_legend(
             gap = [""] * (tallest - len(systems) + 1)
             column += [family, *systems, *gap]
     entries = [text for column in columns for text in column]
-    none = {"linestyle": "none"}
+    none: dict[str, Any] = {"linestyle": "none"}
     lines = [
         Line2D([], [], **(styles[text].options if text in styles else none))
         for text in entries
@@ -306,7 +307,7 @@ def _with_legend(
     )
     for text in legend.get_texts():
         if text.get_text() in families:
-            text.set_weight("bold")
+            text.set_fontweight("bold")
     return figure, panels
 
 
@@ -332,7 +333,7 @@ def _family_and_name(label: str) -> tuple[str, str]:
     return DIRECT, label.lower()
 
 
-def _options(family: str, colour: str, again: int) -> dict:
+def _options(family: str, colour: str, again: int) -> dict[str, Any]:
     """Options of a plot; `again` counts how often the colour was given before."""
     line, marker, filled = FAMILIES[family]
     direct = family == DIRECT

@@ -3,7 +3,7 @@
 In v1 the truth is a photo as it is. The input is the truth reduced with Pillow's
 bicubic to round(side / scale) per axis, then masked: in every hole-ratio bin,
 photo i (sorted by name) takes mask i mod n (sorted by name), resized to the
-input with Pillow's nearest neighbour. Photos uint8, masks bool, True = missing.
+input with Pillow's nearest neighbour. In masks, True = missing.
 Protocols v2 and sr are in `protocol_v2.py` and `protocol_sr.py`.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 
 from dear_jax import bundled
 from dear_jax.data.mask_bins import TestMask, open_test_masks
@@ -79,9 +80,9 @@ class Sample:
       index: position of the photo among the photos, sorted by name.
       photo: the photo's name: its path below the folder, or what its record is
         called.
-      truth: uint8 [h, w, 3], what a restorer should return.
-      image: uint8 [H, W, 3], the reduced photo, black where missing.
-      mask: bool [H, W], True = missing.
+      truth: what a restorer should return.
+      image: the reduced photo, black where missing.
+      mask: True = missing.
       scale: side of the truth / side of the input, as asked for.
       bin: what the sample is grouped by: in v1 the name of its hole-ratio bin, such as
         "10-20" (percent).
@@ -93,9 +94,9 @@ class Sample:
 
     index: int
     photo: str
-    truth: np.ndarray
-    image: np.ndarray
-    mask: np.ndarray
+    truth: UInt8[np.ndarray, "h w 3"]
+    image: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
     scale: float
     bin: str
     mask_name: str
@@ -307,8 +308,10 @@ def input_size(
     return height, width
 
 
-def read_truth(photos: Photos, index: int, reduce: float = 1.0) -> np.ndarray:
-    """Reads a photo, uint8 [h, w, 3], reduced by a factor.
+def read_truth(
+    photos: Photos, index: int, reduce: float = 1.0
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Reads a photo, reduced by a factor.
 
     Raises:
       InputError: if it cannot be read, or metrics could not measure it.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import UInt8
 
 from dear_jax.errors import InputError
 from dear_jax.evaluation import protocol
@@ -62,7 +63,7 @@ class EnlargementSamples(Samples):
         """See `Samples.keys`."""
         return [SampleKey(self.names[index], self.photos.digest(index), WHOLE, WHOLE)]
 
-    def _truth(self, index: int) -> np.ndarray:
+    def _truth(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         photo, scale = protocol.read_truth(self.photos, index), round(self.scale)
         height, width = (side - side % scale for side in photo.shape[:2])
         if min(height, width) < max(SMALLEST, SSIM_WINDOW + 2 * scale):

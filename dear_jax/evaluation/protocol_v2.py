@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from dear_jax.evaluation import protocol
@@ -176,16 +177,16 @@ class OldPhoto:
     """A photo made old, and what it was.
 
     Attributes:
-      truth: uint8 [h, w, 3], toned like the input.
-      image: uint8 [H, W, 3], degraded and damaged.
-      mask: bool [H, W], the damage, one pixel wider.
+      truth: toned like the input.
+      image: degraded and damaged.
+      mask: the damage, one pixel wider.
       draw: the degradations.
       pieces: the damage.
     """
 
-    truth: np.ndarray
-    image: np.ndarray
-    mask: np.ndarray
+    truth: UInt8[np.ndarray, "h w 3"]
+    image: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
     draw: Draw
     pieces: tuple[Piece, ...]
 
@@ -195,11 +196,13 @@ class OldPhoto:
         return self.draw.level
 
 
-def old_photo(photo: np.ndarray, scale: float, name: str, seed: int = 0) -> OldPhoto:
+def old_photo(
+    photo: UInt8[np.ndarray, "h w 3"], scale: float, name: str, seed: int = 0
+) -> OldPhoto:
     """Makes a photo old.
 
     Args:
-      photo: uint8 [h, w, 3].
+      photo: the truth, but for its tone.
       scale: at least 1; the input has round(side / scale) pixels a side.
       name: the photo's; with the seed it decides all that is drawn.
       seed: at least 0.
@@ -216,7 +219,9 @@ def old_photo(photo: np.ndarray, scale: float, name: str, seed: int = 0) -> OldP
     return OldPhoto(scanned.truth, image, scanned.mask, scanned.draw, scanned.pieces)
 
 
-def before_jpeg(photo: np.ndarray, scale: float, name: str, seed: int = 0) -> OldPhoto:
+def before_jpeg(
+    photo: UInt8[np.ndarray, "h w 3"], scale: float, name: str, seed: int = 0
+) -> OldPhoto:
     """As `old_photo`, not compressed yet: no bit of it is up to an encoder."""
     draw = draw_degradation(name, seed)
     truth = toned(photo, draw)
@@ -259,8 +264,8 @@ def draw_degradation(name: str, seed: int = 0) -> Draw:
     )
 
 
-def toned(photo: np.ndarray, draw: Draw) -> np.ndarray:
-    """A photo, uint8 [h, w, 3], in the tone that was drawn."""
+def toned(photo: UInt8[np.ndarray, "h w 3"], draw: Draw) -> UInt8[np.ndarray, "h w 3"]:
+    """A photo in the tone that was drawn."""
     levels = np.arange(256)[:, None] * np.ones(3, int)
     if draw.tone != "colour":
         weighted = photo.astype(np.int64) * (299, 587, 114)
@@ -282,8 +287,10 @@ def _generator(name: str, seed: int, step: str) -> np.random.Generator:
     return np.random.default_rng([seed, *hashlib.sha256(text).digest()])
 
 
-def _blurred(photo: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of uint8 [h, w, 3] in whole numbers; edges are repeated."""
+def _blurred(
+    photo: UInt8[np.ndarray, "h w 3"], sigma: float
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Gaussian blur in whole numbers; edges are repeated."""
     weights = [round(w * 2**_WEIGHT_BITS) for w in _gaussian(sigma)]
     middle = len(weights) // 2
     weights[middle] += 2**_WEIGHT_BITS - sum(weights)
@@ -311,15 +318,19 @@ def _gaussian(sigma: float) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def _reduced(photo: np.ndarray, size: tuple[int, int], kernel: str) -> np.ndarray:
-    """Resizes uint8 [h, w, 3] to (H, W) with a filter of Pillow's."""
+def _reduced(
+    photo: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], kernel: str
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Resizes to (H, W) with a filter of Pillow's."""
     height, width = size
     image = Image.fromarray(photo)
     return np.asarray(image.resize((width, height), KERNELS[kernel]))
 
 
-def _noisy(damaged: Damaged, draw: Draw, rng: np.random.Generator) -> np.ndarray:
-    """The damaged photo with noise, white or blurred to grain: uint8 [H, W, 3]."""
+def _noisy(
+    damaged: Damaged, draw: Draw, rng: np.random.Generator
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The damaged photo with noise, white or blurred to grain."""
     height, width = damaged.image.shape[:2]
     weights = _gaussian(draw.grain) if draw.grain else [1.0]
     pad = len(weights) - 1
@@ -330,7 +341,8 @@ def _noisy(damaged: Damaged, draw: Draw, rng: np.random.Generator) -> np.ndarray
         noise += rng.random(shape)
     for axis, count in ((0, height), (1, width)):
         parts = [noise.take(range(i, i + count), axis) for i in range(pad + 1)]
-        noise = sum(w * part for w, part in zip(weights, parts, strict=True))
+        weighted = (w * part for w, part in zip(weights, parts, strict=True))
+        noise = sum(weighted, np.zeros(()))
     energy = sum(weight * weight for weight in weights)
     levels = damaged.image + noise * (draw.noise / energy)
     return np.floor(np.clip(levels, 0, 255) + 0.5).astype(np.uint8)

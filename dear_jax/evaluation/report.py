@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from dear_jax import files
@@ -18,6 +17,7 @@ from dear_jax.evaluation.protocol import Protocol, Samples
 from dear_jax.evaluation.score_cache import Evaluator
 from dear_jax.evaluation.score_table import UNTRAINED, format_table, write_json
 from dear_jax.evaluation.scores import Score
+from dear_jax.evaluation.sheets import Picture
 from dear_jax.files import printable
 from dear_jax.images.io import write_photo
 from dear_jax.inference.loading import BASELINES, DEFAULT, is_system, load, open_system
@@ -247,7 +247,7 @@ def _rows(
 
 def _measure(
     systems: Systems, rows: Mapping[str, Row], samples: Samples, evaluator: Evaluator
-) -> tuple[dict[str, list[Score]], dict[str, list[np.ndarray]]]:
+) -> tuple[dict[str, list[Score]], dict[str, list[Picture]]]:
     """Label of a row -> its scores, and its pictures of the samples shown."""
     shown = score_cache.shown_samples(samples)
     scores, pictures = {}, {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from dear_jax.evaluation.plots import (
     BLACK,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Points = tuple[np.ndarray, np.ndarray]
+Points = tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]
 Reports = Sequence[Mapping[str, Any]]
 
 NAME = "curves.png"
@@ -208,7 +209,7 @@ def _legend(axes: "Axes") -> None:
 
 
 def points(reports: Reports, kind: str, key: str) -> Points:
-    """Steps and finite values of what reports of a kind have, [N] each."""
+    """Steps and finite values of what reports of a kind have."""
     found = [
         (report["step"], report[key])
         for report in reports
@@ -225,8 +226,10 @@ def of_kind(report: Mapping[str, Any], kind: str) -> bool:
     return report["kind"] == kind
 
 
-def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
-    """Means of each value [N] and `reach` on both sides, or as many as there are."""
+def running_mean(
+    values: Float[np.ndarray, " N"], reach: int
+) -> Float[np.ndarray, " N"]:
+    """Means of each value and `reach` on both sides, or as many as there are."""
     places = np.arange(len(values))
     reaches = np.minimum(np.minimum(places, places[::-1]), reach)
     # Not as differences of sums: one huge value would blur all that follow it.

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import numpy as np
 
 import dear_jax
 from dear_jax import files
@@ -26,8 +25,10 @@ from dear_jax.errors import InputError
 from dear_jax.evaluation.evaluate import Seconds, evaluate
 from dear_jax.evaluation.protocol import Sample, SampleKey, Samples
 from dear_jax.evaluation.scores import Score
+from dear_jax.evaluation.sheets import Picture
 from dear_jax.images.io import read_photo, write_photo
 from dear_jax.inference.restorer import Restorer
+from dear_jax.typing import Config
 
 # Libraries that decide digits, beside this package.
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "pillow", "opencv-python-headless")
@@ -116,17 +117,17 @@ class ScoreCache(dict[SampleKey, Score]):
 class Bar(Protocol):
     """What is used of a progress bar."""
 
-    total: int
+    total: Any
 
-    def update(self, count: int) -> object: ...
-    def set_description(self, text: str) -> object: ...
+    def update(self, count: int, /) -> object: ...
+    def set_description(self, text: str, /) -> object: ...
 
 
 class Evaluated(NamedTuple):
     """What a system did: a score per sample, and its pictures of those shown."""
 
     scores: list[Score]
-    pictures: list[np.ndarray]
+    pictures: list[Picture]
 
 
 class Evaluator:
@@ -172,7 +173,7 @@ class Evaluator:
         cache = self._cache(system, samples, given_level)
         kept = {sample.key: self._picture(cache, sample) for sample in shown}
 
-        def keep(sample: Sample, output: np.ndarray) -> None:
+        def keep(sample: Sample, output: Picture) -> None:
             if sample.key in kept:
                 write_photo(kept[sample.key], output)
 
@@ -196,8 +197,8 @@ class Evaluator:
         samples: Samples,
         shown: Sequence[Sample],
         given_level: bool = False,
-    ) -> list[np.ndarray]:
-        """A system's results, uint8 [h, w, 3], for some samples that it was scored on.
+    ) -> list[Picture]:
+        """A system's results for some samples that it was scored on.
 
         What was not kept yet is restored, and kept.
         """
@@ -259,7 +260,7 @@ def _pictures(
     files: Sequence[Path],
     shown: Sequence[Sample],
     given_level: bool,
-) -> list[np.ndarray]:
+) -> list[Picture]:
     """Results as they were kept in the files, or else restored, and kept."""
     pictures = []
     for file, sample in zip(files, shown, strict=True):
@@ -268,7 +269,7 @@ def _pictures(
         except InputError:
             picture = None
         if picture is None or picture.shape != sample.truth.shape:
-            more = {"denoise": sample.level} if given_level else {}
+            more: dict[str, Any] = {"denoise": sample.level} if given_level else {}
             size = sample.truth.shape[:2]
             picture = system(sample.image, sample.mask, size=size, **more)
             write_photo(file, picture)
@@ -279,8 +280,9 @@ def _pictures(
 def _surroundings() -> list:
     """What moves a digit anywhere: code, libraries, devices and their precision."""
     kinds = sorted({device.device_kind for device in jax.local_devices()})
-    precision = str(jax.config.jax_default_matmul_precision)
-    chosen = str(jax.config.jax_default_device)
+    config: Config = jax.config
+    precision = str(config.jax_default_matmul_precision)
+    chosen = str(config.jax_default_device)
     root = Path(dear_jax.__file__).parent
     return [code_digest(root), kinds, jax.local_device_count(), precision, chosen]
 

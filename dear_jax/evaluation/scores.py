@@ -83,9 +83,10 @@ class Score:
           TypeError, ValueError: if it is no such row.
         """
         texts = {"system", "photo", "mask", "bin"}
-        return cls(
-            **{k: v if k in texts or v is None else float(v) for k, v in row.items()}
-        )
+        values: dict[str, Any] = {
+            k: v if k in texts or v is None else float(v) for k, v in row.items()
+        }
+        return cls(**values)
 
 
 def mean(scores: Iterable[Score], metric: str) -> float:

@@ -1,19 +1,24 @@
 """Pictures for people: contact sheets, previews, shown holes and heat maps.
 
-Everything in and out is uint8 [H, W, 3] RGB, except masks, bool [H, W] with
-True = missing, and maps, float [H, W] in [0, 1]. The last functions are for making
-other sheets: Pillow images of photos and of words, put beside and below each other.
+Pictures are RGB; in masks, True = missing; maps are in [0, 1]. The last functions are
+for making other sheets: Pillow images of photos and of words, put beside and below each
+other.
 """
 
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from jaxtyping import Bool, Float, Num, UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from dear_jax.images.decode import with_bits
 from dear_jax.images.io import write_photo
+
+# Of any size each, also where a function has several.
+Picture: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
 
 HOLE_COLOUR = (255, 0, 255)
 INK = (30, 30, 30)
@@ -25,24 +30,21 @@ _WIDE = 2.5
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[Picture]],
     titles: Sequence[str],
     captions: Sequence[str] | None = None,
     cell: int = 256,
-) -> np.ndarray:
+) -> Picture:
     """Draws pictures in a grid on white, with column titles and row captions.
 
     A picture smaller than its cell is enlarged with nearest neighbour, so that its
     pixels show; a larger one is reduced. Proportions are kept.
 
     Args:
-      rows: pictures uint8 [H, W, 3] of any size; each row has one per title.
+      rows: pictures of any size; each row has one per title.
       titles: one per column; too long ones are cut.
       captions: one per row, left of it, may have several lines.
       cell: side of a picture in the sheet, in pixels.
-
-    Returns:
-      uint8 [H, W, 3].
 
     Raises:
       ValueError: if a row or the captions have the wrong number of entries.
@@ -69,16 +71,16 @@ def contact_sheet(
 
 
 def show_mask(
-    image: np.ndarray,
-    mask: np.ndarray,
+    image: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
     colour: tuple[int, int, int] = HOLE_COLOUR,
-) -> np.ndarray:
-    """Paints the missing pixels of a photo [H, W, 3] in one clear colour."""
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Paints the missing pixels of a photo in one clear colour."""
     return np.where(mask[..., None], np.array(colour, np.uint8), image)
 
 
-def heat(values: np.ndarray) -> np.ndarray:
-    """Colours a map [H, W] in [0, 1]: near black is 0, light yellow is 1.
+def heat(values: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Colours a map in [0, 1]: near black is 0, light yellow is 1.
 
     Equal steps look equally large, also in greyscale. Values outside are clipped.
     """
@@ -90,19 +92,19 @@ def heat(values: np.ndarray) -> np.ndarray:
 
 def draw_preview(
     path: str | Path,
-    image: np.ndarray,
-    mask: np.ndarray | None,
-    result: np.ndarray,
-    importance: np.ndarray | None = None,
+    image: Num[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"] | None,
+    result: Num[np.ndarray, "h w 3"],
+    importance: Float[np.ndarray, "H W"] | None = None,
 ) -> None:
     """Writes the sheet of a photo; a file of that name is replaced whole.
 
     Args:
       path: where to; its suffix decides the format.
-      image: [H, W, 3], the photo that was given.
-      mask: bool [H, W], its holes; None if it has none.
-      result: [h, w, 3].
-      importance: [H, W], its importance map, or None.
+      image: the photo that was given.
+      mask: its holes; None if it has none.
+      result: what was made of it.
+      importance: its importance map, or None.
 
     Raises:
       InputError: if the file cannot be written.
@@ -111,12 +113,12 @@ def draw_preview(
 
 
 def preview_sheet(
-    image: np.ndarray,
-    mask: np.ndarray | None,
-    result: np.ndarray,
-    importance: np.ndarray | None = None,
-) -> np.ndarray:
-    """Draws the sheet that `draw_preview` writes, uint8 [H, W, 3].
+    image: Num[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"] | None,
+    result: Num[np.ndarray, "h w 3"],
+    importance: Float[np.ndarray, "H W"] | None = None,
+) -> Picture:
+    """Draws the sheet that `draw_preview` writes.
 
     All pictures are as high as the result, within limits; the pixels of smaller ones
     show as squares. They stand beside each other, or below if they are very wide.
@@ -139,7 +141,7 @@ def preview_sheet(
 
 
 def resized(
-    picture: np.ndarray,
+    picture: Picture,
     size: tuple[int, int],
     box: tuple[float, float, float, float] | None = None,
 ) -> Image.Image:
@@ -148,7 +150,7 @@ def resized(
     Enlarged pixels show as equal squares; reduced ones are averaged.
 
     Args:
-      picture: uint8 [H, W, 3].
+      picture: of any size.
       size: (h, w).
       box: (top, left, bottom, right) in pixels, need not be whole; default all.
     """
@@ -261,8 +263,8 @@ def with_margin(
     return ImageOps.expand(image, margin, "white")
 
 
-def sides(picture: np.ndarray) -> str:
-    """Width and height of a picture [H, W, 3], to be written."""
+def sides(picture: Num[np.ndarray, "H W 3"]) -> str:
+    """Width and height of a picture, to be written."""
     return f"{picture.shape[1]} × {picture.shape[0]}"
 
 
@@ -272,7 +274,7 @@ def within(size: tuple[int, int], width: float) -> tuple[int, int]:
     return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
 
-def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
+def _fitted(picture: Picture, cell: int) -> Image.Image:
     """The picture in the middle of a square cell, its longer side as long as that."""
     longest = max(picture.shape[:2])
     height, width = (max(1, round(side * cell / longest)) for side in picture.shape[:2])
@@ -289,7 +291,7 @@ def _check_counts(rows, titles, captions) -> None:
         raise ValueError(f"{len(captions)} captions for {len(rows)} rows")
 
 
-def _panel(title: str, note: str, picture: np.ndarray, height: int) -> Image.Image:
+def _panel(title: str, note: str, picture: Picture, height: int) -> Image.Image:
     """The picture, `height` pixels high, with its title and a note below."""
     width = round(picture.shape[1] * height / picture.shape[0])
     shown = resized(picture, (height, max(1, width)))

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy.stats
+from jaxtyping import Float, Int, Num
 
 from dear_jax.evaluation.scores import Score
 
@@ -27,6 +28,7 @@ BLOCK = 2**22
 _DIGITS = 12
 
 Key = TypeVar("Key", bound=Hashable)
+Answer = TypeVar("Answer")
 Image = tuple[str, str, str]
 
 
@@ -35,11 +37,11 @@ class Results(NamedTuple):
 
     Attributes:
       images: (photo, mask, bin) of each, sorted, each once.
-      values: metric -> [n], in that order; only metrics that every image has.
+      values: metric -> values in that order; only metrics that every image has.
     """
 
     images: list[Image]
-    values: dict[str, np.ndarray]
+    values: dict[str, Float[np.ndarray, " n"]]
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,15 @@ def difference(results: Results, others: Results) -> Results:
 def estimate(results: Mapping[Key, Results]) -> dict[tuple[Key, str], Estimate]:
     """Estimates the mean of every metric of all results."""
 
-    def estimates(sums: np.ndarray, numbers: np.ndarray) -> list[Estimate]:
-        columns = *_means(sums, numbers), numbers.sum(axis=0)
-        return [Estimate(*column, len(sums)) for column in _transposed(columns)]
+    def estimates(
+        sums: Float[np.ndarray, "N K"], numbers: Int[np.ndarray, "N K"]
+    ) -> list[Estimate]:
+        columns = _transposed(_means(sums, numbers))
+        results = numbers.sum(axis=0).tolist()
+        return [
+            Estimate(mean, low, high, count, len(sums))
+            for (mean, low, high), count in zip(columns, results, strict=True)
+        ]
 
     return _by_column(results, estimates)
 
@@ -122,7 +130,9 @@ def estimate(results: Mapping[Key, Results]) -> dict[tuple[Key, str], Estimate]:
 def compare(differences: Mapping[Key, Results]) -> dict[tuple[Key, str], Difference]:
     """Tests every metric of differences, see `difference`."""
 
-    def tested(sums: np.ndarray, numbers: np.ndarray) -> list[Difference]:
+    def tested(
+        sums: Float[np.ndarray, "N K"], numbers: Int[np.ndarray, "N K"]
+    ) -> list[Difference]:
         # A photo's differences flip together; their sum is its part of the mean.
         columns = *_means(sums, numbers), sign_flip(sums)
         return [Difference(*column) for column in _transposed(columns)]
@@ -131,22 +141,25 @@ def compare(differences: Mapping[Key, Results]) -> dict[tuple[Key, str], Differe
 
 
 def bootstrap(
-    sums: np.ndarray, numbers: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+    sums: Float[np.ndarray, "N K"],
+    numbers: Num[np.ndarray, "N K"],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
     """Percentile bootstrap: 95 % intervals of the means of all results.
 
     Photos are drawn with replacement, each with all its results; a mean is the sum
     of all drawn results / their number. All columns see the same draws.
 
     Args:
-      sums: [N, K], sum of the results of each photo; may be infinite or NaN.
-      numbers: [N, K], how many results that is, at least 1.
+      sums: sum of the results of each photo; may be infinite or NaN.
+      numbers: how many results that is, at least 1.
       resamples: how often to draw N photos.
       seed: of the draws.
 
     Returns:
-      Lower and upper ends, [K] each. NaN of one photo alone, which does not tell how
-      photos differ, and of columns with a NaN; an end may be infinite.
+      Lower and upper ends. NaN of one photo alone, which does not tell how photos
+      differ, and of columns with a NaN; an end may be infinite.
     """
     photos, columns = sums.shape
     if photos < 2:
@@ -157,8 +170,8 @@ def bootstrap(
     finite = np.where(np.isfinite(sums), sums, 0.0)
     every = np.concatenate([finite, np.asarray(numbers, float), infinite], axis=1)
 
-    def means(drawn: np.ndarray, axis: int) -> np.ndarray:
-        """Means [K, B] of the photos drawn, indices [B, N]."""
+    def means(drawn: Int[np.ndarray, "B N"], axis: int) -> Float[np.ndarray, "K B"]:
+        """Means of the photos drawn, by their indices."""
         rows = len(drawn)
         # How often each photo was drawn: that times its sums is quick.
         places = drawn + photos * np.arange(rows)[:, None]
@@ -186,7 +199,9 @@ def bootstrap(
     return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
 
 
-def sign_flip(differences: np.ndarray, flips: int = FLIPS, seed: int = 0) -> np.ndarray:
+def sign_flip(
+    differences: Float[np.ndarray, "N K"], flips: int = FLIPS, seed: int = 0
+) -> Float[np.ndarray, " K"]:
     """Two-sided paired permutation test: do the differences average to nought?
 
     If it made no difference which of two systems restored a photo, the sign of the
@@ -195,12 +210,12 @@ def sign_flip(differences: np.ndarray, flips: int = FLIPS, seed: int = 0) -> np.
     the one observed: (1 + count) / (1 + flips).
 
     Args:
-      differences: [N, K], one a photo.
+      differences: one a photo.
       flips: how many random choices of signs.
       seed: of those.
 
     Returns:
-      p, [K]; 1 where all differences are 0, NaN where one is not finite.
+      p; 1 where all differences are 0, NaN where one is not finite.
     """
     photos = len(differences)
     finite = np.isfinite(differences).all(axis=0)
@@ -210,8 +225,10 @@ def sign_flip(differences: np.ndarray, flips: int = FLIPS, seed: int = 0) -> np.
     size = np.abs(usable).sum(axis=0)
     usable = usable / np.where(size > 0, size, 1.0)
 
-    def distance(signs: np.ndarray, axis: int) -> np.ndarray:
-        """How far means are from 0, of signs [..., N]: [..., K]."""
+    def distance(
+        signs: Float[np.ndarray, "... N"], axis: int
+    ) -> Float[np.ndarray, "... K"]:
+        """How far means are from 0."""
         return np.round(np.abs(signs @ usable), _DIGITS)
 
     p = scipy.stats.permutation_test(
@@ -229,11 +246,11 @@ def sign_flip(differences: np.ndarray, flips: int = FLIPS, seed: int = 0) -> np.
 
 def _by_column(
     results: Mapping[Key, Results],
-    answer: Callable[[np.ndarray, np.ndarray], list],
-) -> dict[tuple[Key, str], object]:
+    answer: Callable[[Float[np.ndarray, "N K"], Int[np.ndarray, "N K"]], list[Answer]],
+) -> dict[tuple[Key, str], Answer]:
     """(key, metric) -> answer; columns of the same photos are answered together.
 
-    `answer` is given sums and numbers of results, [N, K] each, of N photos.
+    `answer` is given sums and numbers of results of N photos.
     """
     groups: dict[tuple, dict[tuple[Key, str], tuple]] = {}
     for key, found in results.items():
@@ -257,14 +274,18 @@ def _by_column(
     return {key: answers[key] for key in order}
 
 
-def _means(sums: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Means of all results and the ends of their intervals, [K] each."""
+def _means(
+    sums: Float[np.ndarray, "N K"], numbers: Int[np.ndarray, "N K"]
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
+    """Means of all results and the ends of their intervals."""
     with np.errstate(invalid="ignore"):
         mean = sums.sum(axis=0) / numbers.sum(axis=0)
     return mean, *bootstrap(sums, numbers)
 
 
-def _transposed(columns: Sequence[np.ndarray]) -> Iterable[tuple[float, ...]]:
+def _transposed(
+    columns: Sequence[Float[np.ndarray, " K"]],
+) -> Iterable[tuple[float, ...]]:
     return zip(*(column.tolist() for column in columns), strict=True)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from dear_jax import bundled, files
@@ -15,6 +14,7 @@ from dear_jax.evaluation.figures import Stages
 from dear_jax.evaluation.protocol import Sample, Samples
 from dear_jax.evaluation.score_cache import Evaluator, shown_samples
 from dear_jax.evaluation.scores import Score, many
+from dear_jax.evaluation.sheets import Picture
 from dear_jax.evaluation.tables import (
     REFERENCE,
     Filled,
@@ -50,14 +50,14 @@ class RowResults(NamedTuple):
       names: row's label -> what to call it in pictures: what fills it is named too
         where that is not what the row says.
       shown: (dataset, scale) -> the samples in the pictures.
-      pictures: (dataset, scale) -> row's label -> results uint8 [h, w, 3].
+      pictures: (dataset, scale) -> row's label -> results.
     """
 
     scores: dict[tuple[str, str, float], list[Score]]
     notes: dict[str, str]
     names: dict[str, str]
     shown: dict[AtScale, list[Sample]]
-    pictures: dict[AtScale, dict[str, list[np.ndarray]]]
+    pictures: dict[AtScale, dict[str, list[Picture]]]
 
 
 def measure_table(
@@ -149,7 +149,7 @@ def _open_samples(
             data[name].masks if table.masked else "none",
             scale,
             limit,
-            settings=tuple(f"data.{name}.{what}" for what in ("photos", "masks")),
+            settings=(f"data.{name}.photos", f"data.{name}.masks"),
         )
         for name in here
         for scale in table.scales
@@ -282,7 +282,8 @@ def _draw(
     if len(table.scales) > 1:
         plots.save(name("scales"), plots.draw_scale_curves(filled))
         yield name("scales")
-    scale = USUAL_SCALE if USUAL_SCALE in table.scales else table.scales[0]
+    scales = list(table.scales)
+    scale = USUAL_SCALE if USUAL_SCALE in scales else scales[0]
     for dataset in table.datasets:
         place = dataset, scale
         if not results.pictures.get(place):
@@ -306,7 +307,7 @@ def _draw(
             yield name("stages")
 
 
-def _draw_stages(place: AtScale, results: RowResults, weights: Path) -> np.ndarray:
+def _draw_stages(place: AtScale, results: RowResults, weights: Path) -> Picture:
     """The paper's Figure 1, on the shown photo that misses most."""
     shown = results.shown[place]
     which = max(range(len(shown)), key=lambda i: shown[i].mask.mean())
@@ -331,9 +332,16 @@ def _first_that_can(ways: Sequence[str], sample: Sample, weights: Path) -> TwoSt
     *others, last = ways
     for way in others:
         try:
-            system = loading.load(way, weights=weights)
+            system = _two_stage(way, weights)
             system.check(*sample.sizes)
             return system
         except InputError:  # None for it, or none that can be told apart.
             continue
-    return loading.load(last)
+    return _two_stage(last, None)
+
+
+def _two_stage(name: str, weights: Path | None) -> TwoStage:
+    """Loads a system of two by its name."""
+    system = loading.load(name, weights=weights)
+    assert isinstance(system, TwoStage)
+    return system

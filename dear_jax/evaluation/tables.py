@@ -195,7 +195,7 @@ def _check(path: Path, where: str, value: Any, known: Any) -> None:
         raise InputError(f"{path}: {where} = {value!r}: give {_KINDS[kind]}")
     if known is None:
         _check_extra(path, where, value)
-    elif kind is dict:
+    elif isinstance(known, Mapping):
         for key, item in value.items():
             at = f"{where}.{key}" if where else key
             if key not in known:
@@ -277,9 +277,9 @@ def fill_table(
     reference = REFERENCE if REFERENCE in labels else table.rows[-1].label
     results = _results(table, scores, labels)
     gains = {
-        (label, *where): difference(results[reference, *where], others)
-        for (label, *where), others in results.items()
-        if label != reference and (reference, *where) in results
+        (label, dataset, scale): difference(results[reference, dataset, scale], others)
+        for (label, dataset, scale), others in results.items()
+        if label != reference and (reference, dataset, scale) in results
     }
     return Filled(
         table=table,

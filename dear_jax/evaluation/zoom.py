@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageDraw
 
 from dear_jax.evaluation import sheets
+from dear_jax.evaluation.sheets import Picture
 
 # Yellow, sky blue, orange, white: apart also for colour-blind eyes and on photos.
 COLOURS = ((255, 221, 0), (0, 195, 255), (255, 120, 0), (255, 255, 255))
@@ -24,7 +26,9 @@ class Box:
     side: int
 
 
-def zoom_boxes(truth: np.ndarray, mask: np.ndarray, count: int = 2) -> list[Box]:
+def zoom_boxes(
+    truth: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], count: int = 2
+) -> list[Box]:
     """Chooses squares to enlarge: in turn one that is missing, one that is known.
 
     The first lies where as much as possible is missing and, of such places, where the
@@ -32,18 +36,19 @@ def zoom_boxes(truth: np.ndarray, mask: np.ndarray, count: int = 2) -> list[Box]
     The same photo and mask give the same squares, which do not overlap.
 
     Args:
-      truth: uint8 [h, w, 3].
-      mask: bool [h, w], True = missing; may be all False.
+      truth: the photo.
+      mask: True = missing; may be all False.
       count: how many squares.
 
     Returns:
       At most `count` squares, fewer if the photo has no more room.
     """
-    side = _side(truth.shape[:2])
+    height, width, _ = truth.shape
+    side = _side((height, width))
     detail = _detail(truth)
     missing, much = _sums(mask.astype(np.int64), side), _sums(detail, side)
     known = _sums(np.where(mask, 0, detail), side)
-    free = _inner(missing.shape, max(1, side // 8))
+    free = _inner((len(missing), missing.shape[1]), max(1, side // 8))
     boxes: list[Box] = []
     while len(boxes) < count and free.any():
         # A tenth from the extreme is near enough, if there is more to be seen.
@@ -62,12 +67,12 @@ def zoom_boxes(truth: np.ndarray, mask: np.ndarray, count: int = 2) -> list[Box]
 
 
 def with_boxes(
-    picture: np.ndarray, size: tuple[int, int], boxes: Sequence[Box], full: int
+    picture: Picture, size: tuple[int, int], boxes: Sequence[Box], full: int
 ) -> Image.Image:
     """The picture at `size` = (h, w) with coloured frames around the boxes.
 
     Args:
-      picture: uint8 [H, W, 3].
+      picture: of any size.
       size: (h, w).
       boxes: in pixels of a photo that is `full` pixels wide.
       full: see `boxes`.
@@ -87,12 +92,12 @@ def with_boxes(
 
 
 def enlarged(
-    picture: np.ndarray, boxes: Sequence[Box], full: int, side: int
+    picture: Picture, boxes: Sequence[Box], full: int, side: int
 ) -> list[Image.Image]:
     """Each box of the picture, enlarged to `side` pixels, in a frame of its colour.
 
     Args:
-      picture: uint8 [H, W, 3].
+      picture: of any size.
       boxes: in pixels of a photo that is `full` pixels wide.
       full: see `boxes`.
       side: in pixels, of the results with their frames.
@@ -119,7 +124,7 @@ def _side(size: tuple[int, int]) -> int:
     return max(1, min(max(shorter // 6, 8), shorter // 2))
 
 
-def _inner(shape: tuple[int, int], margin: int) -> np.ndarray:
+def _inner(shape: tuple[int, int], margin: int) -> Bool[np.ndarray, "h w"]:
     """Places that leave room for a frame along the sides, where there is any."""
     inner = np.zeros(shape, bool)
     rows, columns = (
@@ -129,16 +134,18 @@ def _inner(shape: tuple[int, int], margin: int) -> np.ndarray:
     return inner
 
 
-def _detail(truth: np.ndarray) -> np.ndarray:
-    """Differences to the right and lower neighbours, summed: whole numbers [h, w]."""
+def _detail(truth: UInt8[np.ndarray, "h w 3"]) -> Int[np.ndarray, "h w"]:
+    """Differences to the right and lower neighbours, summed."""
     grey = truth.astype(np.int64).sum(-1)
     down = np.abs(np.diff(grey, axis=0, append=grey[-1:]))
     right = np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
     return down + right
 
 
-def _sums(values: np.ndarray, side: int) -> np.ndarray:
-    """Sums over all squares of `side`: [h, w] to [h - side + 1, w - side + 1]."""
+def _sums(
+    values: Int[np.ndarray, "h w"], side: int
+) -> Int[np.ndarray, "h-{side}+1 w-{side}+1"]:
+    """Sums over all squares of `side`."""
     table = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     rows = table[side:] - table[:-side]
     return rows[:, side:] - rows[:, :-side]

@@ -1,7 +1,7 @@
 """Decoding of image files to channels of 8 or 16 bits.
 
-Channels are uint8 or uint16 [H, W, C], upright: C = 1 grey, 2 grey and alpha, 3 RGB,
-4 RGBA. Palettes are looked up, single transparent colours become alpha, other colours
+Channels are uint8 or uint16, upright: C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
+Palettes are looked up, single transparent colours become alpha, other colours
 RGB, and floats in [0, 1] 16 bits. Of an animation the first picture is taken.
 
 Pillow cuts colours of 16 bits to 8, so OpenCV decodes those.
@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Num, UInt, UInt8, UInt16
 
 # Imported, they are known to Pillow, which need not look for all others then.
 from PIL import (
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     Image,
+    ImageFile,
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,
     PpmImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
+    TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
@@ -64,12 +66,12 @@ class Decoded(NamedTuple):
     """A decoded image file.
 
     Attributes:
-      channels: uint8 or uint16 [H, W, C], upright.
+      channels: of 8 or 16 bits, upright.
       image: as Pillow opened it, loaded; None for TIFFs that Pillow does not read.
       floats: whether the file holds floats.
     """
 
-    channels: np.ndarray
+    channels: UInt[np.ndarray, "H W C"]
     image: Image.Image | None
     floats: bool
 
@@ -96,7 +98,7 @@ def decode(data: bytes, name: str | Path) -> Decoded:
             return Decoded(channels, None, True)
         if image.format == "PNG" and _is_cut_short(data):
             raise Unreadable(f"{name}: cut short, or damaged; copy it again")
-        if image.format == "TIFF" and _has_deep_planes(image):
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and _has_deep_planes(image):
             raise Unreadable(
                 f"{name}: 16 bits with its channels apart; save it interleaved, or as "
                 "PNG"
@@ -110,8 +112,8 @@ def decode(data: bytes, name: str | Path) -> Decoded:
         return Decoded(channels, image, image.mode == "F")
 
 
-def upper_bits(decoded: Decoded, name: str | Path) -> np.ndarray:
-    """Returns channels uint8 [H, W, C]: floats rounded, of 16 bits the upper eight.
+def upper_bits(decoded: Decoded, name: str | Path) -> UInt8[np.ndarray, "H W C"]:
+    """Returns channels of 8 bits: floats rounded, of 16 bits the upper eight.
 
     Raises:
       Unreadable: if grey levels of 16 bits could be meant as ones of eight.
@@ -126,7 +128,9 @@ def upper_bits(decoded: Decoded, name: str | Path) -> np.ndarray:
     return (channels >> 8).astype(np.uint8)
 
 
-def with_bits(values: np.ndarray, bits: int) -> np.ndarray:
+def with_bits(
+    values: Num[np.ndarray, "*shape"], bits: int
+) -> UInt[np.ndarray, "*shape"]:
     """Rounds numbers of 8 or 16 bits, or floats in [0, 1], to numbers of `bits`."""
     if values.dtype.kind == "f":
         top = 2**bits - 1
@@ -185,12 +189,12 @@ def _is_cut_short(data: bytes) -> bool:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes an image upright, by its EXIF data or XMP packet."""
     try:
-        return TURNS.get(image.getexif().get(_ORIENTATION))
+        return TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
         return None  # Damaged EXIF spoils no pixel.
 
 
-def _by_mode(image: Image.Image, name: str | Path) -> np.ndarray:
+def _by_mode(image: Image.Image, name: str | Path) -> UInt[np.ndarray, "H W C"]:
     """Channels of a loaded image, by its mode."""
     turn = _turn(image)
     turned = image if turn is None else image.transpose(turn)
@@ -209,8 +213,10 @@ def _by_mode(image: Image.Image, name: str | Path) -> np.ndarray:
     return np.asarray(turned.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def _deep_grey(turned: Image.Image, image: Image.Image, name: str | Path) -> np.ndarray:
-    """Channels uint16 [H, W, 1] of an image of mode I, I;16 or F."""
+def _deep_grey(
+    turned: Image.Image, image: Image.Image, name: str | Path
+) -> UInt16[np.ndarray, "H W 1"]:
+    """Channels of an image of mode I, I;16 or F."""
     values = np.asarray(turned)
     if not turned.mode.startswith("I;16"):
         _check_levels(values, name)
@@ -218,12 +224,13 @@ def _deep_grey(turned: Image.Image, image: Image.Image, name: str | Path) -> np.
         values = np.rint(values * 65535)
     values = values.astype(np.uint16)
     # Pillow inverts files that count from white if they have 8 bits only.
-    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:
-        values = 65535 - values
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        if image.tag_v2.get(_PHOTOMETRIC) == 0:
+            values = 65535 - values
     return values[..., None]
 
 
-def _check_levels(values: np.ndarray, name: str | Path) -> None:
+def _check_levels(values: Num[np.ndarray, "..."], name: str | Path) -> None:
     """Raises Unreadable unless floats lie in [0, 1] and whole numbers have 16 bits.
 
     Whole numbers that eight bits could hold are refused: they may mean either.
@@ -243,8 +250,8 @@ def _check_levels(values: np.ndarray, name: str | Path) -> None:
 
 
 def _with_transparent_colour(
-    data: bytes, channels: np.ndarray, image: Image.Image
-) -> np.ndarray:
+    data: bytes, channels: UInt[np.ndarray, "H W C"], image: Image.Image
+) -> UInt[np.ndarray, "H W _"]:
     """Adds alpha if an image of mode 1, L, I;16 or RGB has a transparent colour."""
     colour = image.info.get("transparency")
     if colour is None or isinstance(colour, bytes) or image.mode[:1] not in "1LIR":
@@ -270,18 +277,20 @@ def _has_deep_planes(image: TiffImagePlugin.TiffImageFile) -> bool:
     return separate and len(bits) > 1 and max(bits) > 8
 
 
-def _deep_colours(data: bytes, image: Image.Image) -> np.ndarray | None:
-    """Channels uint16 [H, W, C] of a PNG or TIFF of colours with 16 bits; else None."""
+def _deep_colours(
+    data: bytes, image: ImageFile.ImageFile
+) -> UInt16[np.ndarray, "H W C"] | None:
+    """Channels of a PNG or TIFF of colours with 16 bits; else None."""
     arguments = image.tile[0].args if image.tile else ""
-    raw = arguments if isinstance(arguments, str) else str(arguments[0])
+    raw = str(arguments[0]) if isinstance(arguments, tuple) else arguments or ""
     kind, deep, _ = raw.partition(";16")
     kinds = {"LA": [0, 3], "RGB": [0, 1, 2], "RGBX": [0, 1, 2], "RGBA": [0, 1, 2, 3],
              "RGBa": [0, 1, 2, 3]}  # fmt: skip
     if image.format not in ("PNG", "TIFF") or not deep or kind not in kinds:
         return None
     # OpenCV turns TIFFs, and by nothing but their tag.
-    is_turned = image.format == "TIFF" and _ORIENTATION in image.tag_v2
-    turn = None if is_turned else _turn(image)
+    is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
+    turn = None if is_tiff and _ORIENTATION in image.tag_v2 else _turn(image)
     image.load()  # Its errors say what is wrong with a file, and OpenCV's do not.
     values = _opencv(data)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
@@ -295,8 +304,8 @@ def _deep_colours(data: bytes, image: Image.Image) -> np.ndarray | None:
     return np.stack([np.asarray(plane.transpose(turn)) for plane in planes], -1)
 
 
-def _float_colours(data: bytes, name: str | Path) -> np.ndarray | None:
-    """Channels uint16 [H, W, 3 or 4] of a TIFF of colours in floats; else None."""
+def _float_colours(data: bytes, name: str | Path) -> UInt16[np.ndarray, "H W C"] | None:
+    """Channels, 3 or 4, of a TIFF of colours in floats; else None."""
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     tags = read_tiff_tags(data)
@@ -312,7 +321,9 @@ def _float_colours(data: bytes, name: str | Path) -> np.ndarray | None:
     return np.rint(values * 65535).astype(np.uint16)
 
 
-def _unmultiplied(channels: np.ndarray) -> np.ndarray:
+def _unmultiplied(
+    channels: UInt16[np.ndarray, "H W 4"],
+) -> UInt16[np.ndarray, "H W 4"]:
     """RGBA whose colours no longer are multiplied by alpha."""
     alpha = np.maximum(channels[..., 3:], 1).astype(np.float64)
     colours = np.rint(channels[..., :3] * (65535 / alpha)).clip(0, 65535)
@@ -320,7 +331,7 @@ def _unmultiplied(channels: np.ndarray) -> np.ndarray:
 
 
 def _opencv(data: bytes) -> np.ndarray | None:
-    """[H, W, C] in the order RGBA; None if it cannot be read."""
+    """[H, W, C] in the order RGBA, or grey [H, W]; None if it cannot be read."""
     import cv2
 
     level = cv2.utils.logging.getLogLevel()

@@ -1,6 +1,6 @@
 """Encoding of channels and metadata as image files.
 
-Channels are uint8 or uint16 [H, W, C]: C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
+Channels are uint8 or uint16: C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
 PNG and TIFF files are complete here, with 16 bits and all metadata, which Pillow does
 not write; its files are used where they suffice.
 """
@@ -9,8 +9,10 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from jaxtyping import UInt, UInt8, UInt16
 from PIL import Image
 
 from dear_jax.images import exif
@@ -28,7 +30,7 @@ _WITHOUT_UNIT, _PER_INCH = 1, 2
 _STRIP_OFFSETS = 273
 
 
-def encode_png(channels: np.ndarray, metadata: Metadata) -> bytes:
+def encode_png(channels: UInt[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
     """Returns a PNG file of 8 or 16 bits."""
     if channels.dtype == np.uint8:
         data = _pillow(channels, "PNG")
@@ -54,7 +56,7 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
         yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp
 
 
-def _png_of_16_bits(channels: np.ndarray) -> bytes:
+def _png_of_16_bits(channels: UInt16[np.ndarray, "H W C"]) -> bytes:
     height, width, count = channels.shape
     kind = _PNG_COLOUR_TYPES[count]
     header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
@@ -73,12 +75,14 @@ def _png_of_16_bits(channels: np.ndarray) -> bytes:
     return PNG_SIGNATURE + b"".join(body) + _chunk(b"IEND", b"")
 
 
-def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> bytes:
+def _filtered(
+    rows: UInt8[np.ndarray, "N n"], above: UInt8[np.ndarray, "1 n"], step: int
+) -> bytes:
     """Rows of bytes, each by that of PNG's filters that leaves the smallest numbers.
 
     Args:
-      rows: uint8 [N, bytes].
-      above: [1, bytes], the row before.
+      rows: of n bytes.
+      above: the row before.
       step: bytes of one pixel.
     """
     up = np.concatenate([above, rows[:-1]])
@@ -98,7 +102,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + checksum
 
 
-def encode_tiff(channels: np.ndarray, metadata: Metadata) -> bytes:
+def encode_tiff(channels: UInt[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
     """Returns a TIFF file of 8 or 16 bits: strips of differences, deflated.
 
     Raises:
@@ -119,14 +123,14 @@ def encode_tiff(channels: np.ndarray, metadata: Metadata) -> bytes:
     return exif.pack(tags, order) + b"".join(strips)
 
 
-def _tiff_strip(rows: np.ndarray, order: str) -> bytes:
+def _tiff_strip(rows: UInt[np.ndarray, "H W C"], order: str) -> bytes:
     differences = rows.copy()
     differences[:, 1:] -= rows[:, :-1]
-    ordered = differences.astype(rows.dtype.newbyteorder(order))
+    ordered = differences.astype(f"{order}u{rows.dtype.itemsize}")
     return zlib.compress(ordered.tobytes(), _ZLIB_LEVEL)
 
 
-def _layout_tags(channels: np.ndarray, order: str) -> Directory:
+def _layout_tags(channels: UInt[np.ndarray, "H W C"], order: str) -> Directory:
     height, width, count = channels.shape
     tags = {
         256: long(order, width),
@@ -162,8 +166,8 @@ def _metadata_tags(metadata: Metadata, order: str) -> Directory:
     return tags
 
 
-def _encode_jpeg(channels: np.ndarray, metadata: Metadata) -> bytes:
-    options = {"quality": 95, "subsampling": 0}
+def _encode_jpeg(channels: UInt8[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0}
     if metadata.jpeg is not None:
         # Pillow's -1 leaves to libjpeg what the tables do not say.
         sampling = metadata.jpeg.subsampling
@@ -201,9 +205,10 @@ def _whole_numbers(aspect: tuple[float, float]) -> tuple[int, int]:
     return round(1000 * min(aspect[0] / aspect[1], 65.0)) or 1, 1000
 
 
-def _encode_webp(channels: np.ndarray, metadata: Metadata) -> bytes:
-    lossless = {"lossless": True, "exact": True}
-    options = {"quality": 95} if metadata.lossy else lossless
+def _encode_webp(channels: UInt8[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
+    options: dict[str, Any] = {"lossless": True, "exact": True}
+    if metadata.lossy:
+        options = {"quality": 95}
     if metadata.exif:
         options["exif"] = metadata.exif
     if metadata.xmp:
@@ -211,11 +216,11 @@ def _encode_webp(channels: np.ndarray, metadata: Metadata) -> bytes:
     return _pillow(channels, "WEBP", icc_profile=metadata.icc_profile, **options)
 
 
-def _encode_bmp(channels: np.ndarray, metadata: Metadata) -> bytes:
+def _encode_bmp(channels: UInt8[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
     return _pillow(channels, "BMP", **({"dpi": metadata.dpi} if metadata.dpi else {}))
 
 
-def _pillow(channels: np.ndarray, known: str, **options) -> bytes:
+def _pillow(channels: UInt8[np.ndarray, "H W C"], known: str, **options: Any) -> bytes:
     file = io.BytesIO()
     plain = channels[..., 0] if channels.shape[2] == 1 else channels
     Image.fromarray(plain).save(file, known, **options)

@@ -48,7 +48,7 @@ class Value(NamedTuple):
     """
 
     kind: int
-    data: bytes
+    data: bytes | memoryview
     inner: "Directory | None" = None
 
 

@@ -1,6 +1,6 @@
 """Finding, reading and writing image files.
 
-A photo is uint8 [H, W, 3] RGB. An `ImageFile` is all that a file holds: up to 16 bits,
+A photo is RGB in 8 bits. An `ImageFile` is all that a file holds: up to 16 bits,
 transparency and metadata. Formats are told by content in reading, by suffix in writing:
 
 PNG and TIFF hold everything. WebP holds all but 16 bits and dots per inch, and is
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32, Num, UInt, UInt8
 from PIL import Image
 
 from dear_jax.errors import InputError
@@ -49,16 +50,16 @@ class ImageFile:
     """The content of an image file.
 
     Attributes:
-      pixels: uint8 or uint16 [H, W, 3] RGB, upright.
-      alpha: [H, W] of the same kind, 0 = transparent; None if the file has none.
+      pixels: RGB in 8 or 16 bits, upright.
+      alpha: in as many bits, 0 = transparent; None if the file has none.
       grey: whether the file has one channel of light, which `pixels` then hold three
         times.
       format: Pillow's name of the file's format, such as "PNG" or "JPEG".
       metadata: what goes along unchanged.
     """
 
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
+    pixels: UInt[np.ndarray, "H W 3"]
+    alpha: UInt[np.ndarray, "H W"] | None = None
     grey: bool = False
     format: str = "PNG"
     metadata: Metadata = Metadata()
@@ -87,21 +88,23 @@ class ImageFile:
         return None if jpeg is None else quality_of_tables(jpeg.tables)
 
     @property
-    def image(self) -> np.ndarray:
-        """A restorer's input [H, W, 3]: uint8 of 8 bits, float32 in [0, 1] of 16."""
+    def image(self) -> Num[np.ndarray, "H W 3"]:
+        """A restorer's input: uint8 of 8 bits, float32 in [0, 1] of 16."""
         return self.pixels if self.bits == 8 else self.floats()
 
-    def floats(self) -> np.ndarray:
-        """The pixels as float32 [H, W, 3] in [0, 1]."""
+    def floats(self) -> Float32[np.ndarray, "H W 3"]:
+        """The pixels in [0, 1]."""
         return self.pixels.astype(np.float32) / np.float32(2**self.bits - 1)
 
-    def with_pixels(self, pixels: np.ndarray, opaque: bool = False) -> "ImageFile":
+    def with_pixels(
+        self, pixels: Num[np.ndarray, "h w 3"], opaque: bool = False
+    ) -> "ImageFile":
         """This file with other pixels, of as many bits, grey if it is.
 
         Transparency is enlarged or reduced along with the pixels, by Pillow's bicubic.
 
         Args:
-          pixels: [h, w, 3], uint8, uint16 or float in [0, 1]; floats are rounded.
+          pixels: uint8, uint16 or float in [0, 1]; floats are rounded.
           opaque: leave transparency out, for it marked what was to be filled.
         """
         pixels = with_bits(pixels, self.bits)
@@ -114,10 +117,12 @@ class ImageFile:
         return replace(self, pixels=pixels, alpha=alpha)
 
 
-def _resized_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resized_alpha(
+    alpha: UInt[np.ndarray, "H W"], size: tuple[int, int]
+) -> UInt[np.ndarray, "{size[0]} {size[1]}"]:
     top = np.iinfo(alpha.dtype).max
     image = Image.fromarray(alpha.astype(np.float32))
-    image = image.resize(size[::-1], Image.Resampling.BICUBIC)
+    image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     return np.rint(np.asarray(image).clip(0, top)).astype(alpha.dtype)
 
 
@@ -204,8 +209,8 @@ def read_bytes(path: str | Path) -> bytes:
         ) from None
 
 
-def read_photo(path: str | Path) -> np.ndarray:
-    """Reads a photo as uint8 [H, W, 3] RGB; see `decode_photo`.
+def read_photo(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Reads a photo as RGB; see `decode_photo`.
 
     Raises:
       InputError: if the file is missing, empty or not an image that can be read.
@@ -213,8 +218,8 @@ def read_photo(path: str | Path) -> np.ndarray:
     return decode_photo(read_bytes(path), path)
 
 
-def decode_photo(data: bytes, name: str | Path) -> np.ndarray:
-    """Returns the photo uint8 [H, W, 3] RGB, upright, in the bytes of an image file.
+def decode_photo(data: bytes, name: str | Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Returns the photo, RGB, upright, in the bytes of an image file.
 
     Of 16 bits the upper eight count. Transparent pixels have the colours of the file.
 
@@ -261,7 +266,7 @@ def decode_image(data: bytes, name: str | Path) -> ImageFile:
         if floats:
             remarks = (*metadata.remarks, "its floats were taken as 16 bits")
             metadata = metadata._replace(remarks=remarks)
-        known = "TIFF" if image is None else image.format
+        known = "TIFF" if image is None else str(image.format)
         return ImageFile(
             pixels=_three_channels(channels),
             alpha=np.ascontiguousarray(channels[..., -1]) if count in (2, 4) else None,
@@ -271,7 +276,7 @@ def decode_image(data: bytes, name: str | Path) -> ImageFile:
         )
 
 
-def _uncompressed(data: bytes) -> np.ndarray | None:
+def _uncompressed(data: bytes) -> UInt8[np.ndarray, "H W 3"] | None:
     """The photo in a whole PPM file, sharing its bytes; None if it is something else.
 
     Pillow reads them too, in a hundred times the time.
@@ -286,8 +291,10 @@ def _uncompressed(data: bytes) -> np.ndarray | None:
     return pixels.reshape(height, width, 3)
 
 
-def _three_channels(channels: np.ndarray) -> np.ndarray:
-    """[H, W, 3] of channels [H, W, C], without alpha."""
+def _three_channels(
+    channels: UInt[np.ndarray, "H W C"],
+) -> UInt[np.ndarray, "H W 3"]:
+    """RGB of channels, without alpha."""
     if channels.shape[2] < 3:
         return np.repeat(channels[..., :1], 3, -1)
     return np.ascontiguousarray(channels[..., :3])
@@ -397,8 +404,8 @@ def _needs_colours(image: ImageFile, known: str) -> bool:
     return known == "WebP"
 
 
-def _channels_for(image: ImageFile, known: str) -> np.ndarray:
-    """Channels [H, W, 1 to 4] of the bits that a format holds."""
+def _channels_for(image: ImageFile, known: str) -> UInt[np.ndarray, "H W C"]:
+    """Channels, 1 to 4, of the bits that a format holds."""
     grey = image.grey and not _needs_colours(image, known)
     channels = image.pixels[..., :1] if grey else image.pixels
     if image.alpha is not None:

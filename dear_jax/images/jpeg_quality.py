@@ -9,6 +9,7 @@ their 8 x 8 blocks lie at multiples of the quantisers (Fan and de Queiroz,
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Num, Shaped
 
 # Annex K, table K.1: quantisers of luma at quality 50.
 _LUMA = np.array(
@@ -43,15 +44,17 @@ def quality_of_tables(tables: Sequence[Sequence[int]]) -> float:
     return float(np.clip(quality, 1, 100))
 
 
-def quality_of_pixels(image: np.ndarray, known: np.ndarray) -> int:
+def quality_of_pixels(
+    image: Num[np.ndarray, "H W 3"], known: Bool[np.ndarray, "H W"]
+) -> int:
     """The quality at which a photo was compressed before, as its pixels show it.
 
     Found where blocks begin at the upper left corner, as in a photo that was decoded
     and not cropped, resized or changed since.
 
     Args:
-      image: [H, W, 3], uint8 or float in [0, 1].
-      known: bool [H, W]; blocks with other pixels are left out.
+      image: uint8 or float in [0, 1].
+      known: blocks with other pixels are left out.
 
     Returns:
       1 to 99, or 100 if nothing speaks for compression.
@@ -68,19 +71,20 @@ def quality_of_pixels(image: np.ndarray, known: np.ndarray) -> int:
     if len(blocks) > _MOST_BLOCKS:
         blocks = blocks[np.linspace(0, len(blocks) - 1, _MOST_BLOCKS).astype(int)]
     luma = blocks @ LUMA_WEIGHTS * (255 / top) - 128
-    found = dctn(luma, axes=(1, 2), norm="ortho").reshape(-1, _BLOCK**2)
+    found = np.asarray(dctn(luma, axes=(1, 2), norm="ortho"))
+    found = found.reshape(-1, _BLOCK**2)
     qualities = range(1, UNCOMPRESSED)
     return next((q for q in qualities if _fits(found, q)), UNCOMPRESSED)
 
 
-def luma_table(quality: int) -> np.ndarray:
-    """Quantisers [64] of luma at a quality, row by row."""
+def luma_table(quality: int) -> Int[np.ndarray, " 64"]:
+    """Quantisers of luma at a quality, row by row."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((_LUMA * percent + 50) // 100, 1, 255)
 
 
-def _fits(coefficients: np.ndarray, quality: int) -> bool:
-    """Whether coefficients [N, 64] lie at multiples of a quality's quantisers."""
+def _fits(coefficients: Float[np.ndarray, "N 64"], quality: int) -> bool:
+    """Whether coefficients lie at multiples of a quality's quantisers."""
     steps = luma_table(quality)
     multiples = np.rint(coefficients / steps)
     near = np.abs(coefficients - multiples * steps) < _TOLERANCE
@@ -93,8 +97,8 @@ def _fits(coefficients: np.ndarray, quality: int) -> bool:
     return bool(hits > enough and hits >= _NONZERO_FIT * count)
 
 
-def _blocks(array: np.ndarray) -> np.ndarray:
-    """[H, W, ...] as whole blocks [N, 8, 8, ...] from the upper left corner."""
+def _blocks(array: Shaped[np.ndarray, "H W *C"]) -> Shaped[np.ndarray, "N 8 8 *C"]:
+    """The whole blocks from the upper left corner."""
     rows, columns = (side // _BLOCK for side in array.shape[:2])
     array = array[: rows * _BLOCK, : columns * _BLOCK]
     array = array.reshape(rows, _BLOCK, columns, _BLOCK, *array.shape[2:])

@@ -1,6 +1,6 @@
 """Masks of what is missing of a photo: from a file, boxes, a colour or transparency.
 
-Masks are bool [H, W], True = missing; boxes are (x, y, width, height) in pixels from
+In masks True = missing; boxes are (x, y, width, height) in pixels from
 the upper left corner; colours RGB in 8 bits, of whatever depth the photo is.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from dear_jax.errors import InputError, Unreadable
@@ -34,8 +35,8 @@ _SUSPICIOUS, _BORDER = 0.4, 0.8
 _PLAIN = 2  # Levels; paint varies by less, in lossy files by some times as much.
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """Reads a mask as bool [H, W], True = missing; see `decode_mask`.
+def read_mask(path: str | Path) -> Bool[np.ndarray, "H W"]:
+    """Reads a mask, True = missing; see `decode_mask`.
 
     Raises:
       InputError: if the file is missing, empty or not a mask that can be read.
@@ -43,8 +44,8 @@ def read_mask(path: str | Path) -> np.ndarray:
     return decode_mask(read_bytes(path), path)
 
 
-def decode_mask(data: bytes, name: str | Path) -> np.ndarray:
-    """Returns the mask bool [H, W] in the bytes of an image file; light is missing.
+def decode_mask(data: bytes, name: str | Path) -> Bool[np.ndarray, "H W"]:
+    """Returns the mask in the bytes of an image file; light is missing.
 
     Light is above half of the range; what is transparent counts as black.
 
@@ -73,7 +74,7 @@ def find_mask(
     invert: bool = False,
     dilate: int = 0,
     warn: Callable[[str], None] = lambda remark: None,
-) -> np.ndarray:
+) -> Bool[np.ndarray, "{image.size[0]} {image.size[1]}"]:
     """Finds what is missing of a photo, from one source or none.
 
     Args:
@@ -89,7 +90,7 @@ def find_mask(
       warn: called with each remark on the source.
 
     Returns:
-      bool [H, W]; all False without a source.
+      The mask; all False without a source.
 
     Raises:
       InputError: for several sources, a source that does not fit the photo, or
@@ -125,8 +126,8 @@ def find_mask(
     return dilated(mask, dilate)
 
 
-def mask_remarks(mask: np.ndarray, image: ImageFile) -> list[str]:
-    """Returns sentences on what is odd about a mask [H, W]; usually none.
+def mask_remarks(mask: Bool[np.ndarray, "H W"], image: ImageFile) -> list[str]:
+    """Returns sentences on what is odd about a mask; usually none.
 
     That is more than 60 % missing, or signs that white and black are swapped: what
     would be known is one plain colour, or the photo's border is missing and what
@@ -148,7 +149,7 @@ def mask_remarks(mask: np.ndarray, image: ImageFile) -> list[str]:
     return []
 
 
-def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
+def dilated(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:
     """Adds all pixels whose centres are at most `radius` from a missing one's."""
     if radius == 0 or not mask.any():
         return mask
@@ -195,7 +196,7 @@ def parse_colour(text: str) -> Colour:
 
 def _from_file(
     path: str | Path, size: tuple[int, int], warn: Callable[[str], None]
-) -> np.ndarray:
+) -> Bool[np.ndarray, "{size[0]} {size[1]}"]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of damage that spoils no pixel.
         mask = read_mask(path)
@@ -212,11 +213,13 @@ def _from_file(
     raise InputError(f"{path}: the mask is {sides}; {remedy}")
 
 
-def _grey(channels: np.ndarray, name: str | Path) -> np.ndarray:
-    """Grey levels uint8 [H, W] of a mask of 2 to 4 channels uint8."""
+def _grey(
+    channels: UInt8[np.ndarray, "H W C"], name: str | Path
+) -> UInt8[np.ndarray, "H W"]:
+    """Grey levels of a mask of 2 to 4 channels."""
     count = channels.shape[2]
     colours = np.repeat(channels[..., :1], 3, -1) if count == 2 else channels[..., :3]
-    alpha = channels[..., -1:] if count in (2, 4) else np.uint8([255])
+    alpha = channels[..., -1:] if count in (2, 4) else np.array([255], np.uint8)
     if (alpha < 255).any():
         if (colours == colours[0, 0]).all():
             raise Unreadable(
@@ -232,7 +235,9 @@ def _grey(channels: np.ndarray, name: str | Path) -> np.ndarray:
     return np.asarray(Image.fromarray(colours).convert("L"))
 
 
-def _from_boxes(boxes: Box | Sequence[Box], size: tuple[int, int]) -> np.ndarray:
+def _from_boxes(
+    boxes: Box | Sequence[Box], size: tuple[int, int]
+) -> Bool[np.ndarray, "{size[0]} {size[1]}"]:
     mask = np.zeros(size, bool)
     listed = np.reshape(np.asarray(boxes, np.int64), (-1, 4)).tolist()
     for x, y, width, height in listed:
@@ -249,7 +254,7 @@ def _from_boxes(boxes: Box | Sequence[Box], size: tuple[int, int]) -> np.ndarray
 
 def _from_colour(
     image: ImageFile, colour: Colour, dilate: int, warn: Callable[[str], None]
-) -> np.ndarray:
+) -> Bool[np.ndarray, "H W"]:
     near = _NEAR_LOSSY if image.metadata.lossy else _NEAR
     unit = np.iinfo(image.pixels.dtype).max // 255
     mask = np.ones(image.size, bool)
@@ -263,7 +268,7 @@ def _from_colour(
     return mask
 
 
-def _from_alpha(image: ImageFile) -> np.ndarray:
+def _from_alpha(image: ImageFile) -> Bool[np.ndarray, "H W"]:
     if image.alpha is None:
         raise InputError(
             "the photo has no transparency that could say what is missing; give a mask "
@@ -272,7 +277,7 @@ def _from_alpha(image: ImageFile) -> np.ndarray:
     return image.alpha < (np.iinfo(image.alpha.dtype).max + 1) // 2
 
 
-def _signs_of_inversion(mask: np.ndarray, image: ImageFile) -> str:
+def _signs_of_inversion(mask: Bool[np.ndarray, "H W"], image: ImageFile) -> str:
     if _plain(image, ~mask) and not _plain(image, mask):
         return "all that is not missing has one colour"
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
@@ -281,7 +286,7 @@ def _signs_of_inversion(mask: np.ndarray, image: ImageFile) -> str:
     return ""
 
 
-def _plain(image: ImageFile, where: np.ndarray) -> bool:
+def _plain(image: ImageFile, where: Bool[np.ndarray, "H W"]) -> bool:
     """Whether those pixels are of one colour; False if they are few."""
     if where.sum() < max(16, where.size // 100):
         return False

@@ -6,7 +6,7 @@ Damaged metadata are left out, and a remark says so; they spoil no pixel.
 import io
 import struct
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
@@ -101,7 +101,7 @@ def read_png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
-def read_tiff_tags(data: bytes) -> Mapping[int, object]:
+def read_tiff_tags(data: bytes) -> Mapping[int, Any]:
     """Returns the values of the tags in the first directory of a TIFF file.
 
     Raises:
@@ -114,7 +114,7 @@ def read_tiff_tags(data: bytes) -> Mapping[int, object]:
     return tags
 
 
-def cmyk_to_srgb(image: Image.Image, profile: object) -> Image.Image | None:
+def cmyk_to_srgb(image: Image.Image, profile: Any) -> Image.Image | None:
     """Returns a CMYK image in sRGB by its profile; None if that does not fit it."""
     if not _profile_fits(profile, CMYK):
         return None
@@ -131,7 +131,7 @@ def cmyk_to_srgb(image: Image.Image, profile: object) -> Image.Image | None:
         return None
 
 
-def _profile_fits(profile: object, space: bytes) -> bool:
+def _profile_fits(profile: Any, space: bytes) -> bool:
     """Whether it is an ICC profile, whole and of a kind of colours.
 
     With any other, programs would show false colours or refuse the file.
@@ -175,7 +175,7 @@ def _exif(data: bytes, image: Image.Image | None, remarks: list[str]) -> bytes |
     except (exif.Damaged, ValueError, TypeError, AttributeError, struct.error):
         remarks.append("its EXIF data cannot be read: left out")
         block = None
-    iptc = image.info.get("photoshop", {}).get(0x0404)
+    iptc = image.info.get("photoshop", {}).get(0x0404) if image else None
     return exif.with_iptc(block, iptc) if iptc else block
 
 
@@ -281,7 +281,7 @@ def _tiff_info(data: bytes) -> dict:
     """What Pillow's `info` would hold of a TIFF file."""
     tags = read_tiff_tags(data)
     info = {"icc_profile": tags.get(34675), "xmp": tags.get(700)}
-    inches = {2: 1.0, 3: 2.54}.get(tags.get(296))
+    inches = {2: 1.0, 3: 2.54}.get(tags.get(296, 1))
     if inches:
         info["dpi"] = [inches * (tags.get(tag) or 0) for tag in (282, 283)]
     return info

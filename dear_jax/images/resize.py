@@ -8,20 +8,25 @@ Pillow's nearest neighbour, so they stay binary.
 import math
 
 import numpy as np
+from jaxtyping import Bool, Float, Int32, Num
 from PIL import Image
 
 WEIGHT_BITS = 22  # Of Pillow's weights after the binary point.
 
 
-def bicubic(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes a photo [H, W, 3] to `size` = (h, w) with Pillow's bicubic.
+def bicubic(
+    photo: Num[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> Num[np.ndarray, "{size[0]} {size[1]} 3"]:
+    """Resizes a photo to `size` = (h, w) with Pillow's bicubic.
 
     uint8 gives uint8; floats in [0, 1] give float32 in [0, 1], without rounding.
     """
     return _resize(photo, size, Image.Resampling.BICUBIC)
 
 
-def bilinear(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def bilinear(
+    photo: Num[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> Num[np.ndarray, "{size[0]} {size[1]} 3"]:
     """As `bicubic`, with Pillow's bilinear filter."""
     return _resize(photo, size, Image.Resampling.BILINEAR)
 
@@ -39,19 +44,23 @@ def _resize(
     return np.clip(np.stack(resized, axis=-1), 0, 1)
 
 
-def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes a boolean mask [H, W] to `size` = (h, w) with Pillow's nearest."""
+def nearest(
+    mask: Bool[np.ndarray, "H W"], size: tuple[int, int]
+) -> Bool[np.ndarray, "{size[0]} {size[1]}"]:
+    """Resizes a mask to `size` = (h, w) with Pillow's nearest."""
     height, width = size
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(grey.resize((width, height), Image.Resampling.NEAREST)) > 127
 
 
-def bicubic_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+def bicubic_taps(
+    old: int, new: int
+) -> tuple[Int32[np.ndarray, " {new}"], Int32[np.ndarray, "{new} K"]]:
     """Returns the weights of Pillow's bicubic from `old` pixels in a row to `new` ones.
 
     Returns:
-      starts, int32 [new], the first pixel of each sum, and taps, int32 [new, K], the
-      weights of that and the next pixels in units of 2^-22; 0 past the last pixel.
+      The first pixel of each sum, and the weights of that and the next pixels in
+      units of 2^-22; 0 past the last pixel.
     """
     step = old / new
     wide = max(step, 1.0)
@@ -66,7 +75,7 @@ def bicubic_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
     return starts, _rounded(weights * 2**WEIGHT_BITS)
 
 
-def keys_cubic(x: np.ndarray) -> np.ndarray:
+def keys_cubic(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Keys' kernel with a = -0.5, at distances in pixels."""
     x, a = np.abs(x), -0.5
     near = ((a + 2) * x - (a + 3)) * x * x + 1
@@ -74,6 +83,6 @@ def keys_cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
-def _rounded(x: np.ndarray) -> np.ndarray:
-    """The nearest int32; halves away from zero, as Pillow rounds weights."""
+def _rounded(x: Float[np.ndarray, "*shape"]) -> Int32[np.ndarray, "*shape"]:
+    """The nearest numbers; halves away from zero, as Pillow rounds weights."""
     return np.trunc(x + np.copysign(0.5, x)).astype(np.int32)

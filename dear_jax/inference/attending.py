@@ -11,14 +11,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from dear_jax.inference.progress import Advance
 from dear_jax.models.dear.attention import cells
 from dear_jax.models.dear.blocks import BLOCK, NEVER, attend_in_blocks, padded_to_block
+from dear_jax.typing import Array
 
 
-def within(shape: tuple[int, int], size: jax.Array, low: Any = (0, 0)) -> jax.Array:
-    """[1, H, W, 1], 1 where an array that begins at `low` lies inside the photo."""
+def within(
+    shape: tuple[int, int], size: Int[Array, " 2"], low: Any = (0, 0)
+) -> Float32[jax.Array, "1 {shape[0]} {shape[1]} 1"]:
+    """1 where an array that begins at `low` lies inside the photo."""
     rows, columns = (
         start + jnp.arange(n) < end
         for n, end, start in zip(shape, size, low, strict=True)
@@ -27,29 +31,26 @@ def within(shape: tuple[int, int], size: jax.Array, low: Any = (0, 0)) -> jax.Ar
     return both[None, :, :, None].astype(jnp.float32)
 
 
-def channel(masks: jax.Array) -> jax.Array:
-    """Masks [B, H, W] as the networks take them, float32 [B, H, W, 1]."""
-    return masks[..., None].astype(jnp.float32)
+def channel(masks: Bool[Array, "B H W"]) -> Float32[jax.Array, "B H W 1"]:
+    """Masks as the networks take them."""
+    return jnp.astype(masks[..., None], jnp.float32)
 
 
 def attend(
     model: tuple,
-    embedding: jax.Array,
-    masks: jax.Array,
-    size: np.ndarray,
+    embedding: Float[Array, "B H W C"],
+    masks: Bool[Array, "B H W"],
+    size: Int32[np.ndarray, " 2"],
     advance: Advance,
-) -> jax.Array:
+) -> Float[jax.Array, "B h w C"]:
     """What the cells of photos attend to, one photo after the other.
 
     Args:
       model: frozen fields, see `dear_jax.weights.freeze`.
-      embedding: F [B, H, W, C].
-      masks: bool [B, H, W].
+      embedding: F.
+      masks: True = missing.
       size: of the photos in these arrays, (H, W).
       advance: is called with the share done of a photo.
-
-    Returns:
-      [B, h, w, C].
     """
     found = [
         _attend_one(model, embedding, masks, size, np.int32(photo), advance)
@@ -60,12 +61,12 @@ def attend(
 
 def _attend_one(
     model: tuple,
-    embedding: jax.Array,
-    masks: jax.Array,
-    size: np.ndarray,
+    embedding: Float[Array, "B H W C"],
+    masks: Bool[Array, "B H W"],
+    size: Int32[np.ndarray, " 2"],
     photo: np.int32,
     advance: Advance,
-) -> jax.Array:
+) -> Float[jax.Array, "1 h w C"]:
     order, attend, place = _blocks(model)
     asked = order(embedding, masks, size, photo)
     count = max(1, int(asked["queries_asking"]))
@@ -128,21 +129,32 @@ def _blocks(model: tuple):
     return jax.jit(order), jax.jit(attend, donate_argnums=0), jax.jit(place)
 
 
-def _cells_of(embedding, masks, size, photo, keys, pool):
-    """Queries and keys [h, w, C] of one photo, which keys are usable, and which queries
-    ask."""
-    embedding, mask = (
-        jax.lax.dynamic_slice_in_dim(x, photo, 1) for x in (embedding, masks)
-    )
+def _cells_of(
+    embedding: Float[Array, "B H W C"],
+    masks: Bool[Array, "B H W"],
+    size: Int32[Array, " 2"],
+    photo: Int32[Array, ""],
+    keys: str,
+    pool: int,
+) -> tuple[
+    Float[Array, "h w C"],
+    Float[Array, "h w C"],
+    Bool[Array, "h w"],
+    Bool[Array, "h w"],
+]:
+    """Queries and keys of one photo, which keys are usable, and which queries ask."""
+    seen, mask = (jax.lax.dynamic_slice_in_dim(x, photo, 1) for x in (embedding, masks))
     mask = channel(mask)
-    valid = within(mask.shape[1:3], size)
-    query, key, usable = cells(embedding, mask, valid, keys, pool)
+    height, width = mask.shape[1:3]
+    valid = within((height, width), size)
+    query, key, usable = cells(seen, mask, valid, keys, pool)
+    assert usable is not None  # For `valid` is given.
     known = cells(1 - mask, mask, valid, "all", pool)[0][..., 0] > 0
     return query[0], key[0], usable[0], known[0]
 
 
-def _mean(keys: jax.Array, usable: jax.Array) -> jax.Array:
-    """The mean [C] of the usable keys [N, C]."""
+def _mean(keys: Float[Array, "N C"], usable: Bool[Array, " N"]) -> Float[Array, " C"]:
+    """The mean of the usable keys."""
     total = jnp.where(usable[:, None], keys, 0).astype(jnp.float32).sum(axis=0)
     count = jnp.maximum(usable.sum(), 1).astype(jnp.float32)
     return (total / count).astype(keys.dtype)

@@ -7,14 +7,15 @@ Known pixels that are quite white or black may be overshot, for the reduction cl
 A pixel of the photo depends on few of the result: windows are treated in turn, those
 only that need it, so neither time nor memory is spent on what agrees already.
 
-Planes are [h, w] of the result and [H, W] of the photo, uint8 or float in [0, 1];
-levels are float32 in [0, 255].
+Planes are h x w pixels of the result and H x W of the photo, uint8 or float in [0, 1];
+levels are in [0, 255].
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float32, Num
 from PIL import Image
 
 from dear_jax.images.resize import bicubic_taps
@@ -51,15 +52,15 @@ class Part(NamedTuple):
 class Window:
     """Pillow's bicubic in one window, as matrices without its rounding.
 
-    Its planes of the result are levels, transposed: [w, h].
+    Its planes of the result, n columns and m rows of it, are levels, transposed.
 
     Attributes:
       row, column: its parts of the two axes.
       clips: whether the reduction clips between the axes, as it does on uint8.
       step: 1 / the largest eigenvalue of D D^T, or a little less.
-      place: where in [H, W] the pixels are that it looks at.
+      place: where in the photo the pixels are that it looks at.
       own: which of those shall agree; the others shall not get worse.
-      free: which of its pixels [w, h] may change.
+      free: which of its pixels, transposed, may change.
     """
 
     def __init__(self, row: Part, column: Part, clips: bool, step: float):
@@ -69,26 +70,35 @@ class Window:
         self.own = row.own, column.own
         self.free = column.free, row.free
 
-    def __call__(self, plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """D x, [w, h] to [H, W], and what lies between the axes, unclipped: [W, h]."""
+    def __call__(
+        self, plane: Float32[np.ndarray, "n m"]
+    ) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "W m"]]:
+        """D x, and what lies between the axes, unclipped."""
         between = self.column.reduce @ plane
         clipped = np.clip(between, 0, 255) if self.clips else between
         return self.row.reduce @ clipped.T, between
 
-    def back(self, off: np.ndarray, between: np.ndarray) -> np.ndarray:
-        """D^T y: [H, W] to [w, h]; nothing pushes further what is clipped already."""
+    def back(
+        self, off: Float32[np.ndarray, "H W"], between: Float32[np.ndarray, "W m"]
+    ) -> Float32[np.ndarray, "n m"]:
+        """D^T y; nothing pushes further what is clipped already."""
         push = (self.row.back @ off).T
         if self.clips:
             push[(between > 255) & (push < 0)] = 0
             push[(between < 0) & (push > 0)] = 0
         return self.column.back @ push
 
-    def cut(self, plane: np.ndarray) -> np.ndarray:
+    def cut(self, plane: Num[np.ndarray, "h w"]) -> Float32[np.ndarray, "n m"]:
         """The window's pixels of a whole plane of the result."""
         part = plane[self.row.made_of, self.column.made_of]
         return np.ascontiguousarray(levels(part).T)
 
-    def paste(self, plane: np.ndarray, start: np.ndarray, made: np.ndarray) -> None:
+    def paste(
+        self,
+        plane: Num[np.ndarray, "h w"],
+        start: Float32[np.ndarray, "n m"],
+        made: Float32[np.ndarray, "n m"],
+    ) -> None:
         """Puts pixels into the whole plane where they are not those of `start`."""
         part = plane[self.row.made_of, self.column.made_of]
         if plane.dtype == np.uint8:
@@ -98,10 +108,10 @@ class Window:
 
 
 class Reduction:
-    """Pillow's bicubic from [h, w] to [H, W].
+    """Pillow's bicubic from one size to a smaller one.
 
     Attributes:
-      windows: that have all pixels of [H, W] for their own, each one once.
+      windows: that have all pixels of the smaller for their own, each one once.
     """
 
     def __init__(self, old: tuple[int, int], new: tuple[int, int], clips: bool):
@@ -111,18 +121,18 @@ class Reduction:
 
 
 def agree(
-    plane: np.ndarray,
-    target: np.ndarray,
-    known: np.ndarray,
+    plane: Num[np.ndarray, "h w"],
+    target: Num[np.ndarray, "H W"],
+    known: Bool[np.ndarray, "H W"],
     reduction: Reduction,
     tell: Callable[[float], None],
 ) -> None:
-    """Changes a plane [h, w] in place until it agrees, or as nearly as it can.
+    """Changes a plane in place until it agrees, or as nearly as it can.
 
     Args:
       plane: uint8, or float32 in [0, 1].
-      target: [H, W] of the same kind.
-      known: bool [H, W], where to agree.
+      target: of the same kind.
+      known: where to agree.
       reduction: from the size of `plane` to that of `target`.
       tell: is told how much of the work is done, in [0, 1).
     """
@@ -155,23 +165,28 @@ def agree(
             window.paste(plane, start, made)
 
 
-def levels(plane: np.ndarray) -> np.ndarray:
-    """Grey levels as float32 of a plane, uint8 or float in [0, 1]."""
+def levels(plane: Num[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """Grey levels of a plane, uint8 or float in [0, 1]."""
     values = plane.astype(np.float32)
     return values if plane.dtype == np.uint8 else values * np.float32(255)
 
 
-def reduced(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A plane [h, w], uint8 or float32, reduced by Pillow itself: levels [H, W]."""
+def reduced(
+    plane: Num[np.ndarray, "h w"], size: tuple[int, int]
+) -> Float32[np.ndarray, "{size[0]} {size[1]}"]:
+    """Levels of a plane, uint8 or float32, reduced by Pillow itself to `size`."""
     image = Image.fromarray(np.ascontiguousarray(plane))
-    made = np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC))
+    made = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
     return np.clip(levels(made), 0, 255)
 
 
 def _descend(
-    start: np.ndarray, low: np.ndarray, high: np.ndarray, window: Window
-) -> np.ndarray:
-    """The plane [w, h] in [0, 255] whose reduction is best between `low` and `high`.
+    start: Float32[np.ndarray, "n m"],
+    low: Float32[np.ndarray, "H W"],
+    high: Float32[np.ndarray, "H W"],
+    window: Window,
+) -> Float32[np.ndarray, "n m"]:
+    """The plane in [0, 255] whose reduction is best between `low` and `high`.
 
     Nesterov's steps, begun anew whenever they overshoot.
     """

@@ -5,6 +5,7 @@ beat.
 """
 
 import numpy as np
+from jaxtyping import Bool, Float32, Num, UInt8
 
 from dear_jax.errors import InputError
 from dear_jax.images import resize
@@ -19,11 +20,11 @@ class Interpolation(Restorer):
 
     def restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         target: tuple[int, int],
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " B"] | None = None,
+    ) -> Num[np.ndarray, "B {target[0]} {target[1]} 3"]:
         """See `Restorer.restore`. Holes are black and stay."""
         shown = np.where(masks[..., None], images.dtype.type(0), images)
         enlarge = {"bilinear": resize.bilinear, "bicubic": resize.bicubic}[self.name]
@@ -44,11 +45,11 @@ class Telea(Restorer):
 
     def restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         target: tuple[int, int],
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " B"] | None = None,
+    ) -> Num[np.ndarray, "B {target[0]} {target[1]} 3"]:
         """See `Restorer.restore`; mid-grey everywhere if nothing at all is known.
 
         Raises:
@@ -70,8 +71,10 @@ class Telea(Restorer):
         return [*super().facts(), RADIUS]
 
 
-def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fills the holes of a uint8 photo [H, W, 3] where mask [H, W] is True."""
+def fill(
+    image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Fills the holes of a photo where `mask` is True."""
     if mask.all():
         return np.full_like(image, 128)
     if not mask.any():

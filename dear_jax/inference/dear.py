@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.inference import encoding, rendering
 from dear_jax.inference.plan import Plan, fits, make_plan
@@ -35,12 +36,12 @@ class DearRestorer(QueryRestorer):
 
     def _encode(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        levels: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
+        levels: Float32[np.ndarray, " B"],
         plan: Plan,
         advance: Advance,
-    ) -> tuple[Any, jax.Array | None]:
+    ) -> tuple[Any, Float[jax.Array, "B h w 1"] | None]:
         return encoding.encode(self._placed, images, masks, levels, plan, advance)
 
     def _render(
@@ -50,5 +51,5 @@ class DearRestorer(QueryRestorer):
         view: View,
         kind: np.dtype,
         advance: Advance,
-    ) -> np.ndarray:
+    ) -> Num[np.ndarray, "B {view.size[0]} {view.size[1]} 3"]:
         return rendering.render(self._placed, maps, source, view, kind, advance)

@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Num, Shaped
 
 from dear_jax.images.jpeg_quality import LUMA_WEIGHTS, quality_of_pixels
 
@@ -87,13 +88,15 @@ _DOUBTFUL, _CERTAIN = 0.5, 0.9
 
 
 def estimate_level(
-    image: np.ndarray, mask: np.ndarray, quality: float | None = None
+    image: Num[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    quality: float | None = None,
 ) -> float:
     """The level of a photo, in [0, 1]; what is missing of it has no effect.
 
     Args:
-      image: [H, W, 3], uint8 or float in [0, 1].
-      mask: bool [H, W], True = missing.
+      image: uint8 or float in [0, 1].
+      mask: True = missing.
       quality: JPEG quality of its file, 1 to 100; None: as the pixels show it.
 
     Returns:
@@ -129,12 +132,14 @@ def _dot(
     return sum(a * b for a, b in zip(fit, terms, strict=True))
 
 
-def _tiles(image: np.ndarray, mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Luma in [0, 255], float32, and what is known, bool, of tiles of a photo."""
+def _tiles(
+    image: Num[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> list[tuple[Float32[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]]:
+    """Luma in [0, 255], and what is known, of tiles of a photo."""
     from scipy import ndimage  # It takes its time.
 
     # Beside a hole there may be what is left of the damage.
-    known = ~ndimage.binary_dilation(mask, np.ones((3, 3)))
+    known = np.logical_not(ndimage.binary_dilation(mask, np.ones((3, 3))))
     rows, columns = (range(0, side, _TILE) for side in mask.shape)
     places = [(i, j) for i in rows for j in columns]
     if len(places) > _MOST_TILES:
@@ -175,8 +180,10 @@ def _traits(tiles: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, ...] | N
     )
 
 
-def _left_by_planes(luma: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
-    """Standard deviations [N] from planes fitted to known windows of side x side."""
+def _left_by_planes(
+    luma: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"], side: int
+) -> Float[np.ndarray, " N"]:
+    """Standard deviations from planes fitted to known windows of side x side."""
     from scipy import ndimage
 
     if min(luma.shape) < side:
@@ -195,18 +202,24 @@ def _left_by_planes(luma: np.ndarray, known: np.ndarray, side: int) -> np.ndarra
     return np.sqrt(np.maximum(rest[inner, inner][whole], 0) / (side**2 - 3))
 
 
-def _diagonal(luma: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Sizes [N] of the finest diagonal Haar coefficients, at all places."""
+def _diagonal(
+    luma: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]
+) -> Float[np.ndarray, " N"]:
+    """Sizes of the finest diagonal Haar coefficients, at all places."""
 
-    def corners(a: np.ndarray) -> tuple[np.ndarray, ...]:
+    def corners(
+        a: Shaped[np.ndarray, "h w"],
+    ) -> tuple[Shaped[np.ndarray, "h-1 w-1"], ...]:
         return a[1:, 1:], a[1:, :-1], a[:-1, 1:], a[:-1, :-1]
 
     a, b, c, d = corners(luma)
     return (np.abs(a - b - c + d) / 2)[np.logical_and.reduce(corners(known))]
 
 
-def _steps(luma: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Steps [2, N] between the middle two and the outer two of four pixels in line."""
+def _steps(
+    luma: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]
+) -> Float[np.ndarray, "2 N"]:
+    """Steps between the middle two and the outer two of four pixels in line."""
     near, far = [], []
     for a, k in ((luma, known), (luma.T, known.T)):
         whole = k[:, 3:] & k[:, 2:-1] & k[:, 1:-2] & k[:, :-3]

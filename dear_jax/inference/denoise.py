@@ -8,8 +8,10 @@ pixels are then taken as true, and kept to the last bit.
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Num
 
 from dear_jax.errors import InputError
 from dear_jax.inference.degradation import estimate_level
@@ -46,9 +48,9 @@ def parse_denoise(text: str) -> float | str:
 
 
 def settled_level(
-    denoise: Denoise,
-    image: np.ndarray,
-    mask: np.ndarray,
+    denoise: Any,
+    image: Num[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
     enlarged: bool,
     takes_denoise: bool,
     quality: float | None = None,
@@ -56,20 +58,20 @@ def settled_level(
     """The level that a photo is restored at.
 
     Args:
-      denoise: a number, returned as it is; "auto"; None for the default.
-      image: [H, W, 3], uint8 or float in [0, 1].
-      mask: bool [H, W], True = missing.
+      denoise: a number, which is taken as it is; "auto"; None for the default.
+      image: uint8 or float in [0, 1].
+      mask: True = missing.
       enlarged: whether the result has more pixels than the photo.
       takes_denoise: whether the model has the input; without it "auto" is 0.
       quality: JPEG quality of the photo's file, None if it is not known.
 
     Raises:
-      InputError: for a text that is not "auto".
+      InputError: for anything else.
     """
     if denoise is None:
         denoise = default_denoise(enlarged)
     if isinstance(denoise, numbers.Real):
-        return denoise
+        return float(denoise)
     if isinstance(denoise, str) and denoise == AUTO:
         return estimate_level(image, mask, quality) if takes_denoise else 0.0
     raise InputError(f"denoise={denoise!r}: give a number from 0 to 1, or 'auto'")

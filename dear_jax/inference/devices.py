@@ -8,12 +8,15 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Bool, Float, Float32, Num, Shaped
 
 from dear_jax.models.registry import completed
+from dear_jax.typing import Array
 from dear_jax.weights import Weights, digest_of
 
 # XLA's newer CPU library is slower than its older one in these networks' convolutions
@@ -43,14 +46,23 @@ def cpu_options() -> dict[str, str]:
 _AS_FLOATS = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
-def to_floats(images: jax.Array) -> jax.Array:
-    """Photos, uint8 or floats in [0, 1], as float32 in [0, 1]."""
+def applied(
+    module: nn.Module, variables: Any, *arguments: Any, method: str | None = None
+) -> Any:
+    """What a module, or one of its methods, makes with these variables."""
+    return module.apply(variables, *arguments, method=method)
+
+
+def to_floats(images: Num[Array, "*shape"]) -> Float32[jax.Array, "*shape"]:
+    """Photos, uint8 or floats in [0, 1], as floats in [0, 1]."""
     if images.dtype == jnp.uint8:
         return jnp.asarray(_AS_FLOATS)[images]
-    return images.astype(jnp.float32)
+    return jnp.astype(images, jnp.float32)
 
 
-def to_kind(colours: jax.Array, dtype: np.dtype) -> jax.Array:
+def to_kind(
+    colours: Float[Array, "*shape"], dtype: np.dtype
+) -> Num[jax.Array, "*shape"]:
     """Colours, clipped to [0, 1], as uint8 or float32, the kind that `dtype` is."""
     colours = jnp.clip(colours, 0, 1)
     if dtype == jnp.uint8:
@@ -102,8 +114,8 @@ def on_devices(weights: Weights) -> Weights:
     return weights._replace(variables=jax.device_put(weights.variables, replicated))
 
 
-def spread(batch: np.ndarray | jax.Array) -> jax.Array | np.ndarray:
-    """Deals the photos of a batch [B, ...] out to the devices, if that goes evenly."""
+def spread(batch: Shaped[Array, "B ..."]) -> Shaped[Array, "B ..."]:
+    """Deals the photos of a batch out to the devices, if that goes evenly."""
     mesh = mesh_for(len(batch))
     if mesh is None:
         return batch
@@ -150,18 +162,18 @@ def per_device(function: Callable, mesh: Mesh | None, batches: str) -> Callable:
 
 def in_portions(
     restore: Callable[..., np.ndarray],
-    images: np.ndarray,
-    masks: np.ndarray,
-    *others: np.ndarray,
-) -> np.ndarray:
+    images: Num[np.ndarray, "B H W 3"],
+    masks: Bool[np.ndarray, "B H W"],
+    *others: Shaped[np.ndarray, "B ..."],
+) -> Num[np.ndarray, "B h w 3"]:
     """Restores a batch as many photos at once as the kind of device likes.
 
     Args:
       restore: a function (images, masks, *others) -> results, photos along the first
         axis of each.
-      images: [B, H, W, 3].
-      masks: [B, H, W].
-      others: [B, ...].
+      images: photos.
+      masks: True = missing.
+      others: what else there is of each photo.
 
     Returns:
       The results of all photos.
@@ -181,9 +193,10 @@ def _portions(photos: int, height: int, width: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, photos, size))
 
 
-def _devices() -> tuple[jax.Device, ...]:
+def _devices() -> tuple[Any, ...]:
     """The default device, and the others unless the user chose that one."""
-    chosen = jax.config.jax_default_device
+    # JAX declares its options as it runs.
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     if chosen is None:
         return tuple(jax.local_devices())
     if isinstance(chosen, str):

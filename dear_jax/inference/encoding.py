@@ -17,10 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Float32, Int, Num, Shaped
 
 from dear_jax.inference.attending import attend, channel, within
 from dear_jax.inference.devices import (
     Placed,
+    applied,
     compiled,
     mesh_for,
     per_device,
@@ -35,6 +37,7 @@ from dear_jax.models.dear.attention import spread_over_pixels, unmask_attention
 from dear_jax.models.dear.dear import QUARTER, Tile, centre
 from dear_jax.models.dear.geometry import Geometry
 from dear_jax.models.registry import build
+from dear_jax.typing import Array
 from dear_jax.weights import freeze
 
 # Attention weights of photos that are taken together on one device.
@@ -46,65 +49,71 @@ class Maps:
     """What rendering reads, at one of few sizes.
 
     Attributes:
-      base: what colours are added to, [B, H', W', 3] in [-1, 1], or None.
-      projection: the decoder's first layer, [B, H', W', width]; None if it is computed
-        block by block, of the following.
-      kept: Z [B, H'/4, W'/4, C'] of models that stream, of others what the decoder sees
-        of each pixel, [B, H', W', D], see `DEAR.join`.
+      base: what colours are added to, in [-1, 1], or None.
+      projection: the decoder's first layer; None if it is computed block by block, of
+        the following.
+      kept: Z of models that stream, at a quarter of the size; of others what the
+        decoder sees of each pixel, see `DEAR.join`.
       photos: images, masks, levels and size, which models that stream read with Z.
       block: side of such blocks in the photo, pixels; 0 with a `projection`.
     """
 
-    base: jax.Array | None
-    projection: jax.Array | None = None
-    kept: jax.Array | None = None
-    photos: tuple[jax.Array, ...] | None = None
+    base: Float[Array, "B H W 3"] | None
+    projection: Float[Array, "B H W K"] | None = None
+    kept: Float[Array, "B h w D"] | None = None
+    photos: tuple[Array, ...] | None = None
     block: int = flax.struct.field(pytree_node=False, default=0)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H', W')."""
-        if self.projection is not None:
-            return self.projection.shape[1:3]
-        return (self.photos[1] if self.photos else self.kept).shape[1:3]
+        """(H, W)."""
+        seen = self.photos[1] if self.photos else self.kept
+        seen = seen if self.projection is None else self.projection
+        assert seen is not None
+        height, width = seen.shape[1:3]
+        return height, width
 
 
 def encode(
     placed: Placed,
-    images: np.ndarray,
-    masks: np.ndarray,
-    levels: np.ndarray,
+    images: Num[Array, "B H W 3"],
+    masks: Bool[Array, "B H W"],
+    levels: Float32[Array, " B"],
     plan: Plan,
     advance: Advance,
-) -> tuple[Maps, jax.Array | None]:
+) -> tuple[Maps, Float[jax.Array, "B h w 1"] | None]:
     """Encodes photos of one size.
 
     Args:
       placed: the model.
-      images: [B, H, W, 3], uint8 or float32 in [0, 1].
-      masks: bool [B, H, W].
-      levels: float32 [B] in [0, 1], how degraded each is; for models with that input.
+      images: uint8 or float32 in [0, 1].
+      masks: True = missing.
+      levels: in [0, 1], how degraded each is; for models with that input.
       plan: for their size.
       advance: is called with the work done, in the units of `Plan.work`.
 
     Returns:
-      The maps, and the importance [B, H', W', 1] or None.
+      The maps, and the importance, at their size, or None.
     """
+    tiling, work = plan.tiling, plan.work
+    assert tiling is not None and work is not None  # As DEAR's plans have them.
     model, mesh, count = freeze(placed.model), mesh_for(len(images)), len(images)
-    size = np.array(masks.shape[1:], np.int32)
+    height, width = masks.shape[1:]
+    size = np.array((height, width), np.int32)
     variables, module = placed.variables_for(count), build(placed.model)
     geometry, streams, holes = module.geometry, module.streams, masks
-    shape = tuple(map(bucket, padded_size(masks.shape[1:], geometry)))
-    images, masks = (spread(array) for array in _padded(images, masks, shape))
+    height, width = map(bucket, padded_size((height, width), geometry))
+    padded = _padded(images, masks, (height, width))
+    images, masks = (spread(array) for array in padded)
     levels = spread(levels)
     if mesh is None:  # Once, not for each tile.
         images, masks = jax.device_put((images, masks))
     if streams and not plan.block:
         maps = _whole(model, mesh)(variables, images, masks, levels, size)
-        advance(plan.work.embedding)
+        advance(work.embedding)
         return maps, None
     base = _preparation(model, mesh)(variables, images, masks, size)
-    tiling, kept = plan.tiling, _blank(model, images.shape[:3], mesh)
+    kept = _blank(model, images.shape[:3], mesh)
     embed = _embedding(model, tiling.rows, tiling.columns, mesh)
     tiles = list(tiling.places())
     if streams and plan.holes_only:
@@ -114,7 +123,7 @@ def encode(
         kept = embed(variables, kept, images, masks, base, levels, size, places)
         if tiling.count > 1:
             jax.block_until_ready(kept)
-        advance(plan.work.embedding / len(tiles))
+        advance(work.embedding / len(tiles))
     if streams:
         photos = images, masks, levels, jnp.asarray(size)
         return Maps(base, kept=kept[0], photos=photos, block=plan.block), None
@@ -122,9 +131,9 @@ def encode(
         attended, together = None, False
     elif together := _together(placed.model, images.shape, mesh):
         attended = None
-        advance(plan.work.attention)
+        advance(work.attention)
     else:
-        share = plan.work.attention / count
+        share = work.attention / count
         attended = attend(model, kept[0], masks, size, lambda x: advance(x * share))
     join = _joining(model, mesh, together, plan.block)
     return join(variables, kept, masks, size, attended, base)
@@ -132,7 +141,10 @@ def encode(
 
 def project(
     placed: Placed, maps: Maps, low: tuple[int, int], shape: tuple[int, int]
-) -> tuple[jax.Array, jax.Array | None]:
+) -> tuple[
+    Float[jax.Array, "B {shape[0]} {shape[1]} K"],
+    Float[jax.Array, "B {shape[0]} {shape[1]} 3"] | None,
+]:
     """The decoder's first layer and the base of one block.
 
     Args:
@@ -142,8 +154,8 @@ def project(
       shape: its rows and columns, multiples of 4.
 
     Returns:
-      [B, *shape, width], right from `DEAR.block_halo` pixels on inside a border that
-      is not the photo's; and [B, *shape, 3] or None.
+      What is right from `DEAR.block_halo` pixels on inside a border that is not the
+      photo's; and the base or None.
     """
     photos = len(jax.tree.leaves(maps)[0])
     run = _projection(freeze(placed.model), shape, mesh_for(photos))
@@ -153,9 +165,12 @@ def project(
 
 
 def _reached(
-    holes: np.ndarray, tiling: Tiling, keep: tuple[int, int], geometry: Geometry
+    holes: Bool[Array, "B H W"],
+    tiling: Tiling,
+    keep: tuple[int, int],
+    geometry: Geometry,
 ) -> bool:
-    """Whether what is kept of a tile is read for any of the holes, bool [B, H, W]."""
+    """Whether what is kept of a tile is read for any of the holes."""
     halo = geometry.surface.halo + QUARTER
     rows, columns = (
         slice(max(0, first - halo), first + side.core + halo)
@@ -165,23 +180,27 @@ def _reached(
 
 
 def _padded(
-    images: np.ndarray, masks: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+    images: Num[Array, "B H W 3"], masks: Bool[Array, "B H W"], shape: tuple[int, int]
+) -> tuple[Num[np.ndarray, "B h w 3"], Bool[np.ndarray, "B h w"]]:
     """Photos and masks at a larger size; what is added is missing."""
     pads = ((0, 0), *((0, m - n) for m, n in zip(shape, masks.shape[1:], strict=True)))
     images = np.pad(images, (*pads, (0, 0)))
     return images, np.pad(masks, pads, constant_values=True)
 
 
-def _inside(masks: jax.Array, size: jax.Array, low: Any = (0, 0)) -> jax.Array:
-    """[B, H, W, 1], 1 where arrays that begin at `low` lie inside the photo."""
-    return jnp.broadcast_to(within(masks.shape[1:3], size, low), (*masks.shape[:3], 1))
+def _inside(
+    masks: Shaped[Array, "B H W *C"], size: Int[Array, " 2"], low: Any = (0, 0)
+) -> Float32[jax.Array, "B H W 1"]:
+    """1 where arrays that begin at `low` lie inside the photo."""
+    photos, height, width = masks.shape[:3]
+    inside = within((height, width), size, low)
+    return jnp.broadcast_to(inside, (photos, height, width, 1))
 
 
 def cut(
-    array: jax.Array, low: tuple[jax.Array, jax.Array], shape: tuple[int, int]
-) -> jax.Array:
-    """The window of an array [B, H, W, ...] that begins at `low`."""
+    array: Shaped[Array, "B H W *C"], low: Int[Array, " 2"], shape: tuple[int, int]
+) -> Shaped[jax.Array, "B {shape[0]} {shape[1]} *C"]:
+    """The window of an array that begins at `low`."""
     start = (0, *low) + (0,) * (array.ndim - 3)
     size = (len(array), *shape, *array.shape[3:])
     return jax.lax.dynamic_slice(array, start, size)
@@ -194,7 +213,7 @@ def _whole(model: tuple, mesh: Mesh | None):
 
     def encode(variables, images, masks, levels, size):
         arguments = to_floats(images), channel(masks), _inside(masks, size), levels
-        features = module.apply(variables, *arguments, method="encode")
+        features = applied(module, variables, *arguments, method="encode")
         return Maps(features.base, features.projection)
 
     return compiled(per_device(encode, mesh, "-bbb-"))
@@ -208,7 +227,7 @@ def _preparation(model: tuple, mesh: Mesh | None):
         if module.residual == "none":
             return None
         arguments = (to_floats(images), channel(masks), _inside(masks, size))
-        return module.apply(variables, *arguments, method="prepare")[1]
+        return applied(module, variables, *arguments, method="prepare")[1]
 
     return compiled(per_device(prepare, mesh, "-bb-"))
 
@@ -238,9 +257,9 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
         shape = rows.read, columns.read
         tile = _tile(images, masks, base, levels, size, low, shape)
         if module.streams:
-            parts = (module.apply(variables, tile, method="deep"),)
+            parts = (applied(module, variables, tile, method="deep"),)
         else:
-            parts = module.apply(variables, tile, method="embed")
+            parts = applied(module, variables, tile, method="embed")
         offset, keep, result = (keep - low) // step, keep // step, []
         core = rows.core // step, columns.core // step
         for whole, part in zip(kept, parts, strict=True):
@@ -269,10 +288,10 @@ def _projection(model: tuple, shape: tuple[int, int], mesh: Mesh | None):
         shown = None if base is None else cut(base, low, shape)
         if not module.streams:
             seen = cut(kept, low, shape)
-            return module.apply(variables, seen, method="project"), shown
+            return applied(module, variables, seen, method="project"), shown
         tile = _tile(images, masks, base, levels, size, low, shape)
-        z = cut(kept, low // QUARTER, tuple(n // QUARTER for n in shape))
-        return module.apply(variables, z, tile, method="surface"), shown
+        z = cut(kept, low // QUARTER, (shape[0] // QUARTER, shape[1] // QUARTER))
+        return applied(module, variables, z, tile, method="surface"), shown
 
     return compiled(per_device(project, mesh, "-bbbbb--"))
 
@@ -301,12 +320,12 @@ def _joining(model: tuple, mesh: Mesh | None, attend: bool, block: int):
             )
         elif attended is not None:
             attended = spread_over_pixels(attended, shape, pool)
-        seen, importance = module.apply(
-            variables, embedding, attended, kernels, valid, method="join"
+        seen, importance = applied(
+            module, variables, embedding, attended, kernels, valid, method="join"
         )
         if block:
             return Maps(base, kept=seen, block=block), importance
-        projection = module.apply(variables, seen, method="project")
+        projection = applied(module, variables, seen, method="project")
         return Maps(base, projection), importance
 
     return compiled(per_device(join, mesh, "-bb-bb"))

@@ -9,17 +9,19 @@ alike, and cropped back.
 
 import functools
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float32, Num
 
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.images import resize
 from dear_jax.inference.devices import (
     Placed,
+    applied,
     compiled,
     in_portions,
     mesh_for,
@@ -46,7 +48,7 @@ class RestorerOfChoices(Restorer):
     def __init__(
         self,
         choices: Sequence[Weights],
-        key: Callable[[Weights], Hashable],
+        key: Callable[[Weights], int],
         name: str,
         trained: bool,
     ):
@@ -99,11 +101,11 @@ class Upscaler(RestorerOfChoices):
 
     def restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         target: tuple[int, int],
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " B"] | None = None,
+    ) -> Num[np.ndarray, "B {target[0]} {target[1]} 3"]:
         """See `Restorer.restore`, and `remark`."""
         placed = self._choices[self._scale(images.shape[1:3], target)]
         result = in_portions(functools.partial(_enlarge, placed), images, masks)
@@ -127,7 +129,11 @@ class Upscaler(RestorerOfChoices):
         )
 
 
-def _enlarge(placed: Placed, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def _enlarge(
+    placed: Placed,
+    images: Num[np.ndarray, "B H W 3"],
+    masks: Bool[np.ndarray, "B H W"],
+) -> Num[np.ndarray, "B h w 3"]:
     variables = placed.variables_for(len(images))
     apply = _compiled_upscaler(freeze(placed.model), mesh_for(len(images)))
     return np.array(apply(variables, spread(images), spread(masks)))
@@ -140,7 +146,7 @@ def _compiled_upscaler(model: tuple, mesh: Mesh | None):
 
     def apply(variables, images, masks):
         shown = jnp.where(masks[..., None], 0.0, to_floats(images))
-        answer = module.apply(variables, low + (high - low) * shown)
+        answer = applied(module, variables, low + (high - low) * shown)
         return to_kind((answer - low) / (high - low), images.dtype)
 
     return compiled(per_device(apply, mesh, "-bb"))
@@ -181,11 +187,11 @@ class Inpainter(RestorerOfChoices):
 
     def restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         target: tuple[int, int],
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " B"] | None = None,
+    ) -> Num[np.ndarray, "B {target[0]} {target[1]} 3"]:
         """See `Restorer.restore`."""
         nearest = self._nearest(images.shape[1:3])
         return in_portions(functools.partial(_fill, nearest), images, masks)
@@ -203,7 +209,11 @@ def trained_side(weights: Weights | Placed) -> int:
     return config.get("data", {}).get("side", USUAL_SIDE)
 
 
-def _fill(placed: Placed, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def _fill(
+    placed: Placed,
+    images: Num[np.ndarray, "B H W 3"],
+    masks: Bool[np.ndarray, "B H W"],
+) -> Num[np.ndarray, "B H W 3"]:
     if not masks.any():
         return images.copy()
     variables = placed.variables_for(len(images))
@@ -224,7 +234,7 @@ def _compiled_inpainter(model: tuple, mesh: Mesh | None):
     def apply(variables, images, masks):
         holes = masks[..., None]
         shown = jnp.where(holes, 0.0, to_floats(images))
-        filled = module.apply(variables, shown, holes.astype(jnp.float32))
+        filled = applied(module, variables, shown, holes.astype(jnp.float32))
         return jnp.where(holes, to_kind(filled, images.dtype), images)
 
     return compiled(per_device(apply, mesh, "-bb")), module.multiple

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Num
 
 from dear_jax.errors import InputError
 from dear_jax.inference.back_projection import Reduction, agree, levels, reduced
@@ -53,7 +54,7 @@ def keep_known(
     image: np.ndarray,
     mask: np.ndarray,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, Consistency]:
+) -> tuple[Num[np.ndarray, "h w 3"], Consistency]:
     """Makes a result agree with the known pixels of its photo.
 
     Parts of the result that no known pixel depends on stay as they are, and so does
@@ -66,8 +67,8 @@ def keep_known(
       progress: is told (done, total) from time to time, last with done == total.
 
     Returns:
-      The result that agrees, [h, w, 3], uint8 or float32; at h, w = H, W known pixels
-      are those of the photo to the last bit. And how well it agrees.
+      The result that agrees, uint8 or float32; at h, w = H, W known pixels are those
+      of the photo to the last bit. And how well it agrees.
 
     Raises:
       InputError: if the arrays do not belong together.
@@ -81,7 +82,7 @@ def with_known(
     image: np.ndarray,
     mask: np.ndarray,
     progress: Progress | None = None,
-) -> np.ndarray:
+) -> Num[np.ndarray, "h w 3"]:
     """The result of `keep_known`, not measured."""
     restored, image, mask = _checked(restored, image, mask)
     if restored.shape == image.shape:
@@ -126,7 +127,7 @@ def _part(progress: Progress | None, channel: int) -> Callable[[float], None]:
 
 def _checked(
     restored: np.ndarray, image: np.ndarray, mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Num[np.ndarray, "h w 3"], Num[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
     """The arrays as uint8 or float32, and bool."""
     restored, image, mask = (np.asarray(a) for a in (restored, image, mask))
     shapes = f"result {restored.shape}, photo {image.shape}, mask {mask.shape}"

@@ -15,7 +15,7 @@ others; of upscalers the scale decides, of inpainters the side they were trained
 import functools
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dear_jax import bundled
 from dear_jax.errors import InputError, NoWeights
@@ -214,7 +214,7 @@ def _open_stage(
         return _of_role(role, [weights], stage, trained=False)
     system = _of_role(role, list(found.values()), stage, trained=True)
     system.files = tuple(found)
-    if role == "query":
+    if isinstance(system, QueryRestorer) and folder:
         (file,) = found
         system.texture_file = texture_path(folder / file)
     return system
@@ -269,7 +269,7 @@ def load(
     which: str = "latest",
     weights: str | Path | None = None,
     clean: bool = False,
-    texture: float = 0.0,
+    texture: Any = 0.0,
 ) -> Restorer:
     """Loads a model, or a system of two.
 
@@ -282,8 +282,8 @@ def load(
       weights: folder of weights files in which a system finds its models.
       clean: whether a system of LIIF, LTE or DEAR alone is the one that learned from
         photos without holes; usually it is the one that learned from damaged ones.
-      texture: in [0, 1], from the fidelity weights (0) to the texture weights (1),
-        which lie beside FILE.safetensors as FILE-texture.safetensors; see
+      texture: a number in [0, 1], from the fidelity weights (0) to the texture weights
+        (1), which lie beside FILE.safetensors as FILE-texture.safetensors; see
         `dear_jax.inference.texture`.
 
     Raises:

@@ -36,6 +36,7 @@ from dear_jax.models.dear.dear import DEAR
 from dear_jax.models.dear.grid import Axis
 from dear_jax.models.dear.window import framed, window
 from dear_jax.models.registry import build
+from dear_jax.typing import Array
 
 AXIS = ("index", "relative", "weight", "base")
 
@@ -59,7 +60,9 @@ def export_functions(variables: Any, model: Mapping[str, Any]) -> Functions:
     """
     if model.get("network") != "lite":
         raise InputError("only models with the field network = 'lite' become ONNX")
-    bound = build(model).bind(variables)
+    module = build(model)
+    assert isinstance(module, DEAR)
+    bound = module.bind(variables)
     image = {"image": ("H", "W", 3), "mask": ("H", "W")}
     level = {"level": ()} if bound.level_input else {}
     has_base = bound.residual != "none"
@@ -71,11 +74,12 @@ def export_functions(variables: Any, model: Mapping[str, Any]) -> Functions:
         shapes = ((2, count), (2, count), (2, count), (count, size))
         return {f"{name}_{k}": v for k, v in zip(parts, shapes, strict=False)}
 
+    def axis_of(name: str, given: Mapping[str, jax.Array]) -> Axis:
+        index, relative, weight = (given[f"{name}_{k}"] for k in AXIS[:3])
+        return Axis(index, relative, weight, given.get(f"{name}_base"))
+
     def decode(projection: jax.Array, **given: jax.Array) -> jax.Array:
-        rows, columns = (
-            Axis(**{"base": None} | {k: given[f"{name}_{k}"] for k in parts})
-            for name in ("rows", "columns")
-        )
+        rows, columns = axis_of("rows", given), axis_of("columns", given)
         base = given["base"][None] if has_base else None
         colours = bound.decode_grid(
             projection[None], base, rows, columns, given.get("cell")
@@ -105,7 +109,8 @@ def _exported(
 ) -> Any:
     """The ONNX model of a function of named arrays; texts in shapes are open sizes."""
     try:
-        from jax2onnx import to_onnx
+        # Of an environment of its own, see above.
+        from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             "jax2onnx is not installed; dear_jax/inference/onnx.py says how to do it"
@@ -134,7 +139,7 @@ def _encode(
     # By a fixed amount, then cut: pads of open amounts do not export.
     size = tuple(step * ((n + step - 1) // step) for n in mask.shape)
 
-    def padded(x: jax.Array) -> jax.Array:
+    def padded(x: Array) -> Array:
         return window(framed(x, (0, 0), (step - 1, step - 1)), (0, 0), size)
 
     known = (mask <= 0).astype(jnp.float32)[None, :, :, None]

@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     source: tuple[int, int]
     target: tuple[int, int]
     bytes: int = 0
-    allowed: int = 0
+    allowed: float = 0
     tiling: Tiling | None = None
     block: int = 0
     work: Work | None = None
@@ -113,7 +113,7 @@ def make_plan(
       InputError: if no tiles are small enough.
     """
     allowed = allowed_memory() if max_memory is None else max_memory
-    module = build(model)
+    module = _built(model)
     extent = padded_size(source, module.geometry)
     least, most_tiles = math.inf, 1
     for tiling, block in _ways(module, extent):
@@ -157,7 +157,7 @@ def fits(plan: Plan, model: Mapping[str, Any]) -> bool:
     """Whether a plan is for such a model: its tiles are what that needs."""
     if plan.tiling is None or plan.work is None:
         return False
-    module = build(model)
+    module = _built(model)
     extent = padded_size(plan.source, module.geometry)
     return all(
         side.size == size
@@ -169,15 +169,23 @@ def fits(plan: Plan, model: Mapping[str, Any]) -> bool:
 
 def geometry_of(model: Mapping[str, Any]) -> Geometry:
     """Of a DEAR model, given its fields."""
-    return build(model).geometry
+    return _built(model).geometry
+
+
+def _built(model: Mapping[str, Any]) -> DEAR:
+    module = build(model)
+    assert isinstance(module, DEAR)
+    return module
 
 
 def padded_size(source: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
     """The size (H, W) at which a photo is embedded."""
     if geometry.indifferent:
-        return tuple(map(bucket, source))
-    stride, least = geometry.stride, geometry.least
-    return tuple(max(least, side + -side % stride) for side in source)
+        height, width = map(bucket, source)
+    else:
+        stride, least = geometry.stride, geometry.least
+        height, width = (max(least, side + -side % stride) for side in source)
+    return height, width
 
 
 def _bytes(
@@ -239,5 +247,5 @@ def _work(
     return Work(embedding, attention, decoding)
 
 
-def _gib(size: int) -> str:
+def _gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / MIB:.0f} MiB"

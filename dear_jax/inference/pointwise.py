@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.inference.devices import (
+    applied,
     compiled,
     mesh_for,
     per_device,
@@ -53,14 +55,15 @@ class PointwiseRestorer(QueryRestorer):
 
     def _encode(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        levels: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
+        levels: Float32[np.ndarray, " B"],
         plan: Plan,
         advance: Advance,
-    ) -> tuple[Any, jax.Array | None]:
-        """What `_render` reads, [B, ...], and the importance [B, H', W', 1] or None."""
+    ) -> tuple[Any, Float[jax.Array, "B h w 1"] | None]:
+        """What `_render` reads, [B, ...], and the importance or None."""
         run = _encoder(freeze(self.model), mesh_for(len(images)))
+        assert plan.work is not None
         variables = self._placed.variables_for(len(images))
         maps = run(variables, spread(images), spread(masks))
         advance(plan.work.embedding)
@@ -73,8 +76,8 @@ class PointwiseRestorer(QueryRestorer):
         view: View,
         kind: np.dtype,
         advance: Advance,
-    ) -> np.ndarray:
-        """Colours [B, h, w, 3] of a view, of the kind uint8 or float32."""
+    ) -> Num[np.ndarray, "B {view.size[0]} {view.size[1]} 3"]:
+        """Colours of a view, of the kind uint8 or float32."""
         photos, total = len(jax.tree.leaves(maps)[0]), math.prod(view.size)
         decode = _decoder(freeze(self.model), kind, mesh_for(photos))
         decode = functools.partial(decode, self._placed.variables_for(photos), maps)
@@ -100,7 +103,7 @@ class PointwiseRestorer(QueryRestorer):
         return colours.reshape(-1, *view.size, 3)
 
 
-def _pad_to_bucket(x: jax.Array) -> jax.Array:
+def _pad_to_bucket(x: Float[jax.Array, "B H W C"]) -> Float[jax.Array, "B h w C"]:
     """A map at one of few sizes; queries never reach the padding."""
     height, width = x.shape[1:3]
     pads = ((0, 0), (0, bucket(height) - height), (0, bucket(width) - width), (0, 0))
@@ -113,7 +116,8 @@ def _encoder(model: tuple, mesh: Mesh | None):
 
     def encode(variables, images, masks):
         mask = masks[..., None].astype(jnp.float32)
-        features = module.apply(variables, to_floats(images), mask, method="encode")
+        photos = to_floats(images)
+        features = applied(module, variables, photos, mask, method="encode")
         return jax.tree.map(_pad_to_bucket, features)
 
     return compiled(per_device(encode, mesh, "-bb"))
@@ -129,7 +133,8 @@ def _decoder(model: tuple, dtype: np.dtype, mesh: Mesh | None):
         cell = jnp.broadcast_to(cell, queries.shape)
         if hasattr(module, "clip_cell"):
             cell = module.clip_cell(cell, size)
-        colours = module.apply(variables, maps, queries, cell, size, method="decode")
+        arguments = maps, queries, cell, size
+        colours = applied(module, variables, *arguments, method="decode")
         return to_kind((colours + 1) / 2, dtype)
 
     return compiled(per_device(decode, mesh, "-b---"))

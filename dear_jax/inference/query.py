@@ -9,11 +9,13 @@ LTE.
 import copy
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.errors import InputError
 from dear_jax.inference.denoise import Denoise
@@ -23,6 +25,7 @@ from dear_jax.inference.progress import Advance, Counted, Progress
 from dear_jax.inference.rendering import View
 from dear_jax.inference.restorer import Restorer, check_image, check_mask, target_size
 from dear_jax.inference.texture import check_texture, mixed
+from dear_jax.typing import Array
 from dear_jax.weights import Weights, read_weights
 
 
@@ -34,14 +37,14 @@ class Encoded:
       size: of the photo, (H, W).
       kind: what its pixels were, and what rendering returns: uint8 or float32.
       maps: on the device, for the system that made them.
-      importance: W [H, W] in (0, 1), or None.
+      importance: W in (0, 1), or None.
       plan: by which it was encoded.
     """
 
     size: tuple[int, int]
     kind: np.dtype
     maps: Any
-    importance: np.ndarray | None
+    importance: Float[np.ndarray, "H W"] | None
     plan: Plan
 
 
@@ -78,7 +81,7 @@ class QueryRestorer(Restorer):
     def variables(self, variables: Any) -> None:
         self._placed = self._fidelity = self._placed.replaced(variables)
 
-    def with_texture(self, texture: float) -> "QueryRestorer":
+    def with_texture(self, texture: Any) -> "QueryRestorer":
         """See `Restorer.with_texture`; raises InputError for unfit weights too."""
         texture, file = check_texture(texture), self.texture_file
         other, placed = copy.copy(self), self._fidelity
@@ -104,11 +107,11 @@ class QueryRestorer(Restorer):
 
     def restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         target: tuple[int, int],
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " B"] | None = None,
+    ) -> Num[np.ndarray, "B {target[0]} {target[1]} 3"]:
         """See `Restorer.restore`."""
 
         def restore(images: np.ndarray, masks: np.ndarray, levels: np.ndarray):
@@ -120,13 +123,13 @@ class QueryRestorer(Restorer):
 
     def restore_one(
         self,
-        image: np.ndarray,
-        mask: np.ndarray,
+        image: Num[np.ndarray, "H W 3"],
+        mask: Bool[np.ndarray, "H W"],
         target: tuple[int, int],
         plan: Plan | None,
         progress: Progress | None,
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " 1"] | None = None,
+    ) -> Num[np.ndarray, "{target[0]} {target[1]} 3"]:
         """See `Restorer.restore_one`."""
         plan = plan or self.plan(mask.shape, target)
         if tuple(plan.target) != target:
@@ -140,11 +143,11 @@ class QueryRestorer(Restorer):
 
     def encode(
         self,
-        image: np.ndarray,
-        mask: np.ndarray | None = None,
+        image: Array,
+        mask: Array | None = None,
         plan: Plan | None = None,
         progress: Progress | None = None,
-        denoise: Denoise = None,
+        denoise: Denoise | Sequence[Denoise] = None,
         quality: float | None = None,
     ) -> Encoded:
         """Does all that depends on the photo alone, for `render`.
@@ -167,6 +170,7 @@ class QueryRestorer(Restorer):
             image = image.astype(np.float32)
         plan = plan or self.plan(mask.shape, mask.shape)
         self._check_plan(plan, mask.shape)
+        assert plan.work is not None
         counted = Counted(progress, plan.work.embedding + plan.work.attention)
         photo = image[None], mask[None]
         enlarged = tuple(plan.target) != mask.shape
@@ -184,7 +188,7 @@ class QueryRestorer(Restorer):
         window: tuple[float, float, float, float] | None = None,
         size: tuple[int, int] | None = None,
         progress: Progress | None = None,
-    ) -> np.ndarray:
+    ) -> Num[np.ndarray, "h w 3"]:
         """Renders a picture of a photo, or of a part of it.
 
         Parts that divide the whole evenly are, put together, the picture of the whole.
@@ -198,28 +202,28 @@ class QueryRestorer(Restorer):
           progress: called as progress(done, total) from time to time.
 
         Returns:
-          [h, w, 3], uint8 or float32 in [0, 1] as the photo was.
+          uint8 or float32 in [0, 1] as the photo was.
 
         Raises:
           InputError: for a window outside the photo, or a size smaller than it.
         """
-        whole = (0.0, 0.0, *map(float, encoded.size))
-        window = whole if window is None else tuple(map(float, window))
-        sides = [window[i + 2] - window[i] for i in (0, 1)]
-        inside = all(low <= at for low, at in zip((0, 0), window, strict=False))
-        inside &= all(a <= n for a, n in zip(window[2:], encoded.size, strict=True))
+        height, width = encoded.size
+        window = (0, 0, height, width) if window is None else window
+        top, left, bottom, right = map(float, window)
+        sides = bottom - top, right - left
+        inside = 0 <= top and 0 <= left and bottom <= height and right <= width
         if not inside or min(sides) <= 0:
             raise InputError(
-                f"window={window}: give (top, left, bottom, right) within the photo's "
-                f"{encoded.size[0]} rows and {encoded.size[1]} columns"
+                f"window={(top, left, bottom, right)}: give (top, left, bottom, right) "
+                f"within the photo's {height} rows and {width} columns"
             )
-        least = tuple(max(1, math.floor(side)) for side in sides)
+        least = max(1, math.floor(sides[0])), max(1, math.floor(sides[1]))
         size = target_size(least, size=least if size is None else size)
         counted = Counted(progress, 1.0)
         result = self._render(
             encoded.maps,
             encoded.size,
-            View(window, size),
+            View((top, left, bottom, right), size),
             encoded.kind,
             counted.advance,
         )[0]
@@ -227,22 +231,23 @@ class QueryRestorer(Restorer):
         return result
 
     def importance(
-        self, image: np.ndarray, mask: np.ndarray | None = None
-    ) -> np.ndarray | None:
-        """Importance map W [H, W] in [0, 1] of a photo; None without that part."""
+        self, image: Array, mask: Array | None = None
+    ) -> Float[np.ndarray, "H W"] | None:
+        """Importance map W in [0, 1] of a photo; None without that part."""
         if not self.model.get("importance"):
             return None
         return self.encode(image, mask).importance
 
     def _restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        levels: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
+        levels: Float32[np.ndarray, " B"],
         plan: Plan,
         progress: Progress | None,
-    ) -> np.ndarray:
+    ) -> Num[np.ndarray, "B h w 3"]:
         """Encodes photos and renders the whole of them."""
+        assert plan.work is not None
         counted, size = Counted(progress, sum(plan.work)), masks.shape[1:]
         needed = masks if plan.holes_only else None
         if needed is not None and not needed.any():
@@ -273,13 +278,13 @@ class QueryRestorer(Restorer):
 
     def _encode(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        levels: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
+        levels: Float32[np.ndarray, " B"],
         plan: Plan,
         advance: Advance,
-    ) -> tuple[Any, jax.Array | None]:
-        """What `_render` reads, [B, ...], and the importance [B, H', W', 1] or None."""
+    ) -> tuple[Any, Float[jax.Array, "B h w 1"] | None]:
+        """What `_render` reads, [B, ...], and the importance or None."""
         raise NotImplementedError
 
     def _render(
@@ -289,6 +294,6 @@ class QueryRestorer(Restorer):
         view: View,
         kind: np.dtype,
         advance: Advance,
-    ) -> np.ndarray:
-        """Colours [B, h, w, 3] of a view, of the kind uint8 or float32."""
+    ) -> Num[np.ndarray, "B {view.size[0]} {view.size[1]} 3"]:
+        """Colours of a view, of the kind uint8 or float32."""
         raise NotImplementedError

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Num
 
 from dear_jax.inference.devices import (
     Placed,
+    applied,
     compiled,
     mesh_for,
     per_device,
@@ -47,13 +49,12 @@ class View(NamedTuple):
     Attributes:
       window: (top, left, bottom, right) in pixels from the photo's upper left edge.
       size: of the picture, (h, w).
-      needed: bool [B, h, w], pixels that will be looked at; None: all. Others may be
-        anything.
+      needed: pixels that will be looked at; None: all. Others may be anything.
     """
 
     window: tuple[float, float, float, float]
     size: tuple[int, int]
-    needed: np.ndarray | None = None
+    needed: Bool[np.ndarray, "B h w"] | None = None
 
 
 class Part(NamedTuple):
@@ -91,7 +92,7 @@ def render(
     view: View,
     kind: np.dtype,
     advance: Advance,
-) -> np.ndarray:
+) -> Num[np.ndarray, "B {view.size[0]} {view.size[1]} 3"]:
     """Renders photos of one size.
 
     Args:
@@ -103,7 +104,7 @@ def render(
       advance: is called with every share done of what is needed.
 
     Returns:
-      [B, h, w, 3], uint8 or float32 in [0, 1].
+      uint8 or float32 in [0, 1].
     """
     photos, module = len(jax.tree.leaves(maps)[0]), build(placed.model)
     lengths, spans, blocks, cell = tile_of(share_of(photos), view.size), [], [], []
@@ -117,6 +118,7 @@ def render(
         cell.append(2 * (stop - start) / view.size[axis])
     decode = _decoder(freeze(placed.model), tuple(spans), kind, mesh_for(photos))
     decode = functools.partial(decode, placed.variables_for(photos))
+    cell = np.array(cell, np.float32)
 
     def place_of(tile: tuple[Part, Part]) -> tuple[slice, slice, slice]:
         rows, columns = (
@@ -126,7 +128,7 @@ def render(
         return slice(None), rows, columns
 
     def is_needed(tile: tuple[Part, Part]) -> bool:
-        return view.needed is None or view.needed[place_of(tile)].any()
+        return view.needed is None or bool(view.needed[place_of(tile)].any())
 
     work = [
         (block, tiles)
@@ -135,15 +137,15 @@ def render(
     ]
 
     def answers() -> Iterator[tuple[tuple[slice, ...], jax.Array]]:
-        for block, tiles in work:
-            low, shape = zip(*((axis.low, axis.span) for axis in block), strict=True)
-            read = maps.projection, maps.base
+        for (rows, columns), tiles in work:
+            low, read = (rows.low, columns.low), (maps.projection, maps.base)
             if maps.block:
-                read = project(placed, maps, low, shape)
+                read = project(placed, maps, low, (rows.span, columns.span))
             for tile in tiles:
-                start = np.array([part.low for part in tile], np.int32) - np.int32(low)
+                start = np.array([part.low for part in tile], np.int32)
+                start -= np.array(low, np.int32)
                 axes = (part.axis for part in tile)
-                yield place_of(tile), decode(*read, *axes, start, np.float32(cell))
+                yield place_of(tile), decode(*read, *axes, start, cell)
 
     result = np.zeros((photos, *view.size, 3), kind)
     count = sum(len(tiles) for _, tiles in work)
@@ -191,7 +193,11 @@ def _power_above(count: int) -> int:
 
 
 def _parts(
-    positions: np.ndarray, length: int, size: int, limit: int, residual: str
+    positions: Float[np.ndarray, " n"],
+    length: int,
+    size: int,
+    limit: int,
+    residual: str,
 ) -> tuple[list[Part], int]:
     """An axis in runs of `length`, and how many pixels of the photo each reads."""
     # The last run goes over the end; what is too much repeats the last position.
@@ -236,9 +242,8 @@ def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | 
         projection, base = jax.tree.map(
             lambda array: cut(array, low, spans), (projection, base)
         )
-        colours = module.apply(
-            variables, projection, base, rows, columns, cell, method="decode_grid"
-        )
+        arguments = projection, base, rows, columns, cell
+        colours = applied(module, variables, *arguments, method="decode_grid")
         return to_kind((colours + 1) / 2, kind)
 
     return compiled(per_device(decode, mesh, "-bb----"))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.errors import InputError
 from dear_jax.inference.denoise import Denoise, settled_level
@@ -18,6 +19,7 @@ from dear_jax.inference.known import with_known
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Progress
 from dear_jax.inference.texture import check_texture
+from dear_jax.typing import Array
 
 # What no picture has: libraries could not count its rows or its bytes.
 TOO_LONG, TOO_MANY = 2**31, 2**40
@@ -46,16 +48,16 @@ class Restorer:
 
     def __call__(
         self,
-        image: np.ndarray,
-        mask: np.ndarray | None = None,
+        image: Array,
+        mask: Array | None = None,
         scale: float | None = None,
         size: tuple[int, int] | None = None,
         plan: Plan | None = None,
         progress: Progress | None = None,
-        denoise: Denoise = None,
+        denoise: Denoise | Sequence[Denoise] = None,
         quality: float | None = None,
         keep_known: bool | None = None,
-    ) -> np.ndarray:
+    ) -> Num[np.ndarray, "h w 3"]:
         """Restores one photo.
 
         Args:
@@ -79,7 +81,7 @@ class Restorer:
             photo's own size, with `denoise` 0.
 
         Returns:
-          [h, w, 3], uint8 for uint8, float32 in [0, 1] for float.
+          uint8 for uint8, float32 in [0, 1] for float.
 
         Raises:
           InputError: for a photo, mask, scale or size that cannot be used, or one
@@ -101,12 +103,12 @@ class Restorer:
 
     def batch(
         self,
-        images: np.ndarray,
-        masks: np.ndarray | None = None,
+        images: Array | Sequence[Array],
+        masks: Array | Sequence[Array] | None = None,
         size: tuple[int, int] | None = None,
-        denoise: Denoise | Sequence[Denoise] = None,
+        denoise: Denoise | Sequence[Denoise] | Array = None,
         keep_known: bool | None = None,
-    ) -> np.ndarray:
+    ) -> Num[np.ndarray, "B h w 3"]:
         """Restores photos of one size together, each as if it were alone.
 
         On an accelerator all at once; where their number is a multiple of that of
@@ -120,8 +122,8 @@ class Restorer:
           keep_known: as for `__call__`, where None is decided for each photo.
 
         Returns:
-          [B, h, w, 3], uint8 for uint8, float32 in [0, 1] for float; equal to those
-          of `__call__` but for the rounding of floats.
+          uint8 for uint8, float32 in [0, 1] for float; equal to those of `__call__`
+          but for the rounding of floats.
 
         Raises:
           InputError: as `__call__`.
@@ -139,15 +141,15 @@ class Restorer:
                 results[i] = with_known(results[i], images[i], masks[i])
         return results
 
-    def with_texture(self, texture: float) -> "Restorer":
+    def with_texture(self, texture: Any) -> "Restorer":
         """The same system at another place between fidelity and texture.
 
         Args:
-          texture: in [0, 1]; 0: the fidelity weights, 1: the texture weights, between
-            them interpolated, see `dear_jax.inference.texture`.
+          texture: a number in [0, 1]; 0: the fidelity weights, 1: the texture weights,
+            between them interpolated, see `dear_jax.inference.texture`.
 
         Raises:
-          InputError: for another number, or more than 0 without texture weights.
+          InputError: for anything else, or more than 0 without texture weights.
         """
         if check_texture(texture):
             raise InputError(
@@ -163,18 +165,18 @@ class Restorer:
 
     def settled_levels(
         self,
-        denoise: Denoise | Sequence[Denoise],
-        images: np.ndarray,
-        masks: np.ndarray,
+        denoise: Any,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         enlarged: bool,
         quality: float | None = None,
-    ) -> np.ndarray:
-        """Levels of degradation, float32 [B], of what `denoise` may be.
+    ) -> Float32[np.ndarray, " B"]:
+        """Levels of degradation of what `denoise` may be.
 
         Args:
           denoise: see `__call__`; one for all or one for each photo.
-          images: [B, H, W, 3], uint8 or float in [0, 1].
-          masks: bool [B, H, W].
+          images: uint8 or float in [0, 1].
+          masks: True = missing.
           enlarged: whether the results have more pixels than the photos.
           quality: JPEG quality of the photos' files, None if it is not known.
 
@@ -192,8 +194,8 @@ class Restorer:
         ]
         return self.levels(settled, len(images))
 
-    def levels(self, denoise: float | Sequence[float], photos: int) -> np.ndarray:
-        """Levels of degradation, float32 [photos], of one or so many numbers.
+    def levels(self, denoise: Any, photos: int) -> Float32[np.ndarray, " {photos}"]:
+        """Levels of degradation, of one number or so many.
 
         Raises:
           InputError: for anything but numbers in [0, 1], and for more than 0 where the
@@ -245,33 +247,33 @@ class Restorer:
 
     def restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         target: tuple[int, int],
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " B"] | None = None,
+    ) -> Num[np.ndarray, "B {target[0]} {target[1]} 3"]:
         """Restores photos that have been checked; see `batch`.
 
         Args:
-          images: [B, H, W, 3], uint8 or float32.
-          masks: bool [B, H, W].
+          images: uint8 or float32.
+          masks: True = missing.
           target: (h, w).
-          levels: float32 [B], see `levels`; None: all 0.
+          levels: see `levels`; None: all 0.
 
         Returns:
-          [B, h, w, 3], a new array of the same kind.
+          A new array of the same kind.
         """
         raise NotImplementedError
 
     def restore_one(
         self,
-        image: np.ndarray,
-        mask: np.ndarray,
+        image: Num[np.ndarray, "H W 3"],
+        mask: Bool[np.ndarray, "H W"],
         target: tuple[int, int],
         plan: Plan | None,
         progress: Progress | None,
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " 1"] | None = None,
+    ) -> Num[np.ndarray, "{target[0]} {target[1]} 3"]:
         """Restores one photo that has been checked; see `__call__`.
 
         Systems without choices restore a batch of one.
@@ -294,13 +296,13 @@ class Restorer:
         return [type(self).__name__]
 
     def importance(
-        self, image: np.ndarray, mask: np.ndarray | None = None
-    ) -> np.ndarray | None:
-        """Importance map [H, W] in [0, 1] of a photo; None unless DEAR has it."""
+        self, image: Array, mask: Array | None = None
+    ) -> Float[np.ndarray, "H W"] | None:
+        """Importance map in [0, 1] of a photo; None unless DEAR has it."""
         return None
 
 
-def _keeps(keep_known: bool | None, enlarged: bool, levels: np.ndarray) -> bool:
+def _keeps(keep_known: bool | None, enlarged: bool, levels: Any) -> bool:
     """Whether known pixels are kept, see `Restorer.__call__`."""
     return not (enlarged or np.any(levels)) if keep_known is None else keep_known
 
@@ -345,7 +347,7 @@ def target_size(
     return height, width
 
 
-def check_image(image: np.ndarray) -> np.ndarray:
+def check_image(image: Array) -> Num[np.ndarray, "H W 3"]:
     """Returns the photo as an array; InputError unless [H, W, 3] uint8 or [0, 1]."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
@@ -355,32 +357,32 @@ def check_image(image: np.ndarray) -> np.ndarray:
     raise InputError(f"image is {image.dtype}; give uint8, or float in [0, 1]")
 
 
-def check_mask(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-    """Returns the mask as bool [H, W]; InputError if it does not fit the photo."""
-    if mask is None:
-        mask = np.zeros(image.shape[:2], bool)
-    mask = np.asarray(mask)
-    if mask.shape != image.shape[:2]:
+def check_mask(
+    mask: Array | None, image: Num[np.ndarray, "H W 3"]
+) -> Bool[np.ndarray, "H W"]:
+    """Returns the mask, True = missing; InputError if it does not fit the photo."""
+    given = np.zeros(image.shape[:2], bool) if mask is None else np.asarray(mask)
+    if given.shape != image.shape[:2]:
         raise InputError(
-            f"mask has shape {mask.shape}, the image {image.shape}; give a mask [H, W] "
-            "of the image's size, non-zero where it is missing"
+            f"mask has shape {given.shape}, the image {image.shape}; give a mask "
+            "[H, W] of the image's size, non-zero where it is missing"
         )
-    mask = mask != 0
-    if np.issubdtype(image.dtype, np.floating) and not mask.all():
-        known = image[~mask]
+    missing = np.not_equal(given, 0)
+    if np.issubdtype(image.dtype, np.floating) and not missing.all():
+        known = image[~missing]
         low, high = known.min(), known.max()
         if not (-1e-6 <= low and high <= 1 + 1e-6):
             raise InputError(
                 f"image has values from {low:.8g} to {high:.8g}; float images must lie "
                 "in [0, 1], divide by 255 or clip"
             )
-    return mask
+    return missing
 
 
 def check_batch(
-    images: np.ndarray, masks: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Photos [B, H, W, 3] and masks, bool [B, H, W]; InputError as for one photo."""
+    images: Array | Sequence[Array], masks: Array | Sequence[Array] | None
+) -> tuple[Num[np.ndarray, "B H W 3"], Bool[np.ndarray, "B H W"]]:
+    """Photos and masks, True = missing; InputError as for one photo."""
     try:
         images = np.asarray(images)
         masks = np.zeros(images.shape[:3], bool) if masks is None else np.asarray(masks)

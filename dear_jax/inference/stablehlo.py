@@ -27,7 +27,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export
+from jax import core, export
+from jaxtyping import Float32
 
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
@@ -130,7 +131,10 @@ def _as_float32(value: np.ndarray) -> jax.Array:
 
 
 def _encode(
-    module: nn.Module, image: jax.Array, mask: jax.Array, level: jax.Array | None
+    module: nn.Module,
+    image: Float32[jax.Array, "1 H W 3"],
+    mask: Float32[jax.Array, "1 H W 1"],
+    level: Float32[jax.Array, " 1"] | None,
 ) -> Any:
     """`encode` of one photo, in memory that grows as the photo does."""
     if not isinstance(module, DEAR):
@@ -138,9 +142,7 @@ def _encode(
     sides = image.shape[1:3]
     # Multiples known to be such: of other sizes left open little can be said.
     stride, least = module.geometry.stride, module.geometry.least
-    strides = [
-        jax.core.max_dim((n + stride - 1) // stride, least // stride) for n in sides
-    ]
+    strides = [core.max_dim((n + stride - 1) // stride, least // stride) for n in sides]
     pads = [(0, stride * count - n) for count, n in zip(strides, sides, strict=True)]
     pads = ((0, 0), *pads, (0, 0))
     inside = jnp.pad(jnp.ones_like(mask), pads)
@@ -152,10 +154,10 @@ def _decode(
     module: nn.Module,
     maps: Any,
     size: jax.Array,
-    rows: jax.Array,
-    columns: jax.Array,
-) -> jax.Array:
-    """Colours [h, w, 3] of the pixels at rows [h] and columns [w]."""
+    rows: Float32[jax.Array, " h"],
+    columns: Float32[jax.Array, " w"],
+) -> Float32[jax.Array, "h w 3"]:
+    """Colours of the pixels at rows and columns."""
     height, width = rows.shape[0], columns.shape[0]
     cell = jnp.stack([_spacing(rows), _spacing(columns)])[None, None]
     if hasattr(module, "clip_cell"):
@@ -176,8 +178,8 @@ def _decode(
     return colours.reshape(height, width, 3)
 
 
-def _spacing(centres: jax.Array) -> jax.Array:
-    """The size of a target's pixels, whose centres [n] these are; 2 if n is 1."""
+def _spacing(centres: Float32[jax.Array, " n"]) -> Float32[jax.Array, ""]:
+    """The size of a target's pixels, whose centres these are; 2 if n is 1."""
     count = jnp.array(centres.shape, jnp.int32)[0]
     gaps = jnp.maximum(count - 1, 1).astype(jnp.float32)
     return jnp.where(count == 1, 2.0, (centres[-1] - centres[0]) / gaps)

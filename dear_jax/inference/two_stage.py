@@ -5,6 +5,7 @@ of the input's kind to the second: choice: uint8 for uint8, as two programs woul
 """
 
 import numpy as np
+from jaxtyping import Bool, Float32, Num
 
 from dear_jax.images import resize
 from dear_jax.inference.restorer import Restorer
@@ -18,7 +19,9 @@ class TwoStage(Restorer):
       inpaint_first: whether the inpainter is the first.
     """
 
-    def __init__(self, name: str, first: Restorer, second: Restorer, inpaint_first):
+    def __init__(
+        self, name: str, first: Restorer, second: Restorer, inpaint_first: bool
+    ):
         provenance = {first.name: first.provenance, second.name: second.provenance}
         super().__init__(name, provenance, first.trained and second.trained)
         self.files = first.files + second.files
@@ -41,17 +44,20 @@ class TwoStage(Restorer):
 
     def restore(
         self,
-        images: np.ndarray,
-        masks: np.ndarray,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
         target: tuple[int, int],
-        levels: np.ndarray | None = None,
-    ) -> np.ndarray:
+        levels: Float32[np.ndarray, " B"] | None = None,
+    ) -> Num[np.ndarray, "B {target[0]} {target[1]} 3"]:
         """See `Restorer.restore`."""
         return self.stages(images, masks, target)[1]
 
     def stages(
-        self, images: np.ndarray, masks: np.ndarray, target: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
+        target: tuple[int, int],
+    ) -> tuple[Num[np.ndarray, "B h w 3"], Num[np.ndarray, "B _ _ 3"]]:
         """The results of both stages; arguments as those of `restore`.
 
         In the second order the photos are enlarged with their holes black, the masks

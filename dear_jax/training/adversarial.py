@@ -20,12 +20,13 @@ do by the VGG16 of LPIPS.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dear_jax.errors import InputError
 from dear_jax.models.discriminators import PatchGAN, SpectralPatchGAN
@@ -38,11 +39,14 @@ from dear_jax.models.lpips import (
     read_vgg16,
 )
 from dear_jax.training import losses
+from dear_jax.training.losses import Maps, Scalar
+from dear_jax.typing import Array
 
-Batch = Mapping[str, jax.Array]
-Terms = dict[str, Callable[[], jax.Array]]
+Batch = Mapping[str, Array]
+Photos = Float[Array, "B H W 3"]
+Terms = dict[str, Callable[[], Scalar]]
 # Loss, (the discriminator's state after it, the loss's unweighted terms).
-Loss = tuple[jax.Array, tuple[dict[str, Any], dict[str, jax.Array]]]
+Loss = tuple[Scalar, tuple[Mapping[str, Any], dict[str, Scalar]]]
 
 
 class AdversarialObjective:
@@ -61,6 +65,9 @@ class AdversarialObjective:
     has_discriminator: ClassVar[bool] = True
     generates_twice: ClassVar[bool] = False
     real: ClassVar[str] = "image"
+    r1: float
+    width: int
+    layers: int
 
     @property
     def discriminator(self) -> nn.Module:
@@ -92,7 +99,7 @@ class AdversarialObjective:
                 f"config.data.side: photos of {size[0]} x {size[1]} pixels are too "
                 f"small for the discriminator; take at least {least}"
             )
-        state = self.discriminator.init(key, jnp.zeros((1, *size, 3)))
+        state: Any = self.discriminator.init(key, jnp.zeros((1, *size, 3)))
         return state.pop("params"), state
 
     def output_side(self, side: int, scale: float) -> int:
@@ -101,27 +108,29 @@ class AdversarialObjective:
 
     def generate(
         self, model: nn.Module, variables: dict, batch: Batch
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    ) -> tuple[Photos, Mapping[str, Any]]:
         """Runs a training pass of the generator.
 
         Returns:
-          The output [B, H, W, 3], and the model's other variables after the pass.
+          The output, and the model's other variables after the pass.
         """
         stats = [collection for collection in variables if collection != "params"]
         return model.apply(
             variables, batch["image"], batch["mask"], train=True, mutable=stats
         )
 
-    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+    def terms(self, vgg: Any, output: Photos, batch: Batch) -> Terms:
         """The generator's terms besides those of the discriminator, by name."""
         raise NotImplementedError
 
-    def generator_loss(self, params, state, vgg, output, batch: Batch) -> Loss:
-        """The weighted sum of the terms of `output` [B, H, W, 3].
+    def generator_loss(
+        self, params: Any, state: Any, vgg: Any, output: Photos, batch: Batch
+    ) -> Loss:
+        """The weighted sum of the terms of `output`.
 
         Terms without a weight are not computed.
         """
-        real_maps = None
+        real_maps: Maps = ()
         if getattr(self, "feature_matching", 0):
             _, real_maps, state = self._discriminate(params, state, batch[self.real])
         logits, maps, state = self._discriminate(params, state, output)
@@ -132,10 +141,12 @@ class AdversarialObjective:
         }
         weights = {name: getattr(self, name, 0) for name in terms}
         parts = {name: term() for name, term in terms.items() if weights[name]}
-        loss = sum(weights[name] * part for name, part in parts.items())
+        loss: Any = sum(weights[name] * part for name, part in parts.items())
         return loss, (state, parts)
 
-    def discriminator_loss(self, params, state, output, batch: Batch) -> Loss:
+    def discriminator_loss(
+        self, params: Any, state: Any, output: Photos, batch: Batch
+    ) -> Loss:
         """BCE of real photos as real and of `output`, detached, as fake, and R1."""
 
         def logits_of(photos):
@@ -152,16 +163,18 @@ class AdversarialObjective:
         }
         return parts["real"] + parts["fake"] + self.r1 * penalty, (after, parts)
 
-    def fake_loss(self, logits: jax.Array, batch: Batch) -> jax.Array:
-        """The discriminator's loss for its logits [B, h, w, 1] of an output."""
+    def fake_loss(self, logits: Float[Array, "B h w 1"], batch: Batch) -> Scalar:
+        """The discriminator's loss for its logits of an output."""
         return losses.binary_cross_entropy(logits, 0)
 
-    def _discriminate(self, params, state, photos):
+    def _discriminate(
+        self, params: Any, state: Any, photos: Photos
+    ) -> tuple[Float[jax.Array, "B h w 1"], Maps, Mapping[str, Any]]:
         """A training pass of the discriminator: logits, activations, new state."""
-        (logits, maps), state = self.discriminator.apply(
+        (logits, maps), after = self.discriminator.apply(
             {"params": params, **state}, photos, train=True, mutable=list(state)
         )
-        return logits, maps, state
+        return logits, maps, after
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +207,7 @@ class MISFObjective(AdversarialObjective):
         """See `AdversarialObjective.discriminator`."""
         return SpectralPatchGAN(self.width)
 
-    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+    def terms(self, vgg: Any, output: Photos, batch: Batch) -> Terms:
         """L1, perceptual and style loss."""
         target, mask = batch["image"], batch["mask"]
 
@@ -212,7 +225,9 @@ class MISFObjective(AdversarialObjective):
             ),
         }
 
-    def discriminator_loss(self, params, state, output, batch: Batch) -> Loss:
+    def discriminator_loss(
+        self, params: Any, state: Any, output: Photos, batch: Batch
+    ) -> Loss:
         """Half the BCE of the photo as real and of `output`, detached, as fake."""
         output = jax.lax.stop_gradient(output)
         real, _, state = self._discriminate(params, state, batch["image"])
@@ -253,7 +268,7 @@ class LaMaObjective(AdversarialObjective):
         "relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3",
     )  # fmt: skip
 
-    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+    def terms(self, vgg: Any, output: Photos, batch: Batch) -> Terms:
         """L1 of known pixels and perceptual loss."""
         target = batch["image"]
 
@@ -268,7 +283,7 @@ class LaMaObjective(AdversarialObjective):
             ),
         }
 
-    def fake_loss(self, logits: jax.Array, batch: Batch) -> jax.Array:
+    def fake_loss(self, logits: Float[Array, "B h w 1"], batch: Batch) -> Scalar:
         """BCE of missing patches as fake and of known ones as real."""
         return losses.masked_fake(logits, batch["mask"])
 
@@ -278,8 +293,8 @@ class TextureObjective(AdversarialObjective):
     """Texture for a query model after fidelity, on whole pictures at one scale.
 
     L1 alone hedges: where the photo says little, its best result is a blur. Here
-    LPIPS by VGG16 and a discriminator see the whole picture too, target and output
-    [B, T, T, 3] in [0, 1]. Training begins from the fidelity weights
+    LPIPS by VGG16 and a discriminator see the whole picture too, target and output in
+    [0, 1]. Training begins from the fidelity weights
     (`config.train.start_from`); the two sets of weights are then interpolated, see
     `dear_jax.inference.texture`. LPIPS by AlexNet only measures: what a model has been
     trained for measures nothing.
@@ -322,24 +337,27 @@ class TextureObjective(AdversarialObjective):
 
     def generate(
         self, model: nn.Module, variables: dict, batch: Batch
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    ) -> tuple[Photos, Mapping[str, Any]]:
         """The whole pictures, not clipped; see `AdversarialObjective.generate`."""
         level = batch["level"] if getattr(model, "level_input", False) else None
         size = batch["target"].shape[1:3]
-        colours = model.apply(
+        colours: Any = model.apply(
             variables, batch["image"], batch["mask"], size, level, method="picture"
         )
         return (colours + 1) / 2, {}
 
-    def terms(self, vgg: Any, output: jax.Array, batch: Batch) -> Terms:
+    def terms(self, vgg: Any, output: Photos, batch: Batch) -> Terms:
         """L1 and LPIPS."""
-        target, lpips = batch["target"], LPIPS("vgg16")
-        return {
-            "l1": lambda: losses.l1(output, target),
-            "perceptual": lambda: lpips.apply({"params": vgg}, output, target).mean(),
-        }
+        target = batch["target"]
+
+        def perceptual() -> Scalar:
+            distances: Any = LPIPS("vgg16").apply({"params": vgg}, output, target)
+            return distances.mean()
+
+        return {"l1": lambda: losses.l1(output, target), "perceptual": perceptual}
 
 
-def _vgg16_features(vgg: Any, image: jax.Array, layers) -> list[jax.Array]:
-    """VGG16's activations at some layers, each [B, h, w, C]."""
-    return list(Features("vgg16").apply({"params": vgg}, image, layers).values())
+def _vgg16_features(vgg: Any, image: Photos, layers: Sequence[str]) -> Maps:
+    """VGG16's activations at some layers."""
+    found: Any = Features("vgg16").apply({"params": vgg}, image, layers)
+    return list(found.values())

@@ -136,16 +136,21 @@ def _jaxprs(values: Iterable[Any]) -> list[core.Jaxpr]:
     return found
 
 
+def _shape(variable: Any) -> tuple[int, ...]:
+    """The shape of an array in a program."""
+    return variable.aval.shape
+
+
 def _product(equation: core.JaxprEqn) -> int:
     (contracted, _), _ = equation.params["dimension_numbers"]
-    left, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    left, out = _shape(equation.invars[0]), _shape(equation.outvars[0])
     return 2 * math.prod(out) * math.prod(left[axis] for axis in contracted)
 
 
 def _convolution(equation: core.JaxprEqn) -> int:
     params = equation.params
-    image, kernel = (variable.aval.shape for variable in equation.invars)
-    out, numbers = equation.outvars[0].aval.shape, params["dimension_numbers"]
+    image, kernel = map(_shape, equation.invars)
+    out, numbers = _shape(equation.outvars[0]), params["dimension_numbers"]
     # Batch and features; out of each of these, features of one group only.
     products = math.prod(out[axis] for axis in numbers.out_spec[:2])
     products *= kernel[numbers.rhs_spec[1]]
@@ -165,7 +170,7 @@ def _convolution(equation: core.JaxprEqn) -> int:
 
 def _fused_attention(equation: core.JaxprEqn) -> int:
     """Of Q [B, T, N, C] and K [B, S, N, C], or with N before T and S."""
-    query, key = (variable.aval.shape for variable in equation.invars[:2])
+    query, key = map(_shape, equation.invars[:2])
     keys = key[1 if equation.params["layout"] == 0 else 2]
     products = FUSED_ATTENTION[equation.primitive.name]
     return products * 2 * math.prod(query) * keys

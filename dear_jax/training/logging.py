@@ -23,10 +23,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
 from dear_jax.training.throughput import Rates, memory
+from dear_jax.typing import Array
 
 METRICS, EVENTS = "metrics.jsonl", "tensorboard"
 # Share of the time from which on the bar says that steps wait for data.
@@ -105,8 +107,10 @@ class Log:
             self.say(f"step {step}: {steps} without a finite loss skipped")
         self._report(step, "train", {**values, **rates, **memory()})
 
-    def evaluation(self, step: int, values: dict[str, float], sheet: np.ndarray):
-        """Reports an evaluation and its picture sheet, uint8 [h, w, 3]."""
+    def evaluation(
+        self, step: int, values: dict[str, float], sheet: UInt8[np.ndarray, "h w 3"]
+    ) -> None:
+        """Reports an evaluation and its picture sheet."""
         if self._writes:
             self._report(step, "evaluate", values, sheet)
             listed = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
@@ -216,12 +220,12 @@ class _Events:
 
     def __init__(self, folder: Path, start: int):
         from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import SessionLog
 
+        log = _protocol().SessionLog
         folder.mkdir(exist_ok=True)  # Not a workdir that is gone.
         self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
         # TensorBoard forgets events of later steps: they are trained again.
-        self._write(start + 1, session_log=SessionLog(status=SessionLog.START))
+        self._write(start + 1, session_log=log(status=log.START))
         self._writer.flush()
 
     def add(self, step: int, values: dict[str, float], sheet=None) -> None:
@@ -249,9 +253,16 @@ class _Events:
             writer.close()
 
     def _write(self, step: int, **content) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+        assert self._writer is not None
+        event = _protocol().Event(wall_time=time.time(), step=step, **content)
+        self._writer.write_event(event)
 
-        self._writer.write_event(Event(wall_time=time.time(), step=step, **content))
+
+def _protocol() -> Any:
+    """Messages that are made as it is imported, which no type checker sees."""
+    from tensorboardX.proto import event_pb2
+
+    return event_pb2
 
 
 class StepMetrics:
@@ -270,7 +281,7 @@ class StepMetrics:
         self._read: list[dict[str, float]] = []
         self._skipped_in_a_row = 0
 
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+    def add(self, step: int, metrics: dict[str, Float[Array, ""]]) -> None:
         """Keeps the metrics of a step; reads nothing yet."""
         self._unread.append((step, metrics))
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 
 from dear_jax.errors import InputError
 from dear_jax.training.adversarial import (
@@ -18,12 +17,12 @@ from dear_jax.training.adversarial import (
     MISFObjective,
     TextureObjective,
 )
-from dear_jax.training.losses import l1
-from dear_jax.typing import Config
+from dear_jax.training.losses import Scalar, l1
+from dear_jax.typing import Array, Config
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Array]
 # loss, (parts of it, the model's other variables after a training pass).
-Loss = tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, Any]]]
+Loss = tuple[Scalar, tuple[dict[str, Scalar], Mapping[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import optax
 from optax import contrib
 
 from dear_jax.errors import InputError
-from dear_jax.typing import Config
+from dear_jax.typing import Array, Config
 
 
 def learning_rate(optimizer: Config, steps: int) -> optax.Schedule:
@@ -89,7 +89,7 @@ def _matrices(params: Any) -> Any:
     Kernels of a few inputs or outputs, such as those of colours, are no matrices.
     """
 
-    def leaf(value: jax.Array) -> contrib.MuonDimensionNumbers | None:
+    def leaf(value: Array) -> contrib.MuonDimensionNumbers | None:
         outputs = value.shape[-1] if value.ndim > 1 else 0
         if outputs < 8 or value.size // outputs < 8:
             return None

@@ -58,7 +58,7 @@ class TrainState:
       discriminator: its state, or None.
     """
 
-    step: jax.Array
+    step: Any
     params: Any
     stats: Any
     opt_state: Any
@@ -166,7 +166,8 @@ def fitted(
     Raises:
       InputError: if not a single layer fits.
     """
-    found, result = flatten_dict(variables, sep="/"), flatten_dict(fresh, sep="/")
+    found: dict[str, Any] = flatten_dict(variables, sep="/")
+    result: dict[str, Any] = flatten_dict(fresh, sep="/")
     missing, unlike = sorted(result.keys() - found.keys()), []
     for key in result.keys() & found.keys():
         value, shape = np.asarray(found[key]), result[key].shape

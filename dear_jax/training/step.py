@@ -6,6 +6,7 @@ optimizer are float32; the model computes in `config.train.dtype`. A step withou
 finite loss and gradient changes nothing but the count of steps.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Float, Shaped
 
 from dear_jax.errors import InputError
 from dear_jax.inference.devices import cpu_options
@@ -23,16 +25,16 @@ from dear_jax.multihost import agreed
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import learning_rate, make_optimizer
 from dear_jax.training.state import DiscriminatorState, TrainState
-from dear_jax.typing import Config
+from dear_jax.typing import Array, Config
 
-Batch = dict[str, jax.Array]
-Metrics = dict[str, jax.Array]
+Batch = dict[str, Array]
+Metrics = dict[str, Float[jax.Array, ""]]
 # (state, frozen variables, batch) -> (state, metrics).
 Update = Callable[[TrainState, Any, Batch], tuple[TrainState, Metrics]]
 
 
 def make_mesh(
-    batch_size: int, devices: Sequence[jax.Device] | None = None, accumulate: int = 1
+    batch_size: int, devices: Sequence[Any] | None = None, accumulate: int = 1
 ) -> jax.sharding.Mesh:
     """One axis, "data", over the devices, by default all of all processes.
 
@@ -126,8 +128,8 @@ def plain_step(
     """The step before it is compiled.
 
     Returns:
-      Function (state, frozen, batch, stop [devices]) -> (state, metrics); `frozen` are
-      the `frozen_variables`.
+      Function (state, frozen, batch, stop) -> (state, metrics); `frozen` are the
+      `frozen_variables`, `stop` has a number for each device.
     """
     rate = learning_rate(config.optimizer, config.train.steps)
     if make_objective(config.objective).has_discriminator:
@@ -135,7 +137,9 @@ def plain_step(
     else:
         update = _plain_update(model, tx, config, mesh)
 
-    def step(state: TrainState, frozen: Any, batch: Batch, stop: jax.Array):
+    def step(
+        state: TrainState, frozen: Any, batch: Batch, stop: Float[Array, " devices"]
+    ) -> tuple[TrainState, Metrics]:
         new, metrics = update(state, frozen, batch)
         # Early on the average is short, so that it forgets the initialisation.
         keep = jnp.minimum(config.train.ema_decay, (1 + state.step) / (10 + state.step))
@@ -147,13 +151,13 @@ def plain_step(
         sound = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))))
         new = jax.tree.map(
             lambda now, before: jnp.where(sound, now, before),
-            new.replace(ema=ema),
+            dataclasses.replace(new, ema=ema),
             state,
         )
         metrics["learning_rate"] = jnp.asarray(rate(state.step))
         metrics["skipped"] = 1 - sound.astype(jnp.float32)
         metrics["stop"] = jnp.max(stop)
-        return new.replace(step=state.step + 1), metrics
+        return dataclasses.replace(new, step=state.step + 1), metrics
 
     return step
 
@@ -178,7 +182,12 @@ def compiler_options(config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
     return cpu_options()
 
 
-def _plain_update(model: nn.Module, tx, config, mesh: jax.sharding.Mesh) -> Update:
+def _plain_update(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    config: Config,
+    mesh: jax.sharding.Mesh,
+) -> Update:
     """Follows the gradient of one loss."""
     objective = make_objective(config.objective)
 
@@ -190,11 +199,16 @@ def _plain_update(model: nn.Module, tx, config, mesh: jax.sharding.Mesh) -> Upda
     if config.train.accumulate > 1:
         gradient_of = _accumulated(gradient_of, config.train.accumulate, mesh)
 
-    def update(state: TrainState, frozen: Any, batch: Batch):
+    def update(
+        state: TrainState, frozen: Any, batch: Batch
+    ) -> tuple[TrainState, Metrics]:
         (loss, (parts, stats)), gradient = gradient_of(state.params, state.stats, batch)
         params, opt_state = _follow(tx, gradient, state.opt_state, state.params)
         metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(gradient)}
-        return state.replace(params=params, stats=stats, opt_state=opt_state), metrics
+        new = dataclasses.replace(
+            state, params=params, stats=stats, opt_state=opt_state
+        )
+        return new, metrics
 
     return update
 
@@ -206,8 +220,10 @@ def _accumulated(gradient_of: Callable, count: int, mesh: jax.sharding.Mesh):
     """
     split = NamedSharding(mesh, PartitionSpec(None, "data"))
 
-    def in_parts(x: jax.Array) -> jax.Array:
-        # Each device goes through its own photos: [B, ...] -> [count, B / count, ...].
+    def in_parts(
+        x: Shaped[Array, "B ..."],
+    ) -> Shaped[jax.Array, "parts each ..."]:
+        # Each device goes through its own photos.
         parts = x.reshape(mesh.size, count, -1, *x.shape[1:]).swapaxes(0, 1)
         parts = parts.reshape(count, -1, *x.shape[1:])
         return jax.lax.with_sharding_constraint(parts, split)
@@ -232,7 +248,9 @@ def _accumulated(gradient_of: Callable, count: int, mesh: jax.sharding.Mesh):
     return accumulated
 
 
-def _adversarial_update(model: nn.Module, tx, config) -> Update:
+def _adversarial_update(
+    model: nn.Module, tx: optax.GradientTransformation, config: Config
+) -> Update:
     """Generator, then discriminator; see `dear_jax.training.adversarial`.
 
     Only the generator computes in `config.train.dtype`.
@@ -244,8 +262,9 @@ def _adversarial_update(model: nn.Module, tx, config) -> Update:
         variables = {"params": cast(params, config.train.dtype), **stats}
         return objective.generate(model, variables, batch)
 
-    def update(state: TrainState, vgg: Any, batch: Batch):
+    def update(state: TrainState, vgg: Any, batch: Batch) -> tuple[TrainState, Metrics]:
         before = state.discriminator
+        assert before is not None
 
         def generator_loss(params):
             output, stats = generate(params, state.stats, batch)
@@ -275,7 +294,8 @@ def _adversarial_update(model: nn.Module, tx, config) -> Update:
             "discriminator_gradient_norm": optax.tree.norm(d_gradient),
             **{f"discriminator_{name}": part for name, part in d_parts.items()},
         }
-        new = state.replace(
+        new = dataclasses.replace(
+            state,
             params=params,
             stats=stats,
             opt_state=opt_state,
@@ -286,7 +306,9 @@ def _adversarial_update(model: nn.Module, tx, config) -> Update:
     return update
 
 
-def _follow(tx, gradient, opt_state, params):
+def _follow(
+    tx: optax.GradientTransformation, gradient: Any, opt_state: Any, params: Any
+) -> tuple[Any, Any]:
     """(parameters, optimizer state) after one update."""
     updates, opt_state = tx.update(gradient, opt_state, params)
     return optax.apply_updates(params, updates), opt_state

@@ -5,11 +5,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from dear_jax.inference.memory import resident_memory
+from dear_jax.typing import Config
 
 GIB = 2**30
 # Steps before those profiled, which compile and warm up, and steps profiled.
@@ -138,19 +139,21 @@ def peak_of(kind: str) -> Peak | None:
     return None
 
 
-def peak_flops(devices: Sequence[jax.Device], dtype: str) -> float | None:
+def peak_flops(devices: Sequence[Any], dtype: str) -> float | None:
     """FLOP/s of several devices at most, in "bfloat16" or "float32".
 
     Returns:
       None if that of one is unknown, as of CPUs, or if float32 is asked for and JAX is
       set to another precision than its default.
     """
-    precision = jax.config.jax_default_matmul_precision
+    config: Config = jax.config
+    precision = config.jax_default_matmul_precision
     if dtype == "float32" and precision not in (None, "default"):
         return None
     peaks = [peak_of(device.device_kind) for device in devices]
-    flops = [peak and getattr(peak, dtype) for peak in peaks]
-    return None if None in flops else float(sum(flops))
+    flops = [getattr(peak, dtype) if peak else None for peak in peaks]
+    known = [each for each in flops if each is not None]
+    return float(sum(known)) if len(known) == len(flops) else None
 
 
 class Profile:
@@ -196,6 +199,7 @@ class Profile:
             self._stop()
 
     def _start(self) -> None:
+        assert self._folder is not None
         with self._failures():
             jax.block_until_ready(jax.live_arrays())
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
@@ -203,6 +207,7 @@ class Profile:
 
     def _stop(self) -> None:
         folder, self._tracing = self._folder, False
+        assert folder is not None
         with self._failures():
             jax.block_until_ready(jax.live_arrays())
             jax.profiler.stop_trace()

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -191,7 +192,8 @@ class _Run:
         """Makes the steps that remain; `place` puts a batch on the devices."""
         config, start = self.config, int(state.step)
         process = jax.process_index(), jax.process_count()
-        batches = training_batches(
+        # Any: an iterator that can be closed, whichever it is.
+        batches: Any = training_batches(
             config.data, config.train.batch_size, config.seed, start, process
         )
         if start:
@@ -267,6 +269,7 @@ class _Run:
         if any((r["step"], r["kind"]) == (step, "evaluate") for r in reports):
             return
         began = time.monotonic()
+        assert self.validation is not None
         found = self.validation(ema, lambda: self.stop.requested)
         if found is None:
             self.log.say(f"step {step}: not evaluated, the run was asked to stop")

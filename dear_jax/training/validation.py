@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from dear_jax.evaluation import protocol, sheets
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.protocol import Sample
 from dear_jax.evaluation.score_cache import shown_samples
 from dear_jax.evaluation.scores import mean
+from dear_jax.evaluation.sheets import Picture
+from dear_jax.inference.fixed_scale import RestorerOfChoices
 from dear_jax.inference.loading import from_weights
+from dear_jax.inference.query import QueryRestorer
 from dear_jax.typing import Config
 from dear_jax.weights import Weights
 
@@ -40,12 +42,14 @@ class Validation:
         )
         facts = {"config": config.to_dict()}
         weights = Weights({}, config.model.to_dict(), facts)
-        self._restorer = from_weights(weights, "ema")
+        restorer = from_weights(weights, "ema")
+        assert isinstance(restorer, QueryRestorer | RestorerOfChoices)
+        self._restorer = restorer
 
     def __call__(
-        self, variables, is_over: Callable[[], bool] = lambda: False
-    ) -> tuple[dict[str, float], np.ndarray] | None:
-        """Returns mean psnr, ssim and l1, and the sheet, uint8 [h, w, 3].
+        self, variables: Any, is_over: Callable[[], bool] = lambda: False
+    ) -> tuple[dict[str, float], Picture] | None:
+        """Returns mean psnr, ssim and l1, and the sheet.
 
         None if `is_over`, which is called after each photo, returned True.
         """
@@ -53,7 +57,7 @@ class Validation:
         shown = {(c.photo, c.bin): c for c in shown_samples(self._samples, ROWS)}
         restored = {}
 
-        def keep(sample: Sample, output: np.ndarray) -> None:
+        def keep(sample: Sample, output: Picture) -> None:
             if is_over():
                 raise _Over
             if (sample.photo, sample.bin) in shown:
@@ -68,7 +72,7 @@ class Validation:
         means = {metric: mean(scores, metric) for metric in ("psnr", "ssim", "l1")}
         return means, self._draw([(sample, restored[k]) for k, sample in shown.items()])
 
-    def _draw(self, shown: list[tuple[Sample, np.ndarray]]) -> np.ndarray:
+    def _draw(self, shown: list[tuple[Sample, Picture]]) -> Picture:
         """Masked input | reconstruction | truth | importance map, a row a photo."""
         pictures, captions = [], []
         for sample, output in shown:

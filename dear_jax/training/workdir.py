@@ -89,7 +89,8 @@ def _changes(workdir: Path, before: dict, now: dict, accept: bool) -> list[str]:
     may_change, optimizer = MAY_CHANGE, now["config"]["optimizer"]
     if optimizer["schedule"] != "cosine" and not optimizer["decay"]:
         may_change += ("train.steps",)  # It does not shape the other schedules.
-    old, new = (flatten_dict(run["config"], sep=".") for run in (before, now))
+    old: dict[str, Any] = flatten_dict(before["config"], sep=".")
+    new: dict[str, Any] = flatten_dict(now["config"], sep=".")
     # Runs older than this setting began from random weights.
     old.setdefault("train.start_from", "")
     changed = [
