@@ -4,9 +4,9 @@
 
 TREE is a checkout, this one unless named; several stand side by side. Lines are all
 lines of Python files. A command runs through a file of `dear_jax` if it calls a
-function there; the commands enlarge the bundled photo of a cat, make three training steps of
-configs/quickstart.py and evaluate one bundled photo. Packages that import each other in
-a circle are found from the library's import statements, those inside functions too.
+function there; the commands enlarge the bundled photo of a cat, make three training
+steps of configs/quickstart.py and evaluate one bundled photo. Packages that import each
+other in a circle are found from import statements, those inside functions too.
 """
 
 import argparse

@@ -207,7 +207,8 @@ def lpips(
       InputError: also if an image is too small for the network, or for lack of weights,
         saying how to make them.
     """
-    from dear_jax.models.lpips import check_size, weights_path
+    from dear_jax.models.lpips import check_size
+    from dear_jax.weights import weights_path
 
     path = weights_path(network, weights)
     prediction, target = _compared(
@@ -281,7 +282,7 @@ def _gaussian_valid(
 @functools.lru_cache(maxsize=4)
 def _parameters(network: str, path: Path, changed: int) -> dict[str, Any]:
     """The parameters on the device; `changed` lets a new file be noticed."""
-    from dear_jax.models.lpips import read_lpips
+    from dear_jax.weights import read_lpips
 
     parameters = read_lpips(network, path)
     # Arrays rather than parts of a program, should the caller be compiling one.

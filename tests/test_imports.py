@@ -4,21 +4,12 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "dear_jax"
-# From below; rooms of one line may import each other.
-ORDER = (
-    ("errors", "typing"),
-    ("files", "bundled"),
-    ("multihost",),
-    ("checkpoint",),
-    ("images",),
-    ("models", "weights", "metrics"),
-    ("inference", "convert"),
-    ("data",),
-    ("evaluation",),
-    ("training",),
-    ("cli", "__main__"),
-)
-LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+# From below.
+ORDER = """
+errors typing files bundled multihost checkpoint images models weights metrics inference
+convert data evaluation training cli __main__
+""".split()
+LEVEL = {room: level for level, room in enumerate(ORDER)}
 
 
 def imported(path: Path) -> set[str]:

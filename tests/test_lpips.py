@@ -11,7 +11,8 @@ import pytest
 from dear_jax import bundled, metrics
 from dear_jax.errors import InputError
 from dear_jax.images.io import read_photo
-from dear_jax.models.lpips import LPIPS, SMALLEST, _unit, read_lpips
+from dear_jax.models.lpips import LPIPS, SMALLEST, _unit
+from dear_jax.weights import read_lpips
 
 EXAMPLES = Path(__file__).parents[2] / "shared" / "golden" / "lpips"
 RNG = np.random.default_rng(0)

@@ -12,10 +12,9 @@ from dear_jax.models.lpips import (
     SMALLEST,
     Features,
     imagenet_normalised,
-    read_vgg16,
 )
 from dear_jax.models.registry import fields_of
-from dear_jax.weights import Weights, write_weights
+from dear_jax.weights import Weights, read_vgg16, write_weights
 
 VGG16, ALEXNET = Features("vgg16"), Features("alexnet")
 IMAGE = jnp.asarray(np.random.default_rng(0).random((1, 19, 33, 3)), jnp.float32)

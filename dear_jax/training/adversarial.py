@@ -35,12 +35,11 @@ from dear_jax.models.lpips import (
     SMALLEST,
     Features,
     imagenet_normalised,
-    read_lpips,
-    read_vgg16,
 )
 from dear_jax.training import losses
 from dear_jax.training.losses import Maps, Scalar
 from dear_jax.typing import Array
+from dear_jax.weights import read_lpips, read_vgg16
 
 Batch = Mapping[str, Array]
 Photos = Float[Array, "B H W 3"]

@@ -172,7 +172,7 @@ def cells(
 
 
 def spread_over_pixels(
-    attended: Float[Array, "B h w C"], size: tuple[int, int], pool: int
+    attended: Float[Array, "B h w C"], size: tuple, pool: int
 ) -> Float[Array, "B H W C"]:
     """What cells attend to, as E of all their pixels."""
     if pool > 1:
