@@ -245,6 +245,10 @@ def test_edsr_trained_by_liifs_code_is_taken_as_edsr_and_as_liif(tmp_path):
         (lambda s: s.update({"extra.weight": s["tail.1.bias"]}), "unknown extra"),
         (lambda s: s.update({"tail.1.bias": np.zeros(4, "f4")}), "params/tail/bias"),
         (lambda s: s.pop("tail.1.weight"), "tail.1.weight is missing"),
+        (
+            lambda s: s.update({"tail.1.weight": s["tail.1.weight"][0, 0]}),
+            "tail.1.weight is (3, 3)",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_listed_and_nothing_is_written(

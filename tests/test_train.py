@@ -232,9 +232,13 @@ def test_best_weights_of_a_run_begun_anew_are_its_own(tmp_path, monkeypatch):
 
 def test_sheets_show_the_bins_in_turn(monkeypatch):
     config = tiny_config(**{"evaluate.limit": 3, "evaluate.scale": 16.0})
-    monkeypatch.setattr(
-        sheets, "contact_sheet", lambda rows, titles, captions: captions
-    )
-    shown = Validation(config)
-    _, captions = shown(draw_like(init_shapes(build(config.model.to_dict()))))
+    captions, draw = [], sheets.contact_sheet
+
+    def listen(rows, titles, names):
+        captions.extend(names)
+        return draw(rows, titles, names)
+
+    monkeypatch.setattr(sheets, "contact_sheet", listen)
+    validation = Validation(config)
+    validation(draw_like(init_shapes(build(config.model.to_dict()))))
     assert [c.split()[-2] for c in captions] == ["01-10", "10-20", "20-30"]

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from dear_jax.inference.progress import Progress
 
@@ -30,7 +30,7 @@ class ProgressDisplay:
       stream: where it is shown, default stderr as it is then.
     """
 
-    def __init__(self, total: int, stream: TextIO | None = None):
+    def __init__(self, total: int, stream: Any = None):
         self._total, self._done = total, 0
         self._stream = stream or sys.stderr
         self._bar: Any = None

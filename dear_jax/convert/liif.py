@@ -44,12 +44,10 @@ def mapping(fields: dict) -> Mapping:
             for key, rule in edsr.mapping(whole).items()
         }
 
-    def pixel_part(
-        array: Shaped[np.ndarray, "O I"],
-    ) -> Shaped[np.ndarray, "window window C O"]:
+    def pixel_part(array: np.ndarray) -> Shaped[np.ndarray, "window window C O"]:
         return conv(_split(array, fields)[0])
 
-    def relative_part(array: Shaped[np.ndarray, "O I"]) -> Shaped[np.ndarray, "n O"]:
+    def relative_part(array: np.ndarray) -> Shaped[np.ndarray, "n O"]:
         return dense(_split(array, fields)[1])
 
     rules = edsr.trunk_mapping(fields, "encoder.", "encoder")

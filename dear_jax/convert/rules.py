@@ -57,26 +57,24 @@ def same(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def conv(array: Shaped[np.ndarray, "O I H W"]) -> Shaped[np.ndarray, "H W I O"]:
-    """Convolution kernel."""
+def conv(array: np.ndarray) -> Shaped[np.ndarray, "H W I O"]:
+    """Convolution kernel, of [O, I, H, W]."""
     return array.transpose(2, 3, 1, 0)
 
 
-def dense(array: Shaped[np.ndarray, "O I"]) -> Shaped[np.ndarray, "I O"]:
-    """Dense kernel."""
+def dense(array: np.ndarray) -> Shaped[np.ndarray, "I O"]:
+    """Dense kernel, of [O, I]."""
     return array.transpose(1, 0)
 
 
-def pointwise(array: Shaped[np.ndarray, "O I 1 1"]) -> Shaped[np.ndarray, "I O"]:
-    """Kernel of a 1x1 convolution."""
+def pointwise(array: np.ndarray) -> Shaped[np.ndarray, "I O"]:
+    """Kernel of a 1x1 convolution, of [O, I, 1, 1]."""
     return dense(array[:, :, 0, 0])
 
 
-def transposed_conv(
-    array: Shaped[np.ndarray, "I O H W"],
-) -> Shaped[np.ndarray, "H W I O"]:
-    """Kernel of the plain convolution over the zero-interleaved input that a
-    transposed convolution is."""
+def transposed_conv(array: np.ndarray) -> Shaped[np.ndarray, "H W I O"]:
+    """Kernel of the plain convolution over the zero-interleaved input that a transposed
+    convolution of [I, O, H, W] is."""
     return array.transpose(2, 3, 0, 1)[::-1, ::-1]
 
 
@@ -147,10 +145,13 @@ def convert(state: State, mapping: Mapping, shapes: Any) -> dict[str, Any]:
         for path, layout in targets:
             if path in made:
                 raise ValueError(f"two tensors for {path}")
-            made[path] = np.ascontiguousarray(layout(state[key]), np.float32)
+            try:
+                made[path] = np.ascontiguousarray(layout(state[key]), np.float32)
+            except (ValueError, IndexError):  # Of another rank.
+                complaints.append(f"{key} is {state[key].shape}")
     shapes = jax.tree.map(lambda leaf: leaf.shape, shapes)
     expected = flatten_dict(shapes, sep="/")
-    complaints = [
+    complaints += [
         f"{path} is {made[path].shape if path in made else 'missing'}, "
         f"should be {expected.get(path, 'absent')}"
         for path in sorted(made.keys() | expected.keys())

@@ -186,7 +186,7 @@ class QueryRestorer(Restorer):
         self,
         encoded: Encoded,
         window: tuple[float, float, float, float] | None = None,
-        size: tuple[int, int] | None = None,
+        size: Sequence[int] | None = None,
         progress: Progress | None = None,
     ) -> Num[np.ndarray, "h w 3"]:
         """Renders a picture of a photo, or of a part of it.

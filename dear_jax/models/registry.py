@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from dear_jax.errors import InputError
+from dear_jax.typing import Config
 
 # Architecture and field -> the texts it can be.
 _CHOICES = {
@@ -210,7 +211,7 @@ def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**_defaults(_architecture(fields)), **fields}
 
 
-def role_of(fields: Mapping[str, Any]) -> str:
+def role_of(fields: Config | Mapping[str, Any]) -> str:
     """ "query", "upscaler", "inpainter" or "features"."""
     return _module(_architecture(fields)).ROLE
 
@@ -258,7 +259,7 @@ def init_shapes(model: nn.Module) -> dict[str, Any]:
     return jax.eval_shape(lambda: init_variables(model, 0))
 
 
-def _architecture(fields: Mapping[str, Any]) -> str:
+def _architecture(fields: Config | Mapping[str, Any]) -> str:
     name = fields.get("architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise InputError(

@@ -55,7 +55,7 @@ class TrainState:
       opt_state: of the optimizer.
       ema: exponential moving average of all its variables; what is evaluated and
         shipped.
-      discriminator: its state, or None.
+      discriminator: a `DiscriminatorState`, or None.
     """
 
     step: Any
@@ -63,7 +63,7 @@ class TrainState:
     stats: Any
     opt_state: Any
     ema: Any
-    discriminator: DiscriminatorState | None
+    discriminator: Any
 
 
 def create_state(

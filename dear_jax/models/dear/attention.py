@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from dear_jax.models.dear.window import framed, window
 from dear_jax.models.layers import product
@@ -71,8 +71,8 @@ def attend(
 
 
 def in_pieces(
-    function: Callable[[Any], Array], rows: Float[Array, "N ..."], length: int
-) -> Float[Array, "N ..."]:
+    function: Callable[[Any], Array], rows: Shaped[Array, "N ..."], length: int
+) -> Shaped[Array, "N ..."]:
     """A function of `length` rows, of N rows, whose number may be left open."""
     count = rows.shape[0]
     pieces = (count + length - 1) // length

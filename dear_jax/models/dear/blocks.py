@@ -11,6 +11,7 @@ is never asked for, or never a key, costs nothing once it is sorted to the end.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from dear_jax.models.layers import product
@@ -26,7 +27,7 @@ def attend_in_blocks(
     queries: Float[Array, "N C"],
     keys: Float[Array, "M C"],
     bias: Float32[Array, " M"],
-    count: Int[Array, ""] | int,
+    count: Int[Array, ""] | int | np.integer,
 ) -> Float[Array, "N C"]:
     """softmax(Q K^T / sqrt(C) + bias) K.
 
