@@ -310,7 +310,7 @@ def _keeps(keep_known: bool | None, enlarged: bool, levels: Any) -> bool:
 def target_size(
     source: tuple[int, int],
     scale: float | None = None,
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
 ) -> tuple[int, int]:
     """Settles the target size (h, w) for a photo of size `source` (H, W).
 

@@ -18,9 +18,9 @@ from dear_jax.typing import Array
 
 
 def to_coordinates(
-    index: Int[np.ndarray, "... D"], size: Sequence[int] | np.ndarray
-) -> Float32[np.ndarray, "... D"]:
-    """The centres of pixels `index` of a photo of `size`.
+    index: Int[np.ndarray, "..."], size: Sequence[int] | np.ndarray | int
+) -> Float32[np.ndarray, "..."]:
+    """The centres of pixels `index` of a photo of `size`, or along one side of it.
 
     Rounded as LIIF's code rounds them: where the centres of target and source pixels
     coincide at the border, the last bit decides LIIF's weights.
