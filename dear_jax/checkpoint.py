@@ -4,6 +4,8 @@
     WORKDIR/checkpoints/STEP/notes/    dtype, shape and checksum of each of its arrays
     WORKDIR/damaged/STEP/              those that were found damaged
 
+The state is a `TrainState`: step, parameters, statistics, optimizer, moving average,
+discriminator. The order of the data is not in it; it follows from the seed and the step.
 All processes call alike. Orbax itself restores arrays with flipped bits in silence,
 hence the checksums.
 """

@@ -164,7 +164,7 @@ def test_memory_of_decoding_does_not_grow_with_the_photos():
     assert rendering.chunk_of(100, 256**2) == rendering.LEAST_CHUNK
     assert rendering.chunk_of(1, 4) == 4
     for photos, size in ((1, (256, 256)), (3, (256, 3)), (100, (2, 256))):
-        tile = rendering.tile_of(photos, size)
+        tile = rendering.output_tile(photos, size)
         assert math.prod(tile) <= rendering.chunk_of(photos, 256**2)
         assert all(a < 2 * b for a, b in zip(tile, size, strict=True))
 

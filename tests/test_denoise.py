@@ -15,6 +15,7 @@ from dear_jax.images.io import list_photos, read_image, read_photo
 from dear_jax.images.jpeg_quality import quality_of_pixels, quality_of_tables
 from dear_jax.inference.degradation import degradation_level, estimate_level
 from dear_jax.inference.denoise import default_denoise, parse_denoise, settled_level
+from dear_jax.inference.known import keep_known
 
 
 def clean_photos(size: int = 96) -> list[np.ndarray]:
@@ -150,10 +151,10 @@ def test_the_default_is_auto_only_where_a_photo_is_enlarged_and_may_change():
 def test_auto_is_zero_for_models_without_the_input():
     image = noisy(clean_photos()[0], 15)
     mask = np.zeros(image.shape[:2], bool)
-    assert settled_level("auto", image, mask, True, False) == 0
-    assert settled_level(None, image, mask, True, True) == level_of(image) > 0.2
-    assert settled_level(None, image, mask, False, True) == 0
-    assert settled_level(0.3, image, mask, True, False) == 0.3
+    assert settled_level("auto", image, mask, "auto", False) == 0
+    assert settled_level(None, image, mask, "auto", True) == level_of(image) > 0.2
+    assert settled_level(None, image, mask, 0.0, True) == 0
+    assert settled_level(0.3, image, mask, "auto", False) == 0.3
 
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "much", "AUTO"])
@@ -188,6 +189,10 @@ def test_every_way_to_restore_takes_numbers_auto_and_the_default():
     same = restorer(image, mask)
     np.testing.assert_array_equal(same, restorer(image, mask, denoise=0.0))
     assert (same != restorer(image, mask, denoise="auto")).any()
+    # Where known pixels are to be kept, too, in larger results as well.
+    kept = restorer(image, mask, size=size, keep_known=True)
+    clean = restorer(image, mask, size=size, denoise=0.0)
+    np.testing.assert_array_equal(kept, keep_known(clean, image, mask))
     plan = restorer.plan(mask.shape, size)
     for options in ({"plan": plan}, {"denoise": "auto"}):
         encoded = restorer.encode(image, mask, **options)
@@ -201,6 +206,9 @@ def test_denoise_that_means_nothing_is_refused_in_one_line():
         with pytest.raises(InputError, match="denoise=") as refused:
             restorer(image, denoise=denoise)
         assert "\n" not in str(refused.value)
+    for options in ({}, {"scale": 2}):
+        with pytest.raises(InputError, match="denoise=0.3: changes known pixels"):
+            restorer(image, denoise=0.3, keep_known=True, **options)
     classical = dear_jax.load("telea+bicubic")
     classical(image, denoise="auto")
     with pytest.raises(InputError, match="denoise="):

@@ -29,7 +29,7 @@ from dear_jax.images.io import (
 )
 from dear_jax.images.masks import find_mask, mask_remarks
 from dear_jax.inference.denoise import AUTO, default_denoise, settled_level
-from dear_jax.inference.known import consistency, with_known
+from dear_jax.inference.known import consistency, keep_known
 from dear_jax.inference.loading import load
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Progress
@@ -216,7 +216,7 @@ def restore_photo(
         given = image, mask, plan, level
         result, importance = _restore(restorer, *given, first, options.importance)
         if keep:
-            result = with_known(result, image, mask, last)
+            result = keep_known(result, image, mask, last)
             if source != target:
                 report(f"{job.name}: {consistency(result, image, mask).line()}")
         if importance is not None:
@@ -282,12 +282,11 @@ def _level(
     options: RestoreOptions,
 ) -> tuple[float, str]:
     """The level that a photo is restored at, and words for it."""
-    denoise, enlarged = options.denoise, target != file.size
-    if denoise is None:
-        denoise = default_denoise(enlarged, bool(options.keep_known))
-    takes = restorer.takes_denoise
-    level = settled_level(denoise, file.image, mask, enlarged, takes, file.quality)
-    words = f"denoise {level:.2f}" + " (auto)" * (denoise == AUTO)
+    default = default_denoise(target != file.size, bool(options.keep_known))
+    denoise, takes = options.denoise, restorer.takes_denoise
+    level = settled_level(denoise, file.image, mask, default, takes, file.quality)
+    is_auto = AUTO in (denoise, default if denoise is None else None)
+    words = f"denoise {level:.2f}" + " (auto)" * is_auto
     return level, words if takes else ""
 
 

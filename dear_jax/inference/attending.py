@@ -36,7 +36,7 @@ def channel(masks: Bool[Array, "B H W"]) -> Float32[jax.Array, "B H W 1"]:
     return jnp.astype(masks[..., None], jnp.float32)
 
 
-def attend(
+def attend_photos(
     model: tuple,
     embedding: Float[Array, "B H W C"],
     masks: Bool[Array, "B H W"],
@@ -73,7 +73,7 @@ def _attend_one(
     step = min(BLOCK, len(asked["queries"]))
     answers = asked.pop("answers")
     for start in range(0, count, step):
-        answers = attend(answers, asked, np.int32(start))
+        answers = attend_some(answers, asked, np.int32(start))
         if count > step:
             jax.block_until_ready(answers)
         advance(min(step, count - start) / count)
@@ -99,7 +99,7 @@ def _blocks(model: tuple):
 
         places, queries = first(asking, query)
         _, in_order = first(usable, key)
-        # If no key is usable, all are alike: see `attend`.
+        # If no key is usable, all are alike: see `attention.attend`.
         count = jnp.where(usable.any(), usable.sum(), len(usable)).astype(jnp.int32)
         number = jnp.arange(len(in_order))
         mean = _mean(in_order, number < count)
@@ -114,7 +114,7 @@ def _blocks(model: tuple):
             "answers": jnp.broadcast_to(mean, queries.shape),
         }
 
-    def attend(answers, asked, start):
+    def attend_some(answers, asked, start):
         step = min(BLOCK, len(answers))
         queries = jax.lax.dynamic_slice_in_dim(asked["queries"], start, step)
         found = attend_in_blocks(
@@ -126,7 +126,7 @@ def _blocks(model: tuple):
         height, width = (-(-side // pool) for side in embedding.shape[1:3])
         return answers[places].reshape(1, height, width, -1)
 
-    return jax.jit(order), jax.jit(attend, donate_argnums=0), jax.jit(place)
+    return jax.jit(order), jax.jit(attend_some, donate_argnums=0), jax.jit(place)
 
 
 def _cells_of(

@@ -51,7 +51,7 @@ def settled_level(
     denoise: Any,
     image: Num[np.ndarray, "H W 3"],
     mask: Bool[np.ndarray, "H W"],
-    enlarged: bool,
+    default: float | str,
     takes_denoise: bool,
     quality: float | None = None,
 ) -> float:
@@ -61,7 +61,7 @@ def settled_level(
       denoise: a number, which is taken as it is; "auto"; None for the default.
       image: uint8 or float in [0, 1].
       mask: True = missing.
-      enlarged: whether the result has more pixels than the photo.
+      default: what None stands for, see `default_denoise`.
       takes_denoise: whether the model has the input; without it "auto" is 0.
       quality: JPEG quality of the photo's file, None if it is not known.
 
@@ -69,7 +69,7 @@ def settled_level(
       InputError: for anything else.
     """
     if denoise is None:
-        denoise = default_denoise(enlarged)
+        denoise = default
     if isinstance(denoise, numbers.Real):
         return float(denoise)
     if isinstance(denoise, str) and denoise == AUTO:

@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Float32, Int, Num, Shaped
 
-from dear_jax.inference.attending import attend, channel, within
+from dear_jax.inference.attending import attend_photos, channel, within
 from dear_jax.inference.devices import (
     Placed,
     applied,
@@ -134,7 +134,9 @@ def encode(
         advance(work.attention)
     else:
         share = work.attention / count
-        attended = attend(model, kept[0], masks, size, lambda x: advance(x * share))
+        attended = attend_photos(
+            model, kept[0], masks, size, lambda x: advance(x * share)
+        )
     join = _joining(model, mesh, together, plan.block)
     return join(variables, kept, masks, size, attended, base)
 

@@ -54,7 +54,7 @@ def keep_known(
     image: np.ndarray,
     mask: np.ndarray,
     progress: Progress | None = None,
-) -> tuple[Num[np.ndarray, "h w 3"], Consistency]:
+) -> Num[np.ndarray, "h w 3"]:
     """Makes a result agree with the known pixels of its photo.
 
     Parts of the result that no known pixel depends on stay as they are, and so does
@@ -64,26 +64,16 @@ def keep_known(
       restored: [h, w, 3], the result; uint8, or float in [0, 1].
       image: [H, W, 3], the photo, of the same kind; H <= h and W <= w.
       mask: bool [H, W], True = missing.
-      progress: is told (done, total) from time to time, last with done == total.
+      progress: is called as progress(done, total) from time to time, last with done ==
+        total.
 
     Returns:
       The result that agrees, uint8 or float32; at h, w = H, W known pixels are those
-      of the photo to the last bit. And how well it agrees.
+      of the photo to the last bit. How well it agrees `consistency` measures.
 
     Raises:
       InputError: if the arrays do not belong together.
     """
-    kept = with_known(restored, image, mask, progress)
-    return kept, consistency(kept, image, mask)
-
-
-def with_known(
-    restored: np.ndarray,
-    image: np.ndarray,
-    mask: np.ndarray,
-    progress: Progress | None = None,
-) -> Num[np.ndarray, "h w 3"]:
-    """The result of `keep_known`, not measured."""
     restored, image, mask = _checked(restored, image, mask)
     if restored.shape == image.shape:
         kept = np.where(mask[..., None], restored, image)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.errors import InputError
-from dear_jax.inference.denoise import Denoise
+from dear_jax.inference.denoise import Denoise, default_denoise
 from dear_jax.inference.devices import Placed, in_portions
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Advance, Counted, Progress
@@ -174,7 +174,8 @@ class QueryRestorer(Restorer):
         counted = Counted(progress, plan.work.embedding + plan.work.attention)
         photo = image[None], mask[None]
         enlarged = tuple(plan.target) != mask.shape
-        levels = self.settled_levels(denoise, *photo, enlarged, quality)
+        default = default_denoise(enlarged)
+        levels = self.settled_levels(denoise, *photo, default, quality)
         maps, importance = self._encode(*photo, levels, plan, counted.advance)
         if importance is not None:
             height, width = mask.shape

@@ -107,7 +107,7 @@ def render(
       uint8 or float32 in [0, 1].
     """
     photos, module = len(jax.tree.leaves(maps)[0]), build(placed.model)
-    lengths, spans, blocks, cell = tile_of(share_of(photos), view.size), [], [], []
+    lengths, spans, blocks, cell = output_tile(share_of(photos), view.size), [], [], []
     for axis, (length, size) in enumerate(zip(lengths, source, strict=True)):
         start, stop = view.window[axis], view.window[axis + 2]
         positions = grid_positions(start, stop, view.size[axis])
@@ -177,7 +177,7 @@ def chunk_of(photos: int, pixels: int) -> int:
     return min(most, _power_above(pixels))
 
 
-def tile_of(photos: int, size: tuple[int, int]) -> tuple[int, int]:
+def output_tile(photos: int, size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of the tiles that pictures of a size (h, w) are made of.
 
     As square as powers of two can be, unless the picture is narrow.

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.errors import InputError
-from dear_jax.inference.denoise import Denoise, settled_level
-from dear_jax.inference.known import with_known
+from dear_jax.inference import known
+from dear_jax.inference.denoise import Denoise, default_denoise, settled_level
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Progress
 from dear_jax.inference.texture import check_texture
@@ -71,8 +71,7 @@ class Restorer:
             `dear_jax.inference.degradation`; 0: clean, known pixels are as good
             as true. "auto": as `dear_jax.inference.degradation` finds, 0 for
             models without this input. None: "auto" where the photo is enlarged, since
-            its noise would be enlarged too, else 0, for then known pixels stay what
-            they are.
+            its noise would be enlarged too, else 0, and 0 with `keep_known`.
           quality: JPEG quality of the photo's file, which "auto" takes into account,
             see `ImageFile.quality`; None: as the pixels show it.
           keep_known: whether known pixels are those of the photo to the last bit, at
@@ -84,22 +83,23 @@ class Restorer:
           uint8 for uint8, float32 in [0, 1] for float.
 
         Raises:
-          InputError: for a photo, mask, scale or size that cannot be used, or one
-            that needs more memory than there is.
+          InputError: for a photo, mask, scale or size that cannot be used, one that
+            needs more memory than there is, or `keep_known` with a level above 0.
         """
         image = check_image(image)
         mask = check_mask(mask, image)
         target = target_size(image.shape[:2], scale, size)
         self.check(mask.shape, target)
         photo, enlarged = (image[None], mask[None]), target != mask.shape
-        levels = self.settled_levels(denoise, *photo, enlarged, quality)
+        default = default_denoise(enlarged, bool(keep_known))
+        levels = self.settled_levels(denoise, *photo, default, quality)
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
         keeps = _keeps(keep_known, enlarged, levels)
         if keeps and not enlarged:
             plan = (plan or self.plan(target, target))._replace(holes_only=True)
         result = self.restore_one(image, mask, target, plan, progress, levels)
-        return with_known(result, image, mask) if keeps else result
+        return known.keep_known(result, image, mask) if keeps else result
 
     def batch(
         self,
@@ -134,11 +134,12 @@ class Restorer:
             images = images.astype(np.float32)
         self.check(masks.shape[1:], target)
         enlarged = target != masks.shape[1:]
-        levels = self.settled_levels(denoise, images, masks, enlarged)
+        default = default_denoise(enlarged, bool(keep_known))
+        levels = self.settled_levels(denoise, images, masks, default)
         results = self.restore(images, masks, target, levels)
         for i, level in enumerate(levels):
             if _keeps(keep_known, enlarged, level):
-                results[i] = with_known(results[i], images[i], masks[i])
+                results[i] = known.keep_known(results[i], images[i], masks[i])
         return results
 
     def with_texture(self, texture: Any) -> "Restorer":
@@ -168,7 +169,7 @@ class Restorer:
         denoise: Any,
         images: Num[np.ndarray, "B H W 3"],
         masks: Bool[np.ndarray, "B H W"],
-        enlarged: bool,
+        default: float | str,
         quality: float | None = None,
     ) -> Float32[np.ndarray, " B"]:
         """Levels of degradation of what `denoise` may be.
@@ -177,7 +178,7 @@ class Restorer:
           denoise: see `__call__`; one for all or one for each photo.
           images: uint8 or float in [0, 1].
           masks: True = missing.
-          enlarged: whether the results have more pixels than the photos.
+          default: what None stands for, see `default_denoise`.
           quality: JPEG quality of the photos' files, None if it is not known.
 
         Raises:
@@ -189,7 +190,7 @@ class Restorer:
         if len(each) != len(images):
             return self.levels(denoise, len(images))  # Which says what is wrong.
         settled = [
-            settled_level(d, image, mask, enlarged, self.takes_denoise, quality)
+            settled_level(d, image, mask, default, self.takes_denoise, quality)
             for d, image, mask in zip(each, images, masks, strict=True)
         ]
         return self.levels(settled, len(images))
@@ -303,7 +304,16 @@ class Restorer:
 
 
 def _keeps(keep_known: bool | None, enlarged: bool, levels: Any) -> bool:
-    """Whether known pixels are kept, see `Restorer.__call__`."""
+    """Whether known pixels are kept, see `Restorer.__call__`.
+
+    Raises:
+      InputError: if they are to be, of a photo that is restored at a level above 0.
+    """
+    if keep_known and np.any(levels):
+        raise InputError(
+            f"denoise={float(np.max(levels)):g}: changes known pixels, which "
+            "keep_known=True keeps; give one of them"
+        )
     return not (enlarged or np.any(levels)) if keep_known is None else keep_known
 
 

@@ -100,7 +100,7 @@ def side_in(size: int, parts: int, halo: int, step: int) -> Side:
 def tilings(size: tuple[int, int], halo: int, step: int) -> Iterator[Tiling]:
     """The ways to divide a photo (H, W), the cheapest first.
 
-    The smallest tiles keep about as much as one halo.
+    The smallest tiles keep at least half a halo a side.
     """
     least = max(step, halo // 2)
     sides = [

@@ -6,7 +6,7 @@ released models. There are four roles, each with one interface:
 
   query      encode(image, mask), then decode(features, coordinates, cell): any scale
   upscaler   module(image), `scale` times as large, in its `value_range`
-  inpainter  module(image, mask), same size
+  inpainter  module(image, mask), same size; sides are multiples of its `multiple`
   features   module(image, image): a distance, restores nothing
 """
 

@@ -3,6 +3,9 @@
 "query"   L1 of colours at random places: DEAR (Eq. 10), LIIF, LTE
 "pairs"   L1 of whole enlarged photos: EDSR, ELAN
 "texture", "misf", "lama"   see `dear_jax.training.adversarial`
+
+The fields of an objective are those of `config.objective`; what it returns as parts is
+logged part by part.
 """
 
 import dataclasses
