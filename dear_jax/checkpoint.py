@@ -5,9 +5,9 @@
     WORKDIR/damaged/STEP/              those that were found damaged
 
 The state is a `TrainState`: step, parameters, statistics, optimizer, moving average,
-discriminator. The order of the data is not in it; it follows from the seed and the step.
-All processes call alike. Orbax itself restores arrays with flipped bits in silence,
-hence the checksums.
+discriminator. The order of the data is not in it, it follows from seed and step. All
+processes call alike. Orbax itself restores arrays with flipped bits in silence, hence
+the checksums.
 """
 
 import errno

@@ -67,7 +67,7 @@ def _attend_one(
     photo: np.int32,
     advance: Advance,
 ) -> Float[jax.Array, "1 h w C"]:
-    order, attend, place = _blocks(model)
+    order, attend_some, place = _blocks(model)
     asked = order(embedding, masks, size, photo)
     count = max(1, int(asked["queries_asking"]))
     step = min(BLOCK, len(asked["queries"]))
