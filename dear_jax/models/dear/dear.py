@@ -257,7 +257,8 @@ class DEAR(QueryModel):
         """
         parts = [embedding] if attended is None else [embedding, attended]
         importance = None
-        if kernels is not None:
+        if self.importance:
+            assert kernels is not None
             importance = self.importance_map(kernels * inside.astype(kernels.dtype))
             parts.append(importance.astype(kernels.dtype))
         # Outside the photo there is nothing a window could reach into.
