@@ -206,9 +206,10 @@ def test_a_failing_evaluation_costs_no_steps_and_is_made_later(tmp_path, monkeyp
 
 
 def test_sigterm_ends_an_evaluation(tmp_path, monkeypatch, capsys):
-    def restored(*arguments, on_restored, **options):
+    def restored(restorer, samples, *, on_restored, **options):
         os.kill(os.getpid(), signal.SIGTERM)
-        on_restored(None, None)
+        sample = next(iter(samples))
+        on_restored(sample, sample.truth)
         pytest.fail("the evaluation goes on")
 
     monkeypatch.setattr(validation, "evaluate", restored)
