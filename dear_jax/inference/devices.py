@@ -8,7 +8,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,13 +43,6 @@ def cpu_options() -> dict[str, str]:
 
 # Compilers make a product of a division by 255, which rounds otherwise.
 _AS_FLOATS = np.arange(256, dtype=np.float32) / np.float32(255)
-
-
-def applied(
-    module: nn.Module, variables: Any, *arguments: Any, method: str | None = None
-) -> Any:
-    """What a module, or one of its methods, makes with these variables."""
-    return module.apply(variables, *arguments, method=method)
 
 
 def to_floats(images: Num[Array, "*shape"]) -> Float32[jax.Array, "*shape"]:

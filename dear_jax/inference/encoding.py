@@ -22,7 +22,6 @@ from jaxtyping import Bool, Float, Float32, Int, Num, Shaped
 from dear_jax.inference.attending import attend_photos, channel, within
 from dear_jax.inference.devices import (
     Placed,
-    applied,
     compiled,
     mesh_for,
     per_device,
@@ -215,7 +214,7 @@ def _whole(model: tuple, mesh: Mesh | None):
 
     def encode(variables, images, masks, levels, size):
         arguments = to_floats(images), channel(masks), _inside(masks, size), levels
-        features = applied(module, variables, *arguments, method="encode")
+        features = module.apply(variables, *arguments, method="encode")
         return Maps(features.base, features.projection)
 
     return compiled(per_device(encode, mesh, "-bbb-"))
@@ -229,7 +228,7 @@ def _preparation(model: tuple, mesh: Mesh | None):
         if module.residual == "none":
             return None
         arguments = (to_floats(images), channel(masks), _inside(masks, size))
-        return applied(module, variables, *arguments, method="prepare")[1]
+        return module.apply(variables, *arguments, method="prepare")[1]
 
     return compiled(per_device(prepare, mesh, "-bb-"))
 
@@ -259,9 +258,9 @@ def _embedding(model: tuple, rows: Any, columns: Any, mesh: Mesh | None):
         shape = rows.read, columns.read
         tile = _tile(images, masks, base, levels, size, low, shape)
         if module.streams:
-            parts = (applied(module, variables, tile, method="deep"),)
+            parts = (module.apply(variables, tile, method="deep"),)
         else:
-            parts = applied(module, variables, tile, method="embed")
+            parts = module.apply(variables, tile, method="embed")
         offset, keep, result = (keep - low) // step, keep // step, []
         core = rows.core // step, columns.core // step
         for whole, part in zip(kept, parts, strict=True):
@@ -290,10 +289,10 @@ def _projection(model: tuple, shape: tuple[int, int], mesh: Mesh | None):
         shown = None if base is None else cut(base, low, shape)
         if not module.streams:
             seen = cut(kept, low, shape)
-            return applied(module, variables, seen, method="project"), shown
+            return module.apply(variables, seen, method="project"), shown
         tile = _tile(images, masks, base, levels, size, low, shape)
         z = cut(kept, low // QUARTER, (shape[0] // QUARTER, shape[1] // QUARTER))
-        return applied(module, variables, z, tile, method="surface"), shown
+        return module.apply(variables, z, tile, method="surface"), shown
 
     return compiled(per_device(project, mesh, "-bbbbb--"))
 
@@ -322,12 +321,12 @@ def _joining(model: tuple, mesh: Mesh | None, attend: bool, block: int):
             )
         elif attended is not None:
             attended = spread_over_pixels(attended, shape, pool)
-        seen, importance = applied(
-            module, variables, embedding, attended, kernels, valid, method="join"
+        seen, importance = module.apply(
+            variables, embedding, attended, kernels, valid, method="join"
         )
         if block:
             return Maps(base, kept=seen, block=block), importance
-        projection = applied(module, variables, seen, method="project")
+        projection = module.apply(variables, seen, method="project")
         return Maps(base, projection), importance
 
     return compiled(per_device(join, mesh, "-bb-bb"))

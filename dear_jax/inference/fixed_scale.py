@@ -21,7 +21,6 @@ from dear_jax.errors import InputError, NoWeights
 from dear_jax.images import resize
 from dear_jax.inference.devices import (
     Placed,
-    applied,
     compiled,
     in_portions,
     mesh_for,
@@ -146,7 +145,7 @@ def _compiled_upscaler(model: tuple, mesh: Mesh | None):
 
     def apply(variables, images, masks):
         shown = jnp.where(masks[..., None], 0.0, to_floats(images))
-        answer = applied(module, variables, low + (high - low) * shown)
+        answer = module.apply(variables, low + (high - low) * shown)
         return to_kind((answer - low) / (high - low), images.dtype)
 
     return compiled(per_device(apply, mesh, "-bb"))
@@ -234,7 +233,7 @@ def _compiled_inpainter(model: tuple, mesh: Mesh | None):
     def apply(variables, images, masks):
         holes = masks[..., None]
         shown = jnp.where(holes, 0.0, to_floats(images))
-        filled = applied(module, variables, shown, holes.astype(jnp.float32))
+        filled = module.apply(variables, shown, holes.astype(jnp.float32))
         return jnp.where(holes, to_kind(filled, images.dtype), images)
 
     return compiled(per_device(apply, mesh, "-bb")), module.multiple

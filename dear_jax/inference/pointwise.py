@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.inference.devices import (
-    applied,
     compiled,
     mesh_for,
     per_device,
@@ -117,7 +116,7 @@ def _encoder(model: tuple, mesh: Mesh | None):
     def encode(variables, images, masks):
         mask = masks[..., None].astype(jnp.float32)
         photos = to_floats(images)
-        features = applied(module, variables, photos, mask, method="encode")
+        features = module.apply(variables, photos, mask, method="encode")
         return jax.tree.map(_pad_to_bucket, features)
 
     return compiled(per_device(encode, mesh, "-bb"))
@@ -134,7 +133,7 @@ def _decoder(model: tuple, dtype: np.dtype, mesh: Mesh | None):
         if hasattr(module, "clip_cell"):
             cell = module.clip_cell(cell, size)
         arguments = maps, queries, cell, size
-        colours = applied(module, variables, *arguments, method="decode")
+        colours = module.apply(variables, *arguments, method="decode")
         return to_kind((colours + 1) / 2, dtype)
 
     return compiled(per_device(decode, mesh, "-b---"))

@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float, Num
 
 from dear_jax.inference.devices import (
     Placed,
-    applied,
     compiled,
     mesh_for,
     per_device,
@@ -243,7 +242,7 @@ def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | 
             lambda array: cut(array, low, spans), (projection, base)
         )
         arguments = projection, base, rows, columns, cell
-        colours = applied(module, variables, *arguments, method="decode_grid")
+        colours = module.apply(variables, *arguments, method="decode_grid")
         return to_kind((colours + 1) / 2, kind)
 
     return compiled(per_device(decode, mesh, "-bb----"))

@@ -170,7 +170,7 @@ def _decode(
         return to_kind((colours + 1) / 2, np.dtype(np.float32))
 
     pieces = functools.partial(in_pieces, decode)
-    colours: jax.Array = jax.lax.platform_dependent(
+    colours: Any = jax.lax.platform_dependent(
         jnp.arange(height * width, dtype=jnp.int32),
         cpu=functools.partial(pieces, length=CHUNK["cpu"]),
         default=functools.partial(pieces, length=CHUNK_ELSEWHERE),
