@@ -159,7 +159,11 @@ def test_interrupts_end_at_once_only_where_they_would_be_raised():
 
 
 @pytest.mark.parametrize(
-    "line", [["-m", "dear_jax", "models"], ["run_eval.py", "--limit", "1", "--out"]]
+    "line",
+    [
+        ["-m", "dear_jax", "models"],
+        ["run_eval.py", "--model", "classical", "--limit", "1", "--out"],
+    ],
 )
 def test_a_closed_output_ends_a_command_without_a_word(line, tmp_path):
     reading, writing = os.pipe()

@@ -125,9 +125,10 @@ def test_the_input_of_a_level_begins_without_effect():
     variables, lines = fitted(old, jax.tree.map(np.asarray, fresh))
     assert not lines
     batch = example((11, 14))
-    expected, _ = build(fields).apply(old, *batch)
+    expected, _ = jax.jit(build(fields).apply)(old, *batch)
+    run = jax.jit(model.apply)
     for level in (0.0, 0.8):
-        colours, _ = model.apply(variables, *batch, np.full(1, level, np.float32))
+        colours, _ = run(variables, *batch, np.full(1, level, np.float32))
         np.testing.assert_allclose(colours, expected, atol=1e-5)
 
 
