@@ -71,29 +71,28 @@ def files_run(tree: Path, command: str) -> int:
         return len(set(listed.read_text().split("\n")))
 
 
-def imports_of(tree: Path) -> Iterator[tuple[str, str]]:
-    """Pairs of packages of the library, or files right in it: importer, imported."""
-    library = tree / "dear_jax"
-    for file in library.rglob("*.py"):
-        importer = file.relative_to(library).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in names:
-                package, *parts = name.split(".")
-                known = parts and not parts[0].startswith("__")
-                if package == "dear_jax" and known and importer != "__init__":
-                    yield importer, parts[0]
+def imported(path: Path) -> set[str]:
+    """Packages, or files beside them, that a file imports, in functions too."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    parts = [name.split(".") for name in names]
+    # The package itself has the version only.
+    return {p[1] for p in parts if p[0] == "dear_jax" and p[1:]} - {"__version__"}
 
 
 def circles_of(tree: Path) -> list[set[str]]:
     """Groups of packages that import each other, directly or by way of others."""
     reached: dict[str, set[str]] = {}
-    for importer, imported in imports_of(tree):
-        reached.setdefault(importer, set()).add(imported)
+    library = tree / "dear_jax"
+    for file in library.rglob("*.py"):
+        importer = file.relative_to(library).parts[0].removesuffix(".py")
+        if importer != "__init__":
+            reached.setdefault(importer, set()).update(imported(file))
     for _ in reached:
         for name in reached:
             reached[name] |= set().union(*(reached.get(n, ()) for n in reached[name]))

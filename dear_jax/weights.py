@@ -20,8 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.files import replacing
-from dear_jax.models.lpips import LAYERS
-from dear_jax.models.registry import build, init_shapes, is_a
+from dear_jax.models.registry import VARIANTS, build, init_shapes, is_a
 
 FORMAT = "dear_jax/1"
 
@@ -130,8 +129,9 @@ def weights_path(
     Raises:
       InputError: if there is no such file or network; it says how to make the file.
     """
-    if network not in LAYERS:
-        choices = ", ".join(map(repr, LAYERS))
+    networks = [n.removeprefix("lpips-") for n in VARIANTS if n.startswith("lpips-")]
+    if network not in networks:
+        choices = ", ".join(map(repr, networks))
         raise InputError(f"network {network!r}; choose from {choices}")
     if path is None and network in _BUNDLED:
         return _BUNDLED[network]

@@ -151,10 +151,11 @@ def test_the_default_is_auto_only_where_a_photo_is_enlarged_and_may_change():
 def test_auto_is_zero_for_models_without_the_input():
     image = noisy(clean_photos()[0], 15)
     mask = np.zeros(image.shape[:2], bool)
-    assert settled_level("auto", image, mask, "auto", False) == 0
-    assert settled_level(None, image, mask, "auto", True) == level_of(image) > 0.2
-    assert settled_level(None, image, mask, 0.0, True) == 0
-    assert settled_level(0.3, image, mask, "auto", False) == 0.3
+    assert settled_level("auto", image, mask, False) == 0
+    auto, clean = default_denoise(enlarged=True), default_denoise(enlarged=False)
+    assert settled_level(auto, image, mask, True) == level_of(image) > 0.2
+    assert settled_level(clean, image, mask, True) == 0
+    assert settled_level(0.3, image, mask, False) == 0.3
 
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "much", "AUTO"])

@@ -1,7 +1,11 @@
 """Imports of the library go one way: from upper rooms to lower ones."""
 
-import ast
+import sys
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+from structure import imported  # noqa: E402
 
 ROOT = Path(__file__).parents[1] / "dear_jax"
 # From below.
@@ -10,20 +14,6 @@ errors typing files bundled multihost checkpoint images models weights metrics i
 convert data evaluation training cli __main__
 """.split()
 LEVEL = {room: level for level, room in enumerate(ORDER)}
-
-
-def imported(path: Path) -> set[str]:
-    """Rooms that a file of the library imports, inside of functions too."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: a relative import"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    parts = [name.split(".") for name in names]
-    # The package itself has the version only.
-    return {p[1] for p in parts if p[0] == "dear_jax" and p[1:]} - {"__version__"}
 
 
 def test_no_room_imports_from_an_upper_one():

@@ -282,11 +282,11 @@ def _level(
     options: RestoreOptions,
 ) -> tuple[float, str]:
     """The level that a photo is restored at, and words for it."""
-    default = default_denoise(target != file.size, bool(options.keep_known))
     denoise, takes = options.denoise, restorer.takes_denoise
-    level = settled_level(denoise, file.image, mask, default, takes, file.quality)
-    is_auto = AUTO in (denoise, default if denoise is None else None)
-    words = f"denoise {level:.2f}" + " (auto)" * is_auto
+    if denoise is None:
+        denoise = default_denoise(target != file.size, bool(options.keep_known))
+    level = settled_level(denoise, file.image, mask, takes, file.quality)
+    words = f"denoise {level:.2f}" + " (auto)" * (denoise == AUTO)
     return level, words if takes else ""
 
 

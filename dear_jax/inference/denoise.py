@@ -51,25 +51,21 @@ def settled_level(
     denoise: Any,
     image: Num[np.ndarray, "H W 3"],
     mask: Bool[np.ndarray, "H W"],
-    default: float | str,
     takes_denoise: bool,
     quality: float | None = None,
 ) -> float:
     """The level that a photo is restored at.
 
     Args:
-      denoise: a number, which is taken as it is; "auto"; None for the default.
+      denoise: a number, which is taken as it is, or "auto".
       image: uint8 or float in [0, 1].
       mask: True = missing.
-      default: what None stands for, see `default_denoise`.
       takes_denoise: whether the model has the input; without it "auto" is 0.
       quality: JPEG quality of the photo's file, None if it is not known.
 
     Raises:
       InputError: for anything else.
     """
-    if denoise is None:
-        denoise = default
     if isinstance(denoise, numbers.Real):
         return float(denoise)
     if isinstance(denoise, str) and denoise == AUTO:

@@ -136,10 +136,10 @@ class Restorer:
         enlarged = target != masks.shape[1:]
         default = default_denoise(enlarged, bool(keep_known))
         levels = self.settled_levels(denoise, images, masks, default)
+        keeps = [_keeps(keep_known, enlarged, level) for level in levels]
         results = self.restore(images, masks, target, levels)
-        for i, level in enumerate(levels):
-            if _keeps(keep_known, enlarged, level):
-                results[i] = known.keep_known(results[i], images[i], masks[i])
+        for i in np.flatnonzero(keeps):
+            results[i] = known.keep_known(results[i], images[i], masks[i])
         return results
 
     def with_texture(self, texture: Any) -> "Restorer":
@@ -187,10 +187,11 @@ class Restorer:
         each = [denoise] * len(images)
         if np.ndim(denoise) and not isinstance(denoise, str):
             each = list(denoise)
+        each = [default if d is None else d for d in each]
         if len(each) != len(images):
             return self.levels(denoise, len(images))  # Which says what is wrong.
         settled = [
-            settled_level(d, image, mask, default, self.takes_denoise, quality)
+            settled_level(d, image, mask, self.takes_denoise, quality)
             for d, image, mask in zip(each, images, masks, strict=True)
         ]
         return self.levels(settled, len(images))

@@ -73,7 +73,7 @@ def attend(
 def in_pieces(
     function: Callable[[Any], Array], rows: Shaped[Array, "N ..."], length: int
 ) -> Shaped[Array, "N ..."]:
-    """A function of `length` rows, of N rows, whose number may be left open."""
+    """Applies a function of `length` rows to N rows; N may be left open."""
     count = rows.shape[0]
     pieces = (count + length - 1) // length
     pads = ((0, pieces * length - count), *((0, 0),) * (rows.ndim - 1))
