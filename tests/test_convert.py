@@ -249,6 +249,10 @@ def test_edsr_trained_by_liifs_code_is_taken_as_edsr_and_as_liif(tmp_path):
             lambda s: s.update({"tail.1.weight": s["tail.1.weight"][0, 0]}),
             "tail.1.weight is (3, 3)",
         ),
+        (
+            lambda s: s.update({"head.0.weight": np.float32(1)}),
+            "other shapes than edsr's",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_listed_and_nothing_is_written(

@@ -76,7 +76,7 @@ def convert_checkpoint(
     content = read_checkpoint(path, MEMBERS.get(variant))
     try:
         state, others = rules.state_dict_of(content, architecture)
-        revealed = family(architecture).fields_from(state)
+        revealed = _revealed(state, architecture)
         spec = content.get("model")
         if isinstance(spec, dict) and "sd" in spec:
             said = family("liif").spec_fields(spec)[1]
@@ -104,6 +104,19 @@ def by_reason(left: Mapping[str, str]) -> dict[str, list[str]]:
     for key, reason in left.items():
         reasons.setdefault(reason, []).append(key)
     return reasons
+
+
+def _revealed(state: rules.State, architecture: str) -> dict[str, Any]:
+    """The fields that the tensors' shapes reveal."""
+    try:
+        return family(architecture).fields_from(state)
+    except InputError:
+        raise
+    except (IndexError, ValueError, ArithmeticError):  # Of another rank, or empty.
+        raise InputError(
+            f"its tensors have other shapes than {architecture}'s; "
+            "this is another architecture"
+        ) from None
 
 
 def _check_variant(variant: str, revealed: Mapping[str, Any]) -> None:

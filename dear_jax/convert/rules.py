@@ -147,6 +147,8 @@ def convert(state: State, mapping: Mapping, shapes: Any) -> dict[str, Any]:
                 raise ValueError(f"two tensors for {path}")
             try:
                 made[path] = np.ascontiguousarray(layout(state[key]), np.float32)
+            except InputError:
+                raise
             except (ValueError, IndexError):  # Of another rank.
                 complaints.append(f"{key} is {state[key].shape}")
     shapes = jax.tree.map(lambda leaf: leaf.shape, shapes)
