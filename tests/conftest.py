@@ -29,9 +29,13 @@ def pytest_configure(config):
     Most of them run once, on a few pixels. Those of slow and long tests are compiled as
     users' programs are; JAX_DISABLE_MOST_OPTIMIZATIONS=0 does so for all.
     """
-    if "not slow" in config.option.markexpr:
-        quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", quick != "0")
+    quick = "not slow" in config.option.markexpr
+    quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
+    if quick != "0":
+        jax.config.update("jax_disable_most_optimizations", True)
+        # XLA's newer way to emit fused loops takes three times as long to compile.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """The step: the same on any number of devices, in any number of parts."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -18,12 +20,14 @@ from dear_jax.training.step import make_mesh, make_step, put_batch
 pytestmark = pytest.mark.usefixtures("optax_promotion")
 
 
-def losses_of(devices, steps: int, config=None, **changes) -> list[float]:
-    """The losses of a run's first steps."""
-    config = config or tiny_config(steps, **changes)
+@functools.cache
+def losses_of(devices: int, steps: int, system: str = "", **train) -> list[float]:
+    """The losses of a run's first steps; `train` changes fields of config.train."""
+    config = system_config(system) if system else tiny_config(steps)
+    config.train.update(train)
     size = config.train.batch_size
     model, tx = build(config.model.to_dict()), make_optimizer(config.optimizer, steps)
-    mesh = make_mesh(size, devices, config.train.accumulate)
+    mesh = make_mesh(size, jax.devices()[:devices], config.train.accumulate)
     step = make_step(model, tx, config, mesh)
     state = create_state(model, tx, config)
     batches = training_batches(config.data, size, config.seed)
@@ -35,14 +39,13 @@ def losses_of(devices, steps: int, config=None, **changes) -> list[float]:
 
 
 def test_losses_over_20_steps_agree_on_one_and_four_devices():
-    one, four = (losses_of(jax.devices()[:n], 20) for n in (1, 4))
+    one, four = (losses_of(devices, 20) for devices in (1, 4))
     np.testing.assert_allclose(one, four, rtol=1e-5)
 
 
 @pytest.mark.parametrize("system", ["elan,scale=2", "lama,side=16"])
 def test_batch_statistics_are_of_the_whole_batch_however_it_is_split(system):
-    config = system_config(system)
-    one, four = (losses_of(jax.devices()[:n], 3, config) for n in (1, 4))
+    one, four = (losses_of(devices, 3, system) for devices in (1, 4))
     np.testing.assert_allclose(one, four, rtol=1e-4)
 
 
@@ -103,9 +106,7 @@ def test_a_batch_that_cannot_be_split_is_refused():
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_batch_in_parts_gives_the_losses_of_the_whole(devices):
-    whole, parts = (
-        losses_of(jax.devices()[:devices], 8, **{"train.accumulate": n}) for n in (1, 2)
-    )
+    whole, parts = (losses_of(devices, 8, accumulate=n) for n in (1, 2))
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 
 
@@ -117,10 +118,7 @@ def test_parts_that_the_batch_does_not_have_are_refused():
 
 
 def test_bfloat16_learns_what_float32_learns():
-    full, half = (
-        losses_of(jax.devices()[:1], 8, **{"train.dtype": dtype})
-        for dtype in ("float32", "bfloat16")
-    )
+    full, half = losses_of(1, 8, accumulate=1), losses_of(1, 8, dtype="bfloat16")
     np.testing.assert_allclose(half, full, rtol=0.02)
     assert half != full
 
