@@ -33,9 +33,11 @@ def pytest_configure(config):
     quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
     if quick != "0":
         jax.config.update("jax_disable_most_optimizations", True)
-        # XLA's newer way to emit fused loops takes three times as long to compile.
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+        if jax.__version_info__ < (0, 11):
+            # Its newer way to emit fused loops takes three times as long to compile;
+            # later versions have no other.
+            flags = os.environ.get("XLA_FLAGS", "")
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
 
 
 @pytest.fixture(scope="module")
