@@ -246,8 +246,8 @@ def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | 
         colours = module.apply(variables, *arguments, method="decode_grid")
         return to_kind((colours + 1) / 2, kind)
 
-    # Two programs: in one, XLA (JAX 0.10, on a CPU) would cut again for each corner that
-    # a query reads, which makes DEAR's decoder twice as slow.
+    # Two programs: in one, XLA (JAX 0.10, on a CPU) would cut again for each corner
+    # that a query reads, which makes DEAR's decoder twice as slow.
     read = jax.jit(per_device(read, mesh, "b-"))
     answer = compiled(per_device(answer, mesh, "-b---"))
 
