@@ -143,8 +143,8 @@ def render(
             for tile in tiles:
                 start = np.array([part.low for part in tile], np.int32)
                 start -= np.array(low, np.int32)
-                axes = (part.axis for part in tile)
-                yield place_of(tile), decode(*read, *axes, start, cell)
+                row, column = (part.axis for part in tile)
+                yield place_of(tile), decode(read, row, column, start, cell)
 
     result = np.zeros((photos, *view.size, 3), kind)
     count = sum(len(tiles) for _, tiles in work)
@@ -235,7 +235,7 @@ def _blocks(
 
 @functools.lru_cache(maxsize=64)
 def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | None):
-    """What answers a tile: (variables, projection, base, rows, columns, low, cell)."""
+    """What answers a tile: (variables, maps, rows, columns, low, cell) -> colours."""
     module = build(dict(model))
 
     def read(maps, low):
@@ -251,7 +251,7 @@ def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | 
     read = jax.jit(per_device(read, mesh, "b-"))
     answer = compiled(per_device(answer, mesh, "-b---"))
 
-    def decode(variables, projection, base, rows, columns, low, cell):
-        return answer(variables, read((projection, base), low), rows, columns, cell)
+    def decode(variables, maps, rows, columns, low, cell):
+        return answer(variables, read(maps, low), rows, columns, cell)
 
     return decode
