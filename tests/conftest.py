@@ -40,6 +40,12 @@ def pytest_configure(config):
             os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
 
 
+def pytest_collection_modifyitems(items):
+    """Begins with the longest, so that no worker is left alone with them at the end."""
+    longest = ("test_train.py", "test_start.py", "test_step.py", "test_any_size.py")
+    items.sort(key=lambda item: item.path.name not in longest)
+
+
 @pytest.fixture(scope="module")
 def optax_promotion():
     """Optax multiplies floats by integer counts; the strict tests are the model's."""

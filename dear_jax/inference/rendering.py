@@ -115,7 +115,9 @@ def render(
         spans.append(span)
         blocks.append(_blocks(parts, span, limit, maps.block, module.block_halo))
         cell.append(2 * (stop - start) / view.size[axis])
-    decode = _decoder(freeze(placed.model), tuple(spans), kind, mesh_for(photos))
+    mesh = mesh_for(photos)
+    window = _window(tuple(spans), mesh)
+    decode = _decoder(freeze(placed.model), kind, mesh)
     decode = functools.partial(decode, placed.variables_for(photos))
     cell = np.array(cell, np.float32)
 
@@ -144,7 +146,7 @@ def render(
                 start = np.array([part.low for part in tile], np.int32)
                 start -= np.array(low, np.int32)
                 row, column = (part.axis for part in tile)
-                yield place_of(tile), decode(read, row, column, start, cell)
+                yield place_of(tile), decode(window(read, start), row, column, cell)
 
     result = np.zeros((photos, *view.size, 3), kind)
     count = sum(len(tiles) for _, tiles in work)
@@ -234,24 +236,26 @@ def _blocks(
 
 
 @functools.lru_cache(maxsize=64)
-def _decoder(model: tuple, spans: tuple[int, int], kind: np.dtype, mesh: Mesh | None):
-    """What answers a tile: (variables, maps, rows, columns, low, cell) -> colours."""
-    module = build(dict(model))
+def _window(spans: tuple[int, int], mesh: Mesh | None):
+    """What cuts a window out of maps.
 
-    def read(maps, low):
+    A program of its own: in one with the decoder, XLA (JAX 0.10, on a CPU) would cut
+    again for each corner that a query reads, which makes DEAR's decoder twice as slow.
+    """
+
+    def window(maps, low):
         return jax.tree.map(lambda array: cut(array, low, spans), maps)
 
-    def answer(variables, maps, rows, columns, cell):
+    return jax.jit(per_device(window, mesh, "b-"))
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder(model: tuple, kind: np.dtype, mesh: Mesh | None):
+    module = build(dict(model))
+
+    def decode(variables, maps, rows, columns, cell):
         arguments = *maps, rows, columns, cell
         colours = module.apply(variables, *arguments, method="decode_grid")
         return to_kind((colours + 1) / 2, kind)
 
-    # Two programs: in one, XLA (JAX 0.10, on a CPU) would cut again for each corner
-    # that a query reads, which makes DEAR's decoder twice as slow.
-    read = jax.jit(per_device(read, mesh, "b-"))
-    answer = compiled(per_device(answer, mesh, "-b---"))
-
-    def decode(variables, maps, rows, columns, low, cell):
-        return answer(variables, read(maps, low), rows, columns, cell)
-
-    return decode
+    return compiled(per_device(decode, mesh, "-b---"))
