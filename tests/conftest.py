@@ -29,9 +29,9 @@ def pytest_configure(config):
     Most of them run once, on a few pixels. Those of slow and long tests are compiled as
     users' programs are; JAX_DISABLE_MOST_OPTIMIZATIONS=0 does so for all.
     """
-    quick = "not slow" in config.option.markexpr
-    quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
-    if quick != "0":
+    if "not slow" not in config.option.markexpr:
+        return
+    if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0":
         jax.config.update("jax_disable_most_optimizations", True)
         if jax.__version_info__ < (0, 11):
             # Its newer way to emit fused loops takes three times as long to compile;
