@@ -17,7 +17,7 @@ from dear_jax.data.manifest import read_manifest
 from dear_jax.data.sources import open_photos
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # TFDS registers a name once a process.
 def celeb_a_hq(tmp_path_factory):
     """The TFDS dataset celeb_a_hq with four images, and the images by name."""
     tfds = pytest.importorskip("tensorflow_datasets")
