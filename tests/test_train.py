@@ -61,7 +61,17 @@ def test_a_killed_run_continues_to_the_same_bits_and_reports_every_step_once(
         assert steps_of(workdir, "train") == [2, 4, 6, 8]
 
 
-@pytest.mark.parametrize("system", [*SYSTEMS, "texture"])
+# Those that take longest to compile, whose parts the others share, are tested apart.
+COMPILED_LONGEST = {"misf,side=16", "lama,side=16"}
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name in COMPILED_LONGEST))
+        for name in (*SYSTEMS, "texture")
+    ],
+)
 def test_every_system_is_scored_and_killed_goes_on_to_the_same_bits_and_reloads(
     system, tmp_path, monkeypatch
 ):
