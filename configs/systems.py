@@ -17,7 +17,7 @@ import dataclasses
 import ml_collections
 
 from dear_jax.errors import InputError
-from dear_jax.models.registry import fields_of, role_of
+from dear_jax.models.registry import RESTORING, fields_of, role_of
 from dear_jax.training.adversarial import LaMaObjective, MISFObjective
 
 OPTIONS = {
@@ -41,8 +41,8 @@ def choose(
     """
     name, *rest = argument.split(",")
     fields = fields_of(name)
-    if role_of(fields) == "features":
-        raise InputError(f"{name} restores no photos; it is converted, not trained")
+    if role_of(fields) not in RESTORING:
+        raise InputError(f"{name} restores no photos; name a system that does")
     options = _parse(name, role_of(fields), rest)
     config.model = ml_collections.ConfigDict(fields)
     if fields["architecture"] == "dear":

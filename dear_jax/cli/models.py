@@ -25,6 +25,7 @@ _DOES = {
     "upscaler": "enlarges",
     "inpainter": "fills",
     "features": "a measure, restores nothing",
+    "detector": "finds damage, restores nothing",
 }
 _HOW = """Train one with run_train.py (--config=configs/celebahq.py:NAME), then give
 the folder of the run as --model, or python -m dear_jax.training.export makes it a file;
@@ -151,12 +152,12 @@ def _data_of(provenance: dict[str, Any]) -> str:
 
 def _architectures(weights: Path) -> str:
     """The architectures whose weights do not come along, and how to get them."""
-    from dear_jax.models.registry import VARIANTS, fields_of, role_of
+    from dear_jax.models.registry import RESTORING, VARIANTS, fields_of, role_of
 
     by_role: dict[str, list[str]] = {}
     for name in VARIANTS:
         role = role_of(fields_of(name))
-        if role != "features" and not (weights / f"{name}.safetensors").exists():
+        if role in RESTORING and not (weights / f"{name}.safetensors").exists():
             by_role.setdefault(role, []).append(name)
     lines = ["Architectures whose weights are to be trained or converted"]
     for role, names in by_role.items():

@@ -29,12 +29,13 @@ from dear_jax.images.io import (
 )
 from dear_jax.images.masks import find_mask, mask_remarks
 from dear_jax.inference.denoise import AUTO, default_denoise, settled_level
+from dear_jax.inference.inputs import target_size
 from dear_jax.inference.known import consistency, keep_known
 from dear_jax.inference.loading import load
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Progress
 from dear_jax.inference.query import QueryRestorer
-from dear_jax.inference.restorer import Restorer, target_size
+from dear_jax.inference.restorer import Restorer
 
 Report = Callable[[str], None]
 

@@ -14,8 +14,9 @@ from dear_jax.data.damage_kinds import FILM, PRINT, paint_film, paint_print
 from dear_jax.data.damage_shapes import Canvas, log_uniform
 
 KINDS = (*FILM, *PRINT)
-# Opacity from which a pixel counts as damaged.
-VISIBLE = 0.08
+# Opacity from which a pixel counts as damaged, and change in grey levels of 255 from
+# which that shows.
+VISIBLE, SHOWN = 0.08, 6
 # Shares of photos with damage of prints, and of those with damage of film as well.
 _PRINT, _BOTH = 0.45, 0.6
 # Share of photos with more than the typical area of damage.
@@ -67,6 +68,18 @@ class Damage:
     def on(self, photo: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
         """The damaged photo; both in grey levels of 255."""
         return photo * self.kept[:, :, None] + self.added
+
+    def to_find(
+        self, photo: Float32[np.ndarray, "H W 3"]
+    ) -> Float32[np.ndarray, "H W 1"]:
+        """What a detector is to find of it on a photo, in grey levels of 255.
+
+        1 where the photo is damaged, 0 where it is not, 1/2 where the damage has the
+        photo's own colour and does not show.
+        """
+        change = np.abs(self.on(photo) - photo).max(-1)
+        found = np.where(change < SHOWN, np.float32(0.5), np.float32(1))
+        return np.where(self.mask, found, np.float32(0))[:, :, None]
 
 
 def draw_damage(

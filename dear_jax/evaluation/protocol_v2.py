@@ -8,6 +8,7 @@ encoder, which is Pillow's, all is whole numbers or sums and products in a fixed
 so that the same seed and name give the same bytes on every machine.
 """
 
+import dataclasses
 import hashlib
 import io
 import math
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
 from dear_jax.evaluation import protocol
@@ -180,6 +181,8 @@ class OldPhoto:
       truth: toned like the input.
       image: degraded and damaged.
       mask: the damage, one pixel wider.
+      contrast: by how much damage changed each pixel, before noise and JPEG, in the
+        channel that changed most; in [0, 1].
       draw: the degradations.
       pieces: the damage.
     """
@@ -187,6 +190,7 @@ class OldPhoto:
     truth: UInt8[np.ndarray, "h w 3"]
     image: UInt8[np.ndarray, "H W 3"]
     mask: Bool[np.ndarray, "H W"]
+    contrast: Float32[np.ndarray, "H W"]
     draw: Draw
     pieces: tuple[Piece, ...]
 
@@ -215,8 +219,7 @@ def old_photo(
         return scanned
     file = io.BytesIO()
     Image.fromarray(scanned.image).save(file, "jpeg", quality=scanned.draw.quality)
-    image = np.asarray(Image.open(file))
-    return OldPhoto(scanned.truth, image, scanned.mask, scanned.draw, scanned.pieces)
+    return dataclasses.replace(scanned, image=np.asarray(Image.open(file)))
 
 
 def before_jpeg(
@@ -226,13 +229,13 @@ def before_jpeg(
     draw = draw_degradation(name, seed)
     truth = toned(photo, draw)
     size = input_size(truth.shape[:2], scale, name)
-    damaged = add_damage(
-        _generator(name, seed, "damage"),
-        _reduced(_blurred(truth, draw.blur * scale), size, draw.kernel),
-        tinted=draw.tone != "grey",
-    )
+    intact = _reduced(_blurred(truth, draw.blur * scale), size, draw.kernel)
+    rng = _generator(name, seed, "damage")
+    damaged = add_damage(rng, intact, tinted=draw.tone != "grey")
+    change = np.abs(damaged.image.astype(np.float32) - intact).max(-1) / np.float32(255)
     image = _noisy(damaged, draw, _generator(name, seed, "noise"))
-    return OldPhoto(truth, image, damaged.mask, draw, tuple(damaged.pieces))
+    pieces = tuple(damaged.pieces)
+    return OldPhoto(truth, image, damaged.mask, change, draw, pieces)
 
 
 def draw_degradation(name: str, seed: int = 0) -> Draw:

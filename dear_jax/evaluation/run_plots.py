@@ -49,6 +49,8 @@ SINGLE = (
     ("learning_rate", "learning rate", GREEN),
     ("images_per_second", "images/s", ORANGE),
 )
+# Scores of held-out photos, and their units.
+SCORES = {"psnr": ("PSNR", " dB"), "f1": ("F1", "")}
 # Largest / smallest value from which on an axis is logarithmic.
 MUCH = 6
 
@@ -107,9 +109,11 @@ def _panels(reports: Reports) -> Iterator[tuple[str, Callable[["Axes"], None]]]:
     theirs = [key for key in keys if key.startswith(THEIRS)]
     if "loss" in keys:
         yield "loss", partial(_draw_loss, reports=reports)
-    scores = points(reports, "evaluate", "psnr")
-    if scores[0].size:
-        yield "PSNR of held-out photos, dB", partial(_draw_scores, scores=scores)
+    for key, (name, unit) in SCORES.items():
+        scores = points(reports, "evaluate", key)
+        if scores[0].size:
+            title = f"{name} of held-out photos{unit and ','}{unit}"
+            yield title, partial(_draw_scores, scores=scores)
     curves = partial(partial, _draw_curves, reports=reports)
     for title, names in (("parts of the loss", parts), ("discriminator", theirs)):
         if len(names) > 1:  # A loss of one part is that part.
@@ -244,10 +248,11 @@ def facts(reports: Reports) -> Iterator[str]:
     _, losses = points(reports, "train", "loss")
     if losses.size:
         yield f"loss {losses[-max(1, len(losses) // 40) :].mean():.4g} at the end"
-    steps, scores = points(reports, "evaluate", "psnr")
-    if scores.size:
-        best = int(np.argmax(scores))
-        yield f"best PSNR {scores[best]:.2f} dB, step {steps[best]:,}"
+    for key, (name, unit) in SCORES.items():
+        steps, scores = points(reports, "evaluate", key)
+        if scores.size:
+            best = int(np.argmax(scores))
+            yield f"best {name} {scores[best]:.2f}{unit}, step {steps[best]:,}"
     _, rates = points(reports, "train", "images_per_second")
     if rates.size:
         yield f"{np.median(rates):,.{0 if np.median(rates) >= 100 else 1}f} images/s"

@@ -33,6 +33,7 @@ from dear_jax.inference.texture import (
 )
 from dear_jax.inference.two_stage import TwoStage
 from dear_jax.models.registry import (
+    RESTORING,
     build,
     fields_of,
     init_variables,
@@ -132,7 +133,7 @@ def is_system(name: str) -> bool:
     stages = CLASSICAL.get(name, name).split("+")
     return len(stages) in (1, 2) and all(
         stage in WITHOUT_WEIGHTS
-        or (is_model(stage) and role_of(fields_of(stage)) != "features")
+        or (is_model(stage) and role_of(fields_of(stage)) in RESTORING)
         for stage in stages
     )
 

@@ -20,10 +20,11 @@ from jaxtyping import Bool, Float, Float32, Num
 from dear_jax.errors import InputError
 from dear_jax.inference.denoise import Denoise, default_denoise
 from dear_jax.inference.devices import Placed, in_portions
+from dear_jax.inference.inputs import check_image, check_mask, target_size
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Advance, Counted, Progress
 from dear_jax.inference.rendering import View
-from dear_jax.inference.restorer import Restorer, check_image, check_mask, target_size
+from dear_jax.inference.restorer import Restorer
 from dear_jax.inference.texture import check_texture, mixed
 from dear_jax.typing import Array
 from dear_jax.weights import Weights, read_weights

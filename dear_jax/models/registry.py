@@ -2,12 +2,13 @@
 
 A model is described by its fields, e.g. {"architecture": "liif", "width": 64, ...};
 weights files and configurations carry them. Variants are names for the fields of
-released models. There are four roles, each with one interface:
+released models. There are five roles, each with one interface:
 
   query      encode(image, mask), then decode(features, coordinates, cell): any scale
   upscaler   module(image), `scale` times as large, in its `value_range`
   inpainter  module(image, mask), same size; sides are multiples of its `multiple`
   features   module(image, image): a distance, restores nothing
+  detector   module(image): logits of damage, restores nothing
 """
 
 import dataclasses
@@ -95,6 +96,9 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+# Roles of models that restore photos.
+RESTORING = ("query", "upscaler", "inpainter")
+
 # Architecture -> its module; what it does is the module's ROLE.
 ARCHITECTURES = {
     "dear": "dear_jax.models.dear.dear:DEAR",
@@ -106,6 +110,7 @@ ARCHITECTURES = {
     "lama": "dear_jax.models.lama:LaMa",
     # A measure, whose VGG16 the inpainters' training uses.
     "lpips": "dear_jax.models.lpips:LPIPS",
+    "detector": "dear_jax.models.detector:Detector",
 }
 
 # Variant -> architecture and what differs from the module's defaults. The first
@@ -152,6 +157,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "big-lama": {"architecture": "lama", "blocks": 18},
     "lpips-alexnet": {"architecture": "lpips"},
     "lpips-vgg16": {"architecture": "lpips", "network": "vgg16"},
+    "damage-detector": {"architecture": "detector"},
 }
 
 # What tells the variants of an architecture apart, whatever their widths.

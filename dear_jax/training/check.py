@@ -72,6 +72,10 @@ def check_fit(config: Config, model: nn.Module) -> None:
                 f"config.data.queries={data.queries}: texture is learned from whole "
                 "photos; set 0, and one scale twice"
             )
+    elif role == "detector" and not data.get("damage", {}).get("share", 0):
+        raise InputError(
+            f"config.data.damage.share=0: {name} learns from damage; give e.g. 0.7"
+        )
     elif role == "query" and not data.queries:
         raise InputError(f"config.data.queries=0: {name} learns from some, e.g. 2304")
     if role == "upscaler" and (data.queries or set(data.scale) != {model.scale}):

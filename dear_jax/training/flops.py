@@ -59,7 +59,8 @@ def _example_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the arrays of an example, see `dear_jax.data.examples.MakeExample`."""
     photo = (side, side, 3)
-    shapes = {"image": photo, "clean": photo, "level": (), "mask": (side, side, 1)}
+    shapes = {"image": photo, "clean": photo, "level": ()}
+    shapes |= dict.fromkeys(("mask", "damage"), (side, side, 1))
     if not queries:
         target = round(side * data.scale[1])
         return shapes | {"target": (target, target, 3)}

@@ -2,6 +2,7 @@
 
 "query"   L1 of colours at random places: DEAR (Eq. 10), LIIF, LTE
 "pairs"   L1 of whole enlarged photos: EDSR, ELAN
+"damage"  cross-entropy of each pixel, damaged or not: detectors
 "texture", "misf", "lama"   see `dear_jax.training.adversarial`
 
 The fields of an objective are those of `config.objective`; what it returns as parts is
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from dear_jax.errors import InputError
 from dear_jax.training.adversarial import (
@@ -79,9 +82,35 @@ class PairsObjective:
         return loss, ({"l1": loss}, stats)
 
 
+@dataclasses.dataclass(frozen=True)
+class DamageObjective:
+    """Cross-entropy of each pixel, damaged or not; an undamaged photo counts whole.
+
+    Damage that does not show, see `Damage.to_find`, counts for neither.
+
+    Attributes:
+      damaged: weight of damaged pixels, which are few.
+    """
+
+    damaged: float = 2.0
+
+    role: ClassVar[str] = "detector"
+    has_discriminator: ClassVar[bool] = False
+
+    def loss(self, model: nn.Module, variables: dict, batch: Batch) -> Loss:
+        """The loss of a batch of photos; masks are not used."""
+        logits: Any = model.apply(variables, batch["image"])
+        target = batch["damage"]
+        shows = jnp.abs(2 * target - 1)
+        weight = shows * (1 + (self.damaged - 1) * target)
+        loss = jnp.mean(weight * (jax.nn.softplus(logits) - target * logits))
+        return loss, ({"cross_entropy": loss}, {})
+
+
 OBJECTIVES = {
     "query": QueryObjective,
     "pairs": PairsObjective,
+    "damage": DamageObjective,
     "misf": MISFObjective,
     "lama": LaMaObjective,
     "texture": TextureObjective,

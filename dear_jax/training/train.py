@@ -34,7 +34,7 @@ from dear_jax.training.optimizer import make_optimizer
 from dear_jax.training.state import Start, TrainState, create_state, read_start
 from dear_jax.training.step import make_mesh, make_step, put_batch, shardings
 from dear_jax.training.throughput import Profile, Rates, peak_flops
-from dear_jax.training.validation import Validation
+from dear_jax.training.validation import DamageValidation, Validation, validation_of
 from dear_jax.training.workdir import claim_workdir
 from dear_jax.typing import Config
 from dear_jax.weights import Weights, read_weights, write_weights
@@ -80,7 +80,7 @@ def train(
     check_alike("the configuration", _shared(config))
     validation = None
     if config.evaluate.every:
-        validation = on_first(lambda: Validation(config))
+        validation = on_first(lambda: validation_of(config))
     step_fn = agreed(lambda: make_step(model, tx, config, mesh))
     say = print if is_first() else _nothing
     start = _start(config, model, workdir)
@@ -176,13 +176,13 @@ class _Run:
     """The loop and what happens between its steps: reports, evaluations, checkpoints.
 
     Attributes:
-      best: PSNR of the best weights so far.
+      best: score of the best weights so far.
     """
 
     config: Config
     workdir: Path
     checkpoints: Checkpoints
-    validation: Validation | None
+    validation: Validation | DamageValidation | None
     stop: StopSignals
     log: Log
     trace: Profile
@@ -199,7 +199,8 @@ class _Run:
         if start:
             self.log.say(f"resumed at step {start}")
             if self.validation:
-                self.best = _best_so_far(self.workdir, config)
+                measure = self.validation.measure
+                self.best = _best_so_far(self.workdir, config, measure)
         # At 0, what there is to gain; later, if the run ended before it was made.
         if self._is_time(config.evaluate.every, start):
             self._evaluate(state, start)
@@ -277,9 +278,11 @@ class _Run:
         values, sheet = found
         values["seconds"] = time.monotonic() - began
         write_photo(self.workdir / "sheets" / f"{step:08d}.png", sheet)
-        if step and values["psnr"] > self.best:
-            self.best = values["psnr"]
-            facts = provenance(read_config(self.workdir), step, psnr=self.best)
+        measure = self.validation.measure
+        if step and values[measure] > self.best:
+            self.best = values[measure]
+            score = {measure: self.best}
+            facts = provenance(read_config(self.workdir), step, **score)
             weights = Weights(ema, self.config.model.to_dict(), facts)
             write_weights(self.workdir / BEST, weights)
         # Last: an evaluation that has been reported is not made again.
@@ -293,15 +296,15 @@ def _draw(workdir: Path, log: Log) -> None:
         log.say(str(error))  # The run has come to its end all the same.
 
 
-def _best_so_far(workdir: Path, config: Config) -> float:
-    """PSNR of the best weights, if they were scored as this run scores."""
+def _best_so_far(workdir: Path, config: Config, measure: str) -> float:
+    """The score of the best weights, if they were scored as this run scores."""
     try:
         facts = read_weights(workdir / BEST).provenance
     except InputError:
         return -math.inf  # None yet, or damaged and to be replaced.
     before, now = facts["config"]["evaluate"], json.loads(config.evaluate.to_json())
     same = all(before.get(key) == now[key] for key in now if key != "every")
-    return facts["psnr"] if same else -math.inf
+    return facts[measure] if same else -math.inf
 
 
 def _shared(config: Config) -> str:

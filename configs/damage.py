@@ -1,0 +1,48 @@
+"""The bundled damage detector: where an old photograph is scratched, cracked or dusty.
+
+    python run_train.py --config=configs/damage.py --workdir=runs/damage
+    python run_eval.py --protocol damage --model runs/damage --data photos --masks masks
+
+It learns from photos that are damaged by rule, see dear_jax/data/damage.py, most of
+them degraded too; a quarter are not damaged. Two hours of two CPU cores.
+
+Photos: those of configs/dear_lite.py, without the twenty named in
+results/damage/hard.txt. Photos with many thin lines, which are easily taken for
+damage, count three times. results/damage/ has the numbers of the bundled weights.
+"""
+
+import ml_collections
+
+from configs import quickstart
+from dear_jax.models.registry import fields_of
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the configuration."""
+    config = quickstart.base()
+    config.model = ml_collections.ConfigDict(fields_of("damage-detector"))
+    config.objective = ml_collections.ConfigDict({"name": "damage", "damaged": 2.0})
+    faces, scenes = "data/faces256/train", "data/scenes256/train"
+    lines = "data/scenes256/lines"
+    config.data.photos = (faces, scenes, scenes, lines, lines)
+    config.data.masks = "none"
+    # Even and odd at all levels of the network.
+    with config.data.ignore_type():
+        config.data.side = (96, 104, 111, 122)
+    config.data.scale = (1.0, 2.0)
+    config.data.enlarge = False
+    # What is asked for at high resolution: nothing, but for one pixel.
+    config.data.queries = 1
+    config.data.damage.share = 0.75
+    config.data.degrade.share = 0.8
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.warmup = 200
+    config.train.batch_size = 16
+    config.train.steps = 12_000
+    config.train.ema_decay = 0.999
+    config.evaluate.photos = "bundled"
+    config.evaluate.masks = "drawn"
+    config.evaluate.every = 1000
+    config.checkpoint.every = 250
+    config.log.every = 50
+    return config

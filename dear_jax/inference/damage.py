@@ -1,0 +1,184 @@
+"""Where a photo is damaged, as the bundled detector finds it.
+
+The detector looks at the photo at its own size, in tiles that overlap by its reach, so
+that the seams are exact. See results/damage/ for what it finds and what it does not.
+"""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float32, Num
+
+from dear_jax import bundled
+from dear_jax.errors import InputError
+from dear_jax.images.masks import dilated
+from dear_jax.inference.devices import compiled, to_floats
+from dear_jax.inference.inputs import check_image
+from dear_jax.inference.tiles import Tiling, tilings
+from dear_jax.models.registry import build, role_of
+from dear_jax.typing import Array
+from dear_jax.weights import Weights, freeze, read_weights
+
+# Defaults: found from a probability of one half on, and a pixel wider, since the edges
+# of damage are soft.
+SENSITIVITY, DILATE = 0.5, 1
+# Shares of a photo beyond which what was found is doubtful.
+MUCH = 0.2
+# Pixels of a tile: about 400 bytes each are needed.
+_MOST = 2**20
+# Arrays are padded to multiples of it, so that few programs serve photos of all sizes.
+_GRID = 64
+
+
+class DamageDetector:
+    """Finds damage.
+
+    Args:
+      weights: of a detector; None for the bundled one.
+
+    Raises:
+      InputError: for weights of another kind of model.
+    """
+
+    def __init__(self, weights: Weights | None = None):
+        weights = weights or _bundled()
+        if role_of(weights.model) != "detector":
+            raise InputError(
+                f"a {weights.model['architecture']} finds no damage; give the weights "
+                "of a detector"
+            )
+        self.variables, self._model = jax.device_put(weights.variables), weights.model
+        self.provenance = weights.provenance
+
+    def probability(
+        self, image: Array, most: int = _MOST
+    ) -> Float32[np.ndarray, "{len(image)} {len(image[0])}"]:
+        """How likely each pixel is damaged, from 0 to 1.
+
+        Args:
+          image: [H, W, 3], uint8 or float in [0, 1], of any size.
+          most: pixels of a tile.
+
+        Raises:
+          InputError: for anything else.
+        """
+        image = check_image(image)
+        size, module = image.shape[:2], build(self._model)
+        found = np.zeros(size, np.float32)
+        tiling = _tiling(size, module.halo, module.step, most)
+        for low, keep in tiling.places():
+            read = _window(low, (tiling.rows.read, tiling.columns.read))
+            tile = _tile_probability(self._model, self.variables, image[read])
+            kept = _window(keep, (tiling.rows.core, tiling.columns.core))
+            offset = [k - first for k, first in zip(keep, low, strict=True)]
+            found[kept] = tile[_window(offset, found[kept].shape)]
+        return found
+
+    def find(
+        self, image: Array, sensitivity: float = SENSITIVITY, dilate: int = DILATE
+    ) -> Bool[np.ndarray, "{len(image)} {len(image[0])}"]:
+        """Where a photo is damaged; see `damaged`."""
+        return damaged(self.probability(image), sensitivity, dilate)
+
+
+@functools.cache
+def bundled_detector() -> DamageDetector:
+    """The detector that comes along."""
+    return DamageDetector()
+
+
+def damaged(
+    probability: Float32[np.ndarray, "H W"],
+    sensitivity: float = SENSITIVITY,
+    dilate: int = DILATE,
+) -> Bool[np.ndarray, "H W"]:
+    """The mask of what is damaged, True = damaged.
+
+    Args:
+      probability: of damage, see `DamageDetector.probability`.
+      sensitivity: from 0, only what is certain (a probability of 0.95), to 1, whatever
+        may be damage (0.05). A mask contains those of lower sensitivities.
+      dilate: what is found grows by a disk of this radius, in pixels.
+
+    Raises:
+      InputError: if one of them is out of range.
+    """
+    if not 0 <= sensitivity <= 1:
+        raise InputError(
+            f"sensitivity={sensitivity!r}: give a number from 0 (only what is certain) "
+            "to 1 (whatever may be damage)"
+        )
+    if dilate < 0:
+        raise InputError(f"dilate={dilate}: give a number of pixels, at least 0")
+    return dilated(probability >= 0.95 - 0.9 * sensitivity, dilate)
+
+
+def damage_remark(mask: Bool[np.ndarray, "H W"], sensitivity: float) -> str:
+    """What is odd about the damage found in a photo; usually "".
+
+    That is none at all, or more than a fifth of the photo.
+    """
+    if not mask.any():
+        return (
+            f"no damage found; a --sensitivity above {sensitivity:g} finds fainter, "
+            "--mask takes a mask of your own"
+        )
+    share = float(mask.mean())
+    if share <= MUCH:
+        return ""
+    return (
+        f"{share:.0%} of the photo was taken for damage, which is more than photos "
+        f"have; look at the mask (dear mask), or give a --sensitivity below "
+        f"{sensitivity:g}"
+    )
+
+
+def _bundled() -> Weights:
+    if not bundled.DETECTOR.is_file():
+        raise InputError(f"{bundled.DETECTOR}: the damage detector is missing")
+    return read_weights(bundled.DETECTOR)
+
+
+def read_detector(path: str | Path) -> DamageDetector:
+    """Reads a detector from a weights file; InputError if it is none."""
+    try:
+        return DamageDetector(read_weights(path))
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if str(path) in text else f"{path}: {text}") from None
+
+
+def _tiling(size: tuple[int, int], halo: int, step: int, most: int) -> Tiling:
+    """The cheapest tiles of at most so many pixels, or the smallest."""
+    ways = list(tilings(size, halo, step))
+    return next(
+        (way for way in ways if way.read <= most), min(ways, key=lambda way: way.read)
+    )
+
+
+def _window(low, shape) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))
+
+
+def _tile_probability(
+    model: dict, variables, tile: Num[np.ndarray, "H W 3"]
+) -> Float32[np.ndarray, "H W"]:
+    """The probabilities of a tile, as far as it has what they depend on."""
+    height, width = size = tile.shape[:2]
+    pads = [(0, -side % _GRID if side > _GRID else -side % 8) for side in size]
+    padded = np.pad(tile, (*pads, (0, 0)))
+    run = _program(freeze(model))
+    return np.asarray(run(variables, padded, np.array(size, np.int32)))[:height, :width]
+
+
+@functools.lru_cache(maxsize=4)
+def _program(model: tuple):
+    module = build(dict(model))
+
+    def probability(variables, image, size):
+        logits = module.apply(variables, to_floats(image)[None], size)
+        return jax.nn.sigmoid(logits[0, :, :, 0])
+
+    return compiled(probability)
