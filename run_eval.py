@@ -35,8 +35,12 @@ examples, other protocols (every table and JSON file names its own):
   python run_eval.py --protocol sr --scale 4 --data Set14
       enlargement alone, as super-resolution papers measure it: PSNR and SSIM on the Y
       channel without a border of SCALE pixels, beside bicubic
+  python run_eval.py --protocol damage --data scans --masks masks
+      how well damage is found: detectors against masks of the same names. --masks
+      drawn damages the photos by rule, as v2 does; --masks none: they have no damage,
+      whatever is found is wrong. --model takes detectors' weights files
 Protocols: v1 (default) reduces by bicubic, masked by hole ratio; v2 and sr take no
---masks.
+--masks; damage takes no --scale.
 
 examples, the paper's tables (each cell is the paper's number | ours):
   python run_eval.py --table 1
@@ -59,7 +63,7 @@ def parse_flags(argv=None) -> argparse.Namespace:
     what.add_argument("--scale", help="one or more, such as 6 or 1.5,2 (default 4)")
     what.add_argument("--table", type=int, help="a table of the paper, 1 to 6")
     add("--model", action="append", help="NAME, FILE, WORKDIR or all; list or repeat")
-    add("--protocol", help="v1, v2 (old photographs) or sr (default v1)")
+    add("--protocol", help="v1, v2 (old photographs), sr or damage (default v1)")
     add("--setup", help="of --table: what fills it (results/bundled.toml)")
     add("--weights", default="weights", help="folder of weights (default weights)")
     add("--data", help="folder of photos, or of a prepared set (default bundled)")
@@ -81,7 +85,9 @@ def main(argv=None) -> int:
 def measure(flags: argparse.Namespace) -> int:
     """Measures what the flags name; returns the exit status."""
     out = files.make_folder(flags.out)
-    if flags.table is None:
+    if flags.protocol == "damage":
+        print_damage(flags, out)
+    elif flags.table is None:
         print_scales(flags, out)
     else:
         print_table(flags, out)
@@ -106,6 +112,21 @@ def print_scales(flags: argparse.Namespace, out: Path) -> None:
         name=flags.protocol or "v1",
     )
     print(text)
+
+
+def print_damage(flags: argparse.Namespace, out: Path) -> None:
+    """Measures detectors of damage."""
+    from dear_jax.evaluation import damage
+
+    for name in ("scale", "table", "setup", "ends"):
+        if getattr(flags, name):
+            raise errors.InputError(
+                f"--{name} {getattr(flags, name)}: not with --protocol damage, which "
+                "finds damage at the photos' own size"
+            )
+    models = [n for n in ",".join(flags.model or []).split(",") if n]
+    data, masks = flags.data or "bundled", flags.masks or damage.DRAWN
+    print(damage.measure_damage(data, masks, models, flags.limit, out))
 
 
 def print_table(flags: argparse.Namespace, out: Path) -> None:

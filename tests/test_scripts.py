@@ -103,7 +103,7 @@ def final_state(workdir: Path) -> list[np.ndarray]:
         return jax.tree.leaves(reader.restore(folder, restore_args=numpy))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_changes_no_bit_of_parameters_optimizer_and_ema(tmp_path):
     def command(name: str) -> list[str]:
         return ["run_train.py", QUICKSTART, f"--workdir={tmp_path / name}", *TINY]

@@ -25,7 +25,7 @@ from dear_jax.evaluation.top_hat import TopHat
 from dear_jax.files import printable
 from dear_jax.images.io import write_photo
 from dear_jax.images.masks import dilated
-from dear_jax.inference.damage import bundled_detector, read_detector
+from dear_jax.inference.damage import BUNDLED, open_detector
 
 TOLERANCE = 2
 # Ends of the ranges of contrast, and how often a line is as long as wide.
@@ -179,8 +179,9 @@ def _share(part: Float64[np.ndarray, "..."], whole: Float64[np.ndarray, "..."]) 
 
 
 def _f1(precision: float, recall: float) -> float:
-    both = precision + recall
-    return 2 * precision * recall / both if both else both
+    if not recall:  # Also where nothing is found, and precision means nothing.
+        return 0.0
+    return 2 * precision * recall / (precision + recall)
 
 
 def _spread(columns: Float64[np.ndarray, "4 photos"]) -> float:
@@ -200,13 +201,13 @@ def _spread(columns: Float64[np.ndarray, "4 photos"]) -> float:
 
 
 def measure_damage(
-    data: str, masks: str, models: Sequence[str] | None, limit: int | None, out: Path
+    data: str, masks: str, models: Sequence[str], limit: int | None, out: Path
 ) -> str:
     """Measures detectors, and writes damage.txt, damage.json and damage.png.
 
     Args:
       data, masks, limit: see `open_pairs`.
-      models: weights files of detectors; None for the bundled one.
+      models: weights files or workdirs of detectors; none for the bundled one.
       out: folder of results.
 
     Returns:
@@ -217,9 +218,8 @@ def measure_damage(
     """
     pairs = open_pairs(data, masks, limit)
     detectors: dict[str, Detector] = {"classical": TopHat()}
-    for model in models or [""]:
-        name = Path(model).stem or "damage-detector"
-        detectors[name] = read_detector(model) if model else bundled_detector()
+    for model in models or [BUNDLED]:
+        detectors[Path(model).stem] = open_detector(model)
     counts: dict[str, list[Counts]] = {name: [] for name in detectors}
     shown = []
     for index in tqdm(range(len(pairs)), unit=" photos"):

@@ -5,7 +5,6 @@ that the seams are exact. See results/damage/ for what it finds and what it does
 """
 
 import functools
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -24,7 +23,8 @@ from dear_jax.weights import Weights, freeze, read_weights
 # Defaults: found from a probability of one half on, and a pixel wider, since the edges
 # of damage are soft.
 SENSITIVITY, DILATE = 0.5, 1
-# Shares of a photo beyond which what was found is doubtful.
+BUNDLED = "damage-detector"
+# Share of a photo beyond which what was found is doubtful.
 MUCH = 0.2
 # Pixels of a tile: about 400 bytes each are needed.
 _MOST = 2**20
@@ -36,14 +36,13 @@ class DamageDetector:
     """Finds damage.
 
     Args:
-      weights: of a detector; None for the bundled one.
+      weights: of a detector.
 
     Raises:
       InputError: for weights of another kind of model.
     """
 
-    def __init__(self, weights: Weights | None = None):
-        weights = weights or _bundled()
+    def __init__(self, weights: Weights):
         if role_of(weights.model) != "detector":
             raise InputError(
                 f"a {weights.model['architecture']} finds no damage; give the weights "
@@ -86,7 +85,7 @@ class DamageDetector:
 @functools.cache
 def bundled_detector() -> DamageDetector:
     """The detector that comes along."""
-    return DamageDetector()
+    return DamageDetector(read_weights(bundled.DETECTOR))
 
 
 def damaged(
@@ -135,19 +134,17 @@ def damage_remark(mask: Bool[np.ndarray, "H W"], sensitivity: float) -> str:
     )
 
 
-def _bundled() -> Weights:
-    if not bundled.DETECTOR.is_file():
-        raise InputError(f"{bundled.DETECTOR}: the damage detector is missing")
-    return read_weights(bundled.DETECTOR)
+def open_detector(name: str = BUNDLED) -> DamageDetector:
+    """Opens the bundled detector, a weights file, or the one that a run trains.
 
+    Raises:
+      InputError: if there is none, or it is of another kind.
+    """
+    if name == BUNDLED:
+        return bundled_detector()
+    from dear_jax.inference.loading import find  # Which imports this.
 
-def read_detector(path: str | Path) -> DamageDetector:
-    """Reads a detector from a weights file; InputError if it is none."""
-    try:
-        return DamageDetector(read_weights(path))
-    except InputError as error:
-        text = str(error)
-        raise InputError(text if str(path) in text else f"{path}: {text}") from None
+    return DamageDetector(find(name).weights)
 
 
 def _tiling(size: tuple[int, int], halo: int, step: int, most: int) -> Tiling:
