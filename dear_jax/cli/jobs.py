@@ -14,7 +14,20 @@ from typing import NamedTuple
 from dear_jax.errors import InputError
 from dear_jax.images.io import SUFFIXES, names_below
 
-RESTORED = "-restored"
+
+class Output(NamedTuple):
+    """What a command makes of a photo.
+
+    Attributes:
+      ending: of the stem of its file beside the photo.
+      suffix: of its file; "": that of the photo, or .png if that cannot be written.
+    """
+
+    ending: str
+    suffix: str = ""
+
+
+RESTORED, MASK = Output("-restored"), Output("-mask", ".png")
 # Beside the output.
 PREVIEW, IMPORTANCE = ".preview.png", ".importance.png"
 # GIF has too few colours for a result.
@@ -54,6 +67,7 @@ def find_jobs(
     masks: str | None = None,
     recursive: bool = False,
     beside: Sequence[str] = (),
+    output: Output = RESTORED,
 ) -> list[Job]:
     """Pairs photos with their masks and outputs.
 
@@ -66,6 +80,7 @@ def find_jobs(
       masks: a file, for all photos; or a folder. None: there are none.
       recursive: whether subfolders of folders are searched.
       beside: which of "preview" and "importance" are written beside the outputs.
+      output: what is made of the photos.
 
     Returns:
       The jobs, sorted by output.
@@ -81,7 +96,7 @@ def find_jobs(
             found.setdefault(os.path.realpath(photo), (name, photo))
     named, files = zip(*found.values(), strict=True)
     several = len(photos) > 1 or os.path.isdir(photos[0])
-    outputs = _outputs(named, files, out, several)
+    outputs = _outputs(named, files, out, several, output)
     jobs = list(map(Job, named, files, _masks(named, masks), outputs))
     _check_writes(jobs, beside)
     return sorted(jobs, key=lambda job: job.out.parts)
@@ -120,34 +135,43 @@ def _written_beside(names: Iterable[str]) -> set[str]:
     """The names of what runs have written beside these photos, or may yet."""
     written = set()
     for path in map(PurePosixPath, names):
-        ours = [_result_name(path.stem + RESTORED, path.suffix)]
-        for stem in (path.stem, path.stem + RESTORED):
+        ours = [path.stem + PREVIEW, path.stem + IMPORTANCE]
+        for output in (RESTORED, MASK):
+            stem = path.stem + output.ending
+            ours += [_output_name(stem, path.suffix, output)]
             ours += [stem + PREVIEW, stem + IMPORTANCE]
         written |= {str(path.with_name(name)) for name in ours}
     return written
 
 
-def _result_name(stem: str, suffix: str) -> str:
-    """The name of a result, of its photo's suffix if that format can hold it."""
-    return stem + (suffix if suffix.lower() in _WRITTEN else ".png")
+def _output_name(stem: str, suffix: str, output: Output) -> str:
+    """The name of an output, of its photo's suffix if that format can hold it."""
+    return stem + (output.suffix or (suffix if suffix.lower() in _WRITTEN else ".png"))
 
 
 def _outputs(
-    names: Sequence[str], photos: Sequence[Path], out: str | None, several: bool
+    names: Sequence[str],
+    photos: Sequence[Path],
+    out: str | None,
+    several: bool,
+    output: Output,
 ) -> list[Path]:
-    """Where the result of each goes."""
+    """Where the output of each goes."""
     if out is None:
         return [
-            photo.with_name(_result_name(photo.stem + RESTORED, photo.suffix))
+            photo.with_name(
+                _output_name(photo.stem + output.ending, photo.suffix, output)
+            )
             for photo in photos
         ]
-    known = Path(out).suffix.lower() in _WRITTEN
+    suffixes = {output.suffix} if output.suffix else _WRITTEN
+    known = Path(out).suffix.lower() in suffixes
     folder = os.path.isdir(out) or out.endswith(("/", os.sep))
     if not several and not folder:
         if not known:
             raise InputError(
-                f"-o {out}: end it with one of {' '.join(sorted(_WRITTEN))}, or with / "
-                "for a folder"
+                f"-o {out}: end it with {' or '.join(sorted(suffixes))}, or with / for "
+                "a folder"
             )
         return [Path(out)]
     if os.path.exists(out) and not os.path.isdir(out) or known and not folder:
@@ -156,7 +180,9 @@ def _outputs(
             "photos need a folder; name one"
         )
     outputs = [Path(out) / name for name in names]
-    return [path.with_name(_result_name(path.stem, path.suffix)) for path in outputs]
+    return [
+        path.with_name(_output_name(path.stem, path.suffix, output)) for path in outputs
+    ]
 
 
 def _masks(names: Sequence[str], masks: str | None) -> list[Path | None]:

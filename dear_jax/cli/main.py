@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dear_jax
-from dear_jax.cli import export, models, options
+from dear_jax.cli import export, mask, models, options
 from dear_jax.errors import InputError
 
 DESCRIPTION = """\
@@ -30,6 +30,8 @@ examples:
       white in mask.png is missing; out.png has six times the photo's sides
   dear restore old/ --mask masks/ --size 1920x1080 -o new/
       all photos of a folder, each with the mask of its name
+  dear restore scans/ --mask auto --scale 2 -o new/
+      damage is found; `dear mask` shows what
   dear models
       what can be loaded, how large it is and under which terms
 
@@ -158,7 +160,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--version", action="version", version=f"dear_jax {dear_jax.__version__}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (options, models, export):
+    for module in (options, mask, models, export):
         module.add_parser(commands)
     # What begins with a minus would be taken for an option: --box -5,0,20,20.
     for i in [i for i, word in enumerate(argv[:-1]) if word == "--box"][::-1]:

@@ -26,6 +26,9 @@ examples:
       photo-restored.jpg
   dear restore photo.jpg --size 3840x2160 --max-memory 4G
       nothing is missing: plain enlargement, within 4 GiB of memory
+  dear restore scans/ --mask auto --scale 2 --preview -o restored/
+      finds scratches, cracks and dust in all photos of a folder, mends them and
+      doubles the photos; restored/NAME.preview.png show what was found
   dear restore scans/ --recursive --mask masks/ --scale 2.5 -o restored/
       all photos of a folder, each with the mask of its name
   dear restore scans/ --mask dust.png -o restored/ --part 3/8
@@ -44,6 +47,10 @@ exit status:
   130  interrupted"""
 
 
+# What --mask may be beside files: ./auto is one.
+AUTO = "auto"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RestoreOptions:
     """Which photos are restored, and how: a field for each flag.
@@ -58,8 +65,10 @@ class RestoreOptions:
       scale, size: of the result, size as (h, w); at most one of them, none for the
         photo's size.
       mask: file or folder of masks, None if there is none.
+      find_damage: whether damage is found, beside what is marked if something is.
+      sensitivity: with which, see `dear_jax.inference.damage.damaged`.
       box, mask_color, mask_alpha, invert_mask, dilate: see
-        `dear_jax.images.masks.find_mask`.
+        `dear_jax.images.masks.find_mask`; dilate None: 0, and 1 for damage found.
       denoise: level of degradation in [0, 1], "auto", or None for the default, see
         `dear_jax.inference.denoise`.
       out: file or folder of results, None for beside the photos.
@@ -78,11 +87,13 @@ class RestoreOptions:
     scale: float | None = None
     size: tuple[int, int] | None = None
     mask: str | None = None
+    find_damage: bool = False
+    sensitivity: float = 0.5
     box: list[tuple[int, int, int, int]] | None = None
     mask_color: tuple[int, int, int] | None = None
     mask_alpha: bool = False
     invert_mask: bool = False
-    dilate: int = 0
+    dilate: int | None = None
     denoise: float | str | None = None
     out: str | None = None
     overwrite: bool = False
@@ -90,6 +101,11 @@ class RestoreOptions:
     preview: bool = False
     importance: bool = False
     max_memory: int | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether something says what is missing, beside damage that is found."""
+        return bool(self.mask or self.box or self.mask_color or self.mask_alpha)
 
 
 def add_parser(commands) -> None:
@@ -151,14 +167,19 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_masks(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where the photo is missing")
-    source = group.add_mutually_exclusive_group()
-    add = source.add_argument
+    group = parser.add_argument_group(
+        "where the photo is missing", "One of the first four, and --mask auto."
+    )
+    add = group.add_argument
     add(
         "--mask",
-        metavar="FILE|FOLDER",
+        action="append",
+        default=[],
+        metavar="FILE|FOLDER|auto",
         help="white is missing; one for all, or a folder with one for each photo, of "
-        "the same name with any suffix",
+        "the same name with any suffix. auto: scratches, cracks, dust and torn places "
+        "are found, alone or beside what is marked (--mask auto --mask masks/); `dear "
+        "mask` writes what is found",
     )
     add(
         "--box",
@@ -168,9 +189,24 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
     )
     add("--mask-color", metavar="C", help="pixels of this colour, as in '#ff00ff'")
     add("--mask-alpha", action="store_true", help="pixels that are transparent")
-    add = group.add_argument
+    add_sensitivity(add)
     add("--invert-mask", action="store_true", help="what is not marked is missing")
-    add("--dilate", type=int, default=0, metavar="N", help="widen holes by N pixels")
+    add(
+        "--dilate",
+        type=int,
+        metavar="N",
+        help="widen holes by N pixels (default 0, 1 for what --mask auto finds)",
+    )
+
+
+def add_sensitivity(add) -> None:
+    """Adds the flag to those of a command."""
+    add(
+        "--sensitivity",
+        metavar="0..1",
+        help="how much counts as damage: 0 only what is certain, 1 whatever may be "
+        "(default 0.5)",
+    )
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
@@ -226,22 +262,15 @@ def parse_options(flags: argparse.Namespace) -> RestoreOptions:
     from dear_jax.images.masks import parse_box, parse_colour
     from dear_jax.inference.denoise import parse_denoise
 
-    marked = flags.mask or flags.box or flags.mask_color or flags.mask_alpha
-    if not (marked or flags.scale or flags.size):
-        raise InputError(
-            "nothing to do: give --scale or --size to enlarge, or say where the photo "
-            "is missing with --mask, --box, --mask-color or --mask-alpha"
-        )
-    if flags.invert_mask and not marked:
-        raise InputError("--invert-mask: nothing to invert; it goes with --mask")
-    if flags.dilate < 0 or (flags.dilate and not marked):
-        raise InputError(
-            f"--dilate {flags.dilate}: give pixels from 0, and with them --mask"
-        )
+    masks = list(dict.fromkeys(flags.mask))
+    flags.find_damage = AUTO in masks
+    flags.mask = next((mask for mask in masks if mask != AUTO), None)
+    _check_masks(flags, masks)
     parsers = {
         "part": parse_part,
         "texture": parse_texture,
         "scale": parse_scale,
+        "sensitivity": parse_sensitivity,
         "size": parse_size,
         "box": lambda boxes: [parse_box(text) for text in boxes],
         "mask_color": parse_colour,
@@ -262,6 +291,46 @@ def parse_options(flags: argparse.Namespace) -> RestoreOptions:
             "keeps; give one of them"
         )
     return options
+
+
+def _check_masks(flags: argparse.Namespace, masks: list[str]) -> None:
+    """Raises InputError for flags of masks that mean nothing, alone or together."""
+    files = [mask for mask in masks if mask != AUTO]
+    given = {f"--mask {file}": file for file in files}
+    given |= {"--box": flags.box, "--mask-color": flags.mask_color}
+    marked = [name for name, value in given.items() if value]
+    marked += ["--mask-alpha"] * flags.mask_alpha
+    if len(marked) > 1:
+        raise InputError(
+            f"{' and '.join(marked)}: one of them says what is missing; --mask auto "
+            "may be given beside it"
+        )
+    if not (marked or flags.find_damage or flags.scale or flags.size):
+        raise InputError(
+            "nothing to do: give --scale or --size to enlarge, or say where the photo "
+            "is missing with --mask, --box, --mask-color or --mask-alpha; --mask auto "
+            "finds damage"
+        )
+    if flags.sensitivity is not None and not flags.find_damage:
+        raise InputError(
+            f"--sensitivity {flags.sensitivity}: goes with --mask auto, which finds "
+            "damage"
+        )
+    if flags.invert_mask and not marked:
+        raise InputError("--invert-mask: nothing to invert; it goes with --mask")
+    dilate = flags.dilate or 0
+    if dilate < 0 or (dilate and not (marked or flags.find_damage)):
+        raise InputError(
+            f"--dilate {flags.dilate}: give pixels from 0, and with them --mask"
+        )
+
+
+def parse_sensitivity(text: str) -> float:
+    """Turns "0.7" into 0.7; InputError for what is no number from 0 to 1."""
+    sensitivity = _number(text)
+    if not 0 <= sensitivity <= 1:
+        raise InputError(f"--sensitivity {text}: give a number from 0 to 1, as in 0.7")
+    return sensitivity
 
 
 def parse_scale(text: str) -> float:

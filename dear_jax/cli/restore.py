@@ -5,21 +5,21 @@ so that each is restored once however often the commands are started.
 """
 
 import gc
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from dear_jax.cli.batch import make_folders, run_all, run_single, unfinished
 from dear_jax.cli.jobs import Job, find_jobs
 from dear_jax.cli.options import RestoreOptions
 from dear_jax.cli.progress import ProgressDisplay, duration, in_parts
 from dear_jax.errors import InputError
-from dear_jax.files import make_folder, printable
 from dear_jax.images.io import (
     ImageFile,
     check_output,
@@ -28,6 +28,7 @@ from dear_jax.images.io import (
     write_photo,
 )
 from dear_jax.images.masks import find_mask, mask_remarks
+from dear_jax.inference.damage import bundled_detector, found_damage
 from dear_jax.inference.denoise import AUTO, default_denoise, settled_level
 from dear_jax.inference.inputs import target_size
 from dear_jax.inference.known import consistency, keep_known
@@ -63,13 +64,13 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
     )
     part, parts = options.part
     single, jobs = len(jobs) == 1, jobs[part - 1 :: parts]
-    todo = [job for job in jobs if options.overwrite or not os.path.exists(job.out)]
+    todo = unfinished(jobs, options.overwrite)
     restorer = _load(options) if todo else None
-    for folder in dict.fromkeys(job.out.parent for job in todo):
-        make_folder(folder.absolute())  # A ~ is a name here.
+    make_folders(todo)
+    work = partial(_restore_shown, restorer=restorer, options=options, compiled=set())
     if single and jobs:
-        return partial(_restore_single, jobs[0], bool(todo), restorer, options)
-    return partial(_restore_all, todo, len(jobs) - len(todo), restorer, options, began)
+        return partial(run_single, jobs[0], bool(todo), work)
+    return partial(run_all, todo, len(jobs) - len(todo), work, began, "restored")
 
 
 def _load(options: RestoreOptions) -> Restorer:
@@ -83,66 +84,26 @@ def _load(options: RestoreOptions) -> Restorer:
         )
     if options.denoise is not None and not isinstance(options.denoise, str):
         restorer.levels(options.denoise, 1)
+    if options.find_damage:
+        bundled_detector()
     return restorer
 
 
-def _restore_single(
-    job: Job, todo: bool, restorer: Restorer | None, options: RestoreOptions
-) -> int:
-    """Restores the only photo; returns the exit status."""
-    done = "is there already; --overwrite makes it again"
-    if todo:
-        assert restorer is not None
-        with ProgressDisplay(1) as display:
-            done = _restore_shown(job, restorer, options, display)[1]
-    print(printable(f"{job.out}: {done}"))
-    return 0
-
-
-def _restore_all(
-    todo: Sequence[Job],
-    existing: int,
+def _restore_shown(
+    job: Job,
+    display: ProgressDisplay,
     restorer: Restorer | None,
     options: RestoreOptions,
-    began: float,
-) -> int:
-    """Restores photos, also after one that fails; returns the exit status."""
-    failures: list[str] = []
-    compiled: set[str] = set()
-    with ProgressDisplay(len(todo)) as display:
-        for job in todo:
-            assert restorer is not None
-            try:
-                sizes, done = _restore_shown(job, restorer, options, display)
-            except InputError as error:
-                failures.append(_failure(job, error))
-                display.print(f"failed: {failures[-1]}")
-                continue
-            _drop_programs(compiled, sizes)
-            if not display.on_terminal:
-                display.print(display.numbered(f"{job.name}: {done}"))
-    if failures:
-        lines = ["These could not be restored:", *(f"  {line}" for line in failures)]
-        print(printable("\n".join(lines)))
-    there = f"{existing} there already"
-    if existing:
-        there += " (--overwrite makes them again)"
-    print(
-        f"{len(todo) - len(failures)} restored, {there}, {len(failures)} failed; "
-        f"{duration(time.monotonic() - began)}"
-    )
-    return 1 if failures else 0
-
-
-def _restore_shown(
-    job: Job, restorer: Restorer, options: RestoreOptions, display: ProgressDisplay
-) -> tuple[str, str]:
-    """Restores a photo; returns its sizes, and a line of what was done."""
+    compiled: set[str],
+) -> str:
+    """Restores a photo; returns what was done, in a line."""
     began = time.monotonic()
+    assert restorer is not None
     with display.on(job.name) as progress:
-        sizes, denoise = restore_photo(job, restorer, options, progress, display.print)
-    words = [f"{sizes} pixels", denoise, duration(time.monotonic() - began)]
-    return sizes, ", ".join(filter(None, words))
+        done = restore_photo(job, restorer, options, progress, display.print)
+    _drop_programs(compiled, done.sizes)
+    words = [f"{done.sizes} pixels", done.damage, done.denoise]
+    return ", ".join(filter(None, [*words, duration(time.monotonic() - began)]))
 
 
 def _drop_programs(compiled: set[str], sizes: str) -> None:
@@ -161,10 +122,20 @@ def _drop_programs(compiled: set[str], sizes: str) -> None:
         compiled.clear()
 
 
-def _failure(job: Job, error: InputError) -> str:
-    """What went wrong, in one line that names the photo."""
-    line = " ".join(str(error).split())
-    return line if str(job.photo) in line else f"{job.photo}: {line}"
+class Done(NamedTuple):
+    """What was done to a photo, in words.
+
+    Attributes:
+      sizes: e.g. "64 x 48 to 384 x 288".
+      denoise: the level of degradation, e.g. "denoise 0.23 (auto)"; empty for models
+        without that input.
+      damage: how much damage was found, e.g. "damage found in 1.3 % of it"; empty
+        where none was looked for.
+    """
+
+    sizes: str
+    denoise: str
+    damage: str
 
 
 def restore_photo(
@@ -173,7 +144,7 @@ def restore_photo(
     options: RestoreOptions,
     progress: Progress,
     report: Report,
-) -> tuple[str, str]:
+) -> Done:
     """Restores one photo; the result is written last, whole.
 
     Args:
@@ -183,10 +154,6 @@ def restore_photo(
       progress: called with (done, total).
       report: called with remarks, a line each.
 
-    Returns:
-      The sizes, e.g. "64 x 48 to 384 x 288", and the level of degradation, e.g.
-      "denoise 0.23 (auto)", empty for models without that input.
-
     Raises:
       InputError: if the photo cannot be read or restored so, or not written.
     """
@@ -195,7 +162,7 @@ def restore_photo(
         report(f"warning: {job.name}: {remark}")
 
     file = read_image(job.photo)
-    mask = _mask(job, file, options, warn)
+    mask, damage = _mask(job, file, options, warn)
     image, source = file.image, file.size
     target = _target(job, file, options, warn)
     if remark := restorer.remark(source, target):
@@ -231,26 +198,33 @@ def restore_photo(
         for remark in write_image(job.out, whole):
             warn(remark)
     progress(1.0, 1.0)
-    return f"{_sides(source)} to {_sides(target)}", denoise
+    return Done(f"{_sides(source)} to {_sides(target)}", denoise, damage)
 
 
 def _mask(
     job: Job, file: ImageFile, options: RestoreOptions, warn: Report
-) -> Bool[np.ndarray, "H W"]:
-    """What is missing, and remarks on photo and mask."""
-    mask = find_mask(
-        file,
-        job.mask,
-        box=options.box,
-        colour=options.mask_color,
-        alpha=options.mask_alpha,
-        invert=options.invert_mask,
-        dilate=options.dilate,
-        warn=warn,
-    )
-    for remark in (*file.metadata.remarks, *mask_remarks(mask, file)):
+) -> tuple[Bool[np.ndarray, "H W"], str]:
+    """What is missing, and words on the damage found; remarks on photo and mask."""
+    for remark in file.metadata.remarks:
         warn(remark)
-    return mask
+    mask = np.zeros(file.size, bool)
+    if options.marked or not options.find_damage:
+        mask = find_mask(
+            file,
+            job.mask,
+            box=options.box,
+            colour=options.mask_color,
+            alpha=options.mask_alpha,
+            invert=options.invert_mask,
+            dilate=options.dilate or 0,
+            warn=warn,
+        )
+        for remark in mask_remarks(mask, file):
+            warn(remark)
+    if not options.find_damage:
+        return mask, ""
+    found = found_damage(file.image, options.sensitivity, options.dilate, warn)
+    return mask | found, f"damage found in {found.mean():.1%} of it"
 
 
 def _target(

@@ -132,12 +132,22 @@ def preview_sheet(
     panels = [("photo", note, image), ("result", sides(result), result)]
     if importance is not None:
         panels.append(("importance", "dark 0, light 1", heat(importance)))
-    height = _height(result.shape[:2])
-    drawn = [_panel(*panel, height) for panel in panels]
-    gap = max(8, height // 32)
-    wide = result.shape[1] > _WIDE * result.shape[0]
-    drawn = below(drawn, 2 * gap) if wide else beside(drawn, gap)
-    return np.asarray(with_margin(drawn, gap))
+    return _panels(panels, result.shape[:2])
+
+
+def draw_damage(
+    path: str | Path, image: Num[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> None:
+    """Writes a sheet of a photo and the damage found in it, magenta.
+
+    Raises:
+      InputError: if the file cannot be written.
+    """
+    image = with_bits(np.nan_to_num(image), 8)
+    found = f"{mask.mean():.1%} of it, magenta"
+    panels = [("photo", sides(image), image)]
+    panels.append(("damage found", found, show_mask(image, mask)))
+    write_photo(path, _panels(panels, image.shape[:2]))
 
 
 def resized(
@@ -289,6 +299,18 @@ def _check_counts(rows, titles, captions) -> None:
             )
     if captions is not None and len(captions) != len(rows):
         raise ValueError(f"{len(captions)} captions for {len(rows)} rows")
+
+
+def _panels(
+    panels: Sequence[tuple[str, str, Picture]], size: tuple[int, int]
+) -> Picture:
+    """Titles, notes and pictures beside each other, or below if `size` is very wide."""
+    height = _height(size)
+    drawn = [_panel(*panel, height) for panel in panels]
+    gap = max(8, height // 32)
+    wide = size[1] > _WIDE * size[0]
+    drawn = below(drawn, 2 * gap) if wide else beside(drawn, gap)
+    return np.asarray(with_margin(drawn, gap))
 
 
 def _panel(title: str, note: str, picture: Picture, height: int) -> Image.Image:

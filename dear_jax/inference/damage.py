@@ -5,6 +5,7 @@ that the seams are exact. See results/damage/ for what it finds and what it does
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -114,24 +115,34 @@ def damaged(
     return dilated(probability >= 0.95 - 0.9 * sensitivity, dilate)
 
 
-def damage_remark(mask: Bool[np.ndarray, "H W"], sensitivity: float) -> str:
-    """What is odd about the damage found in a photo; usually "".
+def found_damage(
+    image: Array,
+    sensitivity: float = SENSITIVITY,
+    dilate: int | None = None,
+    warn: Callable[[str], object] = lambda remark: None,
+) -> Bool[np.ndarray, "H W"]:
+    """The mask of a photo's damage, as the bundled detector finds it.
 
-    That is none at all, or more than a fifth of the photo.
+    Args:
+      image, sensitivity: see `DamageDetector`.
+      dilate: see `damaged`; None: `DILATE`.
+      warn: called with a remark if nothing is found, or more than photos have.
     """
-    if not mask.any():
-        return (
+    dilate = DILATE if dilate is None else dilate
+    found = bundled_detector().find(image, sensitivity, dilate)
+    share = float(found.mean())
+    if not share:
+        warn(
             f"no damage found; a --sensitivity above {sensitivity:g} finds fainter, "
-            "--mask takes a mask of your own"
+            "and --mask takes a mask of your own"
         )
-    share = float(mask.mean())
-    if share <= MUCH:
-        return ""
-    return (
-        f"{share:.0%} of the photo was taken for damage, which is more than photos "
-        f"have; look at the mask (dear mask), or give a --sensitivity below "
-        f"{sensitivity:g}"
-    )
+    elif share > MUCH:
+        warn(
+            f"{share:.0%} of the photo was taken for damage, more than a fifth; look "
+            "at the mask (dear mask), paint on it, or give a --sensitivity below "
+            f"{sensitivity:g}"
+        )
+    return found
 
 
 def open_detector(name: str = BUNDLED) -> DamageDetector:

@@ -302,7 +302,7 @@ class Restorer:
         Returns:
           The mask, True = damaged, as `__call__` takes it.
         """
-        return damage.bundled_detector().find(image, sensitivity, dilate)
+        return damage.found_damage(image, sensitivity, dilate)
 
     def damage_probability(self, image: Array) -> Float32[np.ndarray, "H W"]:
         """How likely each pixel of a photo is damaged, from 0 to 1."""
