@@ -1,4 +1,4 @@
-"""`dear mask`: finds the damage of photos and writes it as masks, to look at and edit."""
+"""`dear mask`: finds the damage of photos, and writes it as masks to paint on."""
 
 import argparse
 import time

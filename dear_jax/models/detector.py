@@ -70,14 +70,14 @@ class Detector(nn.Module):
         Args:
           image: in [0, 1].
           size: (H, W) of the photo in arrays that are larger at the bottom and right,
-            whatever is there; None: the array's.
+            whatever numbers are there; None: the array's.
         """
         height, width = image.shape[1:3]
         sizes = [jnp.asarray((height, width) if size is None else size, jnp.int32)]
         pads = ((0, -height % self.step), (0, -width % self.step))
-        image = jnp.pad(image, ((0, 0), *pads, (0, 0)))
-        inside = [_inside(image, sizes[0])]
-        x = (image - 0.5).astype(compute_dtype(self)) * inside[0]
+        x = jnp.pad(image - 0.5, ((0, 0), *pads, (0, 0))).astype(compute_dtype(self))
+        inside = [_inside(x, sizes[0])]
+        x *= inside[0]
         x, skips = nn.relu(self._conv(x, self.widths[0], "stem")) * inside[0], []
         for level, (fields, depth) in enumerate(
             zip(self.widths[1:], self.depths, strict=True), 1
@@ -221,4 +221,4 @@ def _inside(
 ) -> Float[Array, "1 H W 1"]:
     """1 inside of the photo, 0 elsewhere."""
     rows, columns = (jnp.arange(n) < size[i] for i, n in enumerate(x.shape[1:3]))
-    return (rows[:, None] & columns)[None, :, :, None].astype(jnp.float32)
+    return (rows[:, None] & columns[None])[None, :, :, None].astype(x.dtype)
