@@ -114,6 +114,24 @@ def test_damage_is_soft_at_its_edges_and_changes_only_its_mask():
     assert soft > 20
 
 
+def test_what_is_to_be_found_is_the_damage_that_shows():
+    photo = np.full((64, 64, 3), 128, np.float32)
+    for seed in range(10):
+        found = drawn(seed)
+        target, change = found.to_find(photo)[..., 0], np.abs(found.on(photo) - photo)
+        shows = change.max(2) >= damage.SHOWN
+        np.testing.assert_array_equal(target == 1, found.mask & shows)
+        np.testing.assert_array_equal(target == 0.5, found.mask & ~shows)
+        assert set(np.unique(target)) <= {0, 0.5, 1}
+
+
+def test_damage_of_the_photos_own_colour_does_not_show():
+    found = drawn(0)
+    own = found.added / np.maximum(found.opacity, 1e-3)[..., None]
+    target = found.to_find(np.where(found.mask[..., None], own, 0))[..., 0]
+    assert (target[found.mask] == 0.5).all() and not target[~found.mask].any()
+
+
 def test_light_and_dark_opaque_and_not_all_come():
     photo = np.full((64, 64, 3), 128, np.float32)
     signs, peaks = [], []

@@ -101,7 +101,7 @@ def test_shares_are_those_of_all_examples(crop):
     data = conditioned(masks="generated", **{"damage.joined": 0.0})
     chooser = Chooser(open_masks("generated"), 16, (1.0, 1.0), 1, clean=0.25)
     make = MakeExample(chooser, settings.degradations(data), settings.damages(data))
-    degraded_ones = intact = damaged = 0
+    degraded_ones = intact = damaged = to_find = 0
     for seed in range(600):
         example = make.random_map(crop, np.random.default_rng(seed))
         degraded_ones += example["level"] > 0
@@ -109,6 +109,8 @@ def test_shares_are_those_of_all_examples(crop):
         # The irregular masks miss all of 1 to 60 %, and change no pixel.
         plain = example["level"] == 0
         damaged += plain and not np.array_equal(example["image"], example["clean"])
+        to_find += example["damage"].any()
+    assert abs(to_find / 600 - 0.25) < 0.06
     assert abs(intact / 600 - 0.25) < 0.06
     assert abs(damaged / (600 - degraded_ones) - 0.25) < 0.07
     # Few draws skip all steps, and then they are not degraded.

@@ -10,13 +10,20 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tiny import draw_like, system_config, texture_config, tiny_config
+from tiny import (
+    detector_config,
+    draw_like,
+    system_config,
+    texture_config,
+    tiny_config,
+)
 
 import dear_jax
 from dear_jax.checkpoint import saved_steps
 from dear_jax.data.pipeline import training_batches
 from dear_jax.errors import InputError
 from dear_jax.evaluation import sheets
+from dear_jax.inference.damage import open_detector
 from dear_jax.inference.runs import read_run
 from dear_jax.models.registry import build, init_shapes
 from dear_jax.training import train as loop
@@ -92,6 +99,28 @@ def test_every_system_is_scored_and_killed_goes_on_to_the_same_bits_and_reloads(
     assert equal(resumed, whole)
     assert equal(dear_jax.load(tmp_path / "run").variables, whole.ema)
     assert not equal(whole.ema["params"], whole.params)
+
+
+def test_a_detector_is_scored_and_killed_goes_on_to_the_same_bits(
+    tmp_path, monkeypatch
+):
+    scored = detector_config(**{"evaluate.every": 4})
+    whole = jax.device_get(train(scored, tmp_path / "whole"))
+    _, score = [r for r in read_metrics(tmp_path / "whole") if r["kind"] == "evaluate"]
+    assert 0 <= score["f1"] <= 1
+    assert (tmp_path / "whole" / "sheets" / "00000004.png").exists()
+    best = open_detector(str(tmp_path / "whole" / "best.safetensors"))
+    assert best.provenance["f1"] == score["f1"]
+    assert equal(best.variables, whole.ema)
+
+    train_and_kill_at(monkeypatch, 3, detector_config(), tmp_path / "run")
+    resumed = jax.device_get(train(detector_config(), tmp_path / "run"))
+    assert equal(resumed, whole)
+
+
+def test_a_detector_needs_damage(tmp_path):
+    with pytest.raises(InputError, match="damage.share=0: detector learns from damage"):
+        train(detector_config(**{"data.damage.share": 0.0}), tmp_path / "run")
 
 
 def test_sigterm_saves_two_steps_later(whole, tmp_path, monkeypatch, capsys):

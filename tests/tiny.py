@@ -6,7 +6,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from configs import dear_lite_texture, quickstart
+from configs import damage, dear_lite_texture, quickstart
 from dear_jax.inference.dear import DearRestorer
 from dear_jax.models.registry import build, fields_of, init_shapes
 from dear_jax.weights import Weights
@@ -95,6 +95,22 @@ def tiny_config(steps: int = 8, **changes) -> ml_collections.ConfigDict:
     config.optimizer.warmup = 2
     config.checkpoint.every, config.log.every = 3, 2
     config.evaluate.every = 0
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def detector_config(steps: int = 4, **changes) -> ml_collections.ConfigDict:
+    """A detector's, scored on a bundled photo."""
+    config = damage.get_config()
+    config.model.update(widths=(1, 1, 1), depths=(1, 1))
+    config.data.photos = ("bundled",)
+    with config.data.ignore_type():
+        config.data.side = 32
+    config.data.threads = 0
+    config.train.update(batch_size=4, steps=steps)
+    config.optimizer.warmup = 0
+    config.checkpoint.every, config.log.every = 2, 2
+    config.evaluate.update(every=0, limit=1)
     config.update_from_flattened_dict(changes)
     return config
 

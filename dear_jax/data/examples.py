@@ -177,8 +177,8 @@ class MakeExample(grain.transforms.RandomMap):
           float32 arrays: "image" [S, S, 3] in [0, 1], the reduced crop, perhaps
           degraded and damaged (the model hides what the mask says); "clean"
           [S, S, 3], the same without either; "level" [], how degraded it is, see
-          `degradation_level`; "mask" [S, S, 1], 1 = missing; "damage" [S, S, 1], see
-          `Damage.to_find`, 0 in a photo without; "coordinates" [Q, 2],
+          `degradation_level`; "mask" [S, S, 1], 1 = missing; "damage" [S, S, 1], if
+          some photos are damaged, see `Damage.to_find`; "coordinates" [Q, 2],
           centres (y, x) of pixels of the crop in [-1, 1]; "cell" [Q, 2], the side of
           such a pixel in the same units; "colours" [Q, 3] in [0, 1], the crop at
           those pixels. With Q = 0, instead of the last three, "target" [T, T, 3] in
@@ -225,16 +225,17 @@ class MakeExample(grain.transforms.RandomMap):
             image, level = degraded(crop, clean, degrade, rng, damage)
         elif damage:
             image = to_bytes(damage.on(clean.astype(np.float32)))
-        found = np.zeros((*size, 1), np.float32)
-        if damage:
-            found = damage.to_find(clean.astype(np.float32))
-        return crop, {
+        made = {
             "image": _unit(image),
             "clean": _unit(clean),
             "level": np.float32(level),
             "mask": mask[:, :, None].astype(np.float32),
-            "damage": found,
         }
+        if self.damage:
+            made["damage"] = np.zeros((*size, 1), np.float32)
+        if damage:
+            made["damage"] = damage.to_find(clean.astype(np.float32))
+        return crop, made
 
 
 class NumberExample(grain.transforms.RandomMap):
