@@ -12,7 +12,7 @@ from configs import (
     quickstart,
 )
 from dear_jax.errors import InputError
-from dear_jax.models.registry import VARIANTS, build
+from dear_jax.models.registry import RESTORING, VARIANTS, build, fields_of, role_of
 from dear_jax.training.check import check_fit
 from dear_jax.training.objectives import make_objective
 from dear_jax.training.optimizer import make_optimizer
@@ -29,7 +29,9 @@ def test_numbers_that_cannot_be_are_refused_by_name(key, tmp_path):
 
 
 @pytest.mark.parametrize("module", [quickstart, celebahq, ffhq, places365])
-@pytest.mark.parametrize("variant", [v for v in VARIANTS if not v.startswith("lpips")])
+@pytest.mark.parametrize(
+    "variant", [v for v in VARIANTS if role_of(fields_of(v)) in RESTORING]
+)
 def test_every_configuration_trains_every_variant(module, variant):
     config = module.get_config(variant)
     assert config.model.architecture == VARIANTS[variant]["architecture"]
@@ -73,7 +75,7 @@ def test_options_pick_scale_side_and_input():
         ("misf,side=512", "photos here have 256 pixels"),
         ("edsr,scale=1", "scale=1: from 2 to 32"),
         ("elan,scale=99", "scale=99: from 2 to 32"),
-        ("lpips-vgg16", "converted, not trained"),
+        ("lpips-vgg16", "restores no photos; name a system that does"),
         ("dear,scale=2", "dear has no option 'scale=2'; it has none"),
     ],
 )
