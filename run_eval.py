@@ -116,7 +116,7 @@ def print_scales(flags: argparse.Namespace, out: Path) -> None:
 
 def print_damage(flags: argparse.Namespace, out: Path) -> None:
     """Measures detectors of damage."""
-    from dear_jax.evaluation import damage
+    from dear_jax.evaluation import damage, protocol_damage
 
     for name in ("scale", "table", "setup", "ends"):
         if getattr(flags, name):
@@ -125,7 +125,7 @@ def print_damage(flags: argparse.Namespace, out: Path) -> None:
                 "finds damage at the photos' own size"
             )
     models = [n for n in ",".join(flags.model or []).split(",") if n]
-    data, masks = flags.data or "bundled", flags.masks or damage.DRAWN
+    data, masks = flags.data or "bundled", flags.masks or protocol_damage.DRAWN
     print(damage.measure_damage(data, masks, models, flags.limit, out))
 
 
