@@ -34,11 +34,12 @@ def get_config() -> ml_collections.ConfigDict:
     # What is asked for at high resolution: nothing, but for one pixel.
     config.data.queries = 1
     config.data.damage.share = 0.75
+    config.data.damage.area = (0.001, 0.03, 0.12)
     config.data.degrade.share = 0.8
     config.optimizer.learning_rate = 5e-3
     config.optimizer.warmup = 200
     config.train.batch_size = 16
-    config.train.steps = 16_000
+    config.train.steps = 13_000
     config.train.ema_decay = 0.999
     config.evaluate.photos = "bundled"
     config.evaluate.masks = "drawn"

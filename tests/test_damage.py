@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dear_jax.data import damage, damage_kinds, damage_shapes
+from dear_jax.data import damage, damage_film, damage_shapes
 from dear_jax.data.damage import Damages, draw_damage, draw_mask
 
 AREA = (0.001, 0.022, 0.08)
@@ -28,28 +28,28 @@ def test_the_damaged_share_is_mostly_the_films(side):
 
 def film_draws(count=400, side=400):
     """Kinds, lengths and widths in the film's own pixels of many drawings."""
-    names = list(damage_kinds.FILM)
+    names = list(damage_film.FILM)
     for seed in range(count):
         rng = np.random.default_rng(seed)
-        yield from damage_kinds._film_shapes(
+        yield from damage_film._film_shapes(
             rng, (side, side), names, 0.01 * side * side
         )
 
 
 def test_kinds_of_film_come_in_the_films_order():
     names = [name for name, _, _ in film_draws()]
-    counts = {kind: names.count(kind) for kind in damage_kinds.FILM}
+    counts = {kind: names.count(kind) for kind in damage_film.FILM}
     assert list(counts) == sorted(counts, key=counts.get, reverse=True)
-    film = sum(kind.count for kind in damage_kinds.FILM.values())
-    for name, kind in damage_kinds.FILM.items():
+    film = sum(kind.count for kind in damage_film.FILM.values())
+    for name, kind in damage_film.FILM.items():
         ratio = counts[name] / len(names) / (kind.count / film)
         assert 1 / 3 < ratio < 3, name
 
 
 def test_lengths_at_the_films_own_pixels_are_those_counted():
-    for name, kind in damage_kinds.FILM.items():
+    for name, kind in damage_film.FILM.items():
         rng = np.random.default_rng(1)
-        lengths = [damage_kinds._film_size(rng, kind, 1.0)[0] for _ in range(3000)]
+        lengths = [damage_film._film_size(rng, kind, 1.0)[0] for _ in range(3000)]
         median, tenth, most = kind.extent
         assert abs(np.median(lengths) / median - 1) < 0.1, name
         assert abs(np.quantile(lengths, 0.9) / tenth - 1) < 0.15, name
@@ -72,15 +72,15 @@ def test_shapes_are_as_long_for_their_width_as_on_film(kind, low, high):
     ratios = []
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        length, width = damage_kinds._film_size(rng, damage_kinds.FILM[kind], 1.0)
+        length, width = damage_film._film_size(rng, damage_film.FILM[kind], 1.0)
         side = int(2 * length) + 20
         canvas = damage_shapes.Canvas((side, side))
         layer, middle = canvas.layer((255, 255, 255)), np.full(2, side / 2)
-        if damage_kinds.FILM[kind].width is None:
+        if damage_film.FILM[kind].width is None:
             shape = damage_shapes.blob(rng, middle, length, width)
             damage_shapes.fill(layer, shape, 1)
         else:
-            bend = damage_kinds.FILM[kind].bend
+            bend = damage_film.FILM[kind].bend
             points = damage_shapes.line(rng, middle, length, 1.0, bend)
             damage_shapes.stroke(layer, points, width, 1)
         ((_, opacity),) = canvas.layers()

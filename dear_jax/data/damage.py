@@ -1,7 +1,7 @@
 """Damage of film and prints, drawn by rule: what it looks like and where it is.
 
-damage_kinds.py has the kinds, damage_shapes.py paints them, four times finer than
-pixels, so that edges are soft. `Damage` holds the truth, for a
+damage_film.py and damage_print.py have the kinds, damage_shapes.py paints them, four
+times finer than pixels, so that edges are soft. `Damage` holds the truth, for a
 network that is to find damage; `draw_mask` makes of it what a mask may look like.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from dear_jax.data.damage_kinds import FILM, PRINT, paint_film, paint_print
+from dear_jax.data.damage_film import FILM, paint_film
+from dear_jax.data.damage_print import PRINT, paint_print
 from dear_jax.data.damage_shapes import Canvas, log_uniform
 
 KINDS = (*FILM, *PRINT)

@@ -1,127 +1,16 @@
-"""Kinds of damage: of film (dust, dirt, hair, scratches) and of prints (cracks, ...).
+"""Damage of prints: cracks, creases, stains, tears, and what handling leaves.
 
-`FILM` has what was counted on ten frames of about 4968 x 3400 pixels (annotations of
-FilmDamageSimulator, Ivanova et al. 2022). How large a pixel of the photo is on such a
-frame is drawn for each photo, between the film's own pixels and the whole frame
-reduced to the photo's size. `PRINT` has cracks with branches, creases, stains and torn
-corners.
+Choices all of them, but for the cracks, which print damage is best known by: light,
+with branches and a dark edge.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from dear_jax.data import damage_shapes as shapes
-
-_FRAME = 3400
-# Shapes passed over because they would exceed the area, before a speck ends it.
-_MOST_TRIES = 64
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of damage.
-
-    Attributes:
-      count: median number in a frame.
-      extent: median, 90 % quantile and maximum of the length in the frame's pixels.
-      width: (low, high) of a line's width in them, or None for spots.
-      ratio: (low, high) of a spot's length to its width.
-      bend: standard deviation of a line's turn over its length, in radians.
-    """
-
-    count: int
-    extent: tuple[float, float, float]
-    width: tuple[float, float] | None = None
-    ratio: tuple[float, float] = (1.0, 1.0)
-    bend: float = 0.0
-
-
-# Widths, ratios and bends are choices; only lengths were counted.
-FILM = {
-    "dust": Kind(854, (8, 12, 37), ratio=(1.0, 1.6)),
-    "dirt": Kind(262, (13, 22, 161), ratio=(1.0, 2.5)),
-    "short hair": Kind(102, (34, 69, 158), (2.5, 5.0), bend=1.2),
-    "long hair": Kind(12, (102, 189, 596), (2.5, 5.0), bend=2.5),
-    "scratch": Kind(4, (172, 496, 3087), (1.5, 4.0), bend=0.05),
-}
-
-
-def paint_film(
-    rng: np.random.Generator, canvas: shapes.Canvas, names: list[str], area: float
-) -> None:
-    """Paints damage of film.
-
-    Args:
-      rng: source of all randomness.
-      canvas: is painted on.
-      names: kinds to choose from, keys of `FILM`; at least one.
-      area: about how many pixels are to be damaged.
-    """
-    # As film runs through machines; the photo may have been turned since.
-    run = rng.choice((0, math.pi / 2, rng.uniform(0, math.pi)))
-    bright, mixed = rng.random() < 0.5, rng.random() < 0.25
-    tint = int(rng.integers(2))
-    layers = {}
-    for name, length, width in _film_shapes(rng, canvas.size, names, area):
-        light = rng.random() < 0.5 if mixed else bright
-        if light not in layers:
-            layers[light] = canvas.layer(shapes.draw_colour(rng, light, tint))
-        kind, opacity = FILM[name], shapes.draw_opacity(rng)
-        height, wide = canvas.size
-        centre = np.array([rng.uniform(0, wide), rng.uniform(0, height)])
-        if kind.width is None:
-            corners = shapes.blob(rng, centre, length, width)
-            shapes.fill(layers[light], corners, opacity)
-            continue
-        angle = rng.uniform(0, math.pi)
-        if name == "scratch":
-            angle = run + rng.normal(0, 0.05)
-        points = shapes.line(rng, centre, length, angle, kind.bend)
-        shapes.stroke(layers[light], points, width, opacity)
-
-
-def _film_shapes(
-    rng: np.random.Generator, size: tuple[int, int], names: list[str], area: float
-) -> Iterator[tuple[str, float, float]]:
-    """Yields kind, length and width in pixels until the area is used up."""
-    # The largest at which a median speck of dust does not exceed the area.
-    most = min(1.0, math.sqrt(area) / FILM["dust"].extent[0])
-    least = min(size) / _FRAME
-    zoom = shapes.log_uniform(rng, least, max(least, most))
-    # Every reel has its own mix, the count's on average.
-    mix = np.cumsum([FILM[name].count * math.exp(rng.normal(0, 1)) for name in names])
-    tries = 0
-    while area > 0:
-        name = names[int(np.searchsorted(mix, rng.random() * mix[-1], side="right"))]
-        kind = FILM[name]
-        length, width = _film_size(rng, kind, zoom)
-        # A soft edge shows about half a pixel more.
-        shown = (min(length, max(size)) + 0.6) * (width + 0.6)
-        shown *= math.pi / 4 if kind.width is None else 1
-        tries += 1
-        if shown > 1.5 * area + 2:
-            if tries < _MOST_TRIES:
-                continue
-            length = width = max(1.0, math.sqrt(area))
-        yield name, length, width
-        tries = 0
-        area -= shown
-
-
-def _film_size(
-    rng: np.random.Generator, kind: Kind, zoom: float
-) -> tuple[float, float]:
-    """Length and width of one shape, in pixels of the photo, each at least 1."""
-    median, tenth, most = kind.extent
-    spread = math.log(tenth / median) / 1.2816
-    length = max(1.0, zoom * min(median * math.exp(rng.normal(0, spread)), most))
-    if kind.width:
-        return length, max(1.0, zoom * rng.uniform(*kind.width))
-    return length, max(1.0, length / rng.uniform(*kind.ratio))
 
 
 def paint_print(
@@ -261,9 +150,109 @@ def paint_torn_corner(
     shapes.fill(behind, np.concatenate([tear, corner[None]]), 1.0)
 
 
+def paint_worn_edges(
+    rng: np.random.Generator, canvas: shapes.Canvas, area: float
+) -> None:
+    """Ragged bands along one to four sides, where the emulsion has come off."""
+    height, wide = canvas.size
+    layer = canvas.layer(shapes.draw_colour(rng, rng.random() < 0.8))
+    chosen = rng.permutation(4)[: rng.integers(1, 5)]
+    for side in chosen:
+        length, across = (wide, height) if side < 2 else (height, wide)
+        count = max(6, min(48, round(length / 3)))
+        walk = np.cumsum(rng.standard_normal(count))
+        depth = np.abs(walk - rng.choice(walk)) + 0.3 * rng.random(count)
+        deep = min(0.7 * area / len(chosen) / length, 0.3 * across)
+        depth *= deep / max(depth.mean(), 0.1)
+        along = np.linspace(0, length, count)
+        inner = depth if side % 2 == 0 else across - depth
+        outer = 0.0 if side % 2 == 0 else float(across)
+        edge = np.concatenate([np.stack([along, inner], 1),
+                               [[length, outer], [0.0, outer]]])  # fmt: skip
+        shapes.fill(layer, edge if side < 2 else edge[:, ::-1], 1.0)
+
+
+def paint_scuff(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -> None:
+    """A bundle of fine scratches that come and go, side by side or across."""
+    height, wide = canvas.size
+    layer = canvas.layer(shapes.draw_colour(rng, rng.random() < 0.8))
+    width, extent = rng.uniform(0.5, 1.5), rng.uniform(0.15, 0.8) * min(canvas.size)
+    middle = np.array([rng.uniform(0, wide), rng.uniform(0, height)])
+    angle, spread = rng.uniform(0, math.pi), rng.choice((0.05, 0.2, 1.0))
+    left = area
+    while left > 0:
+        length = min(left / width, shapes.log_uniform(rng, 0.1, 1.0) * extent) + 1
+        centre, turned = (
+            middle + rng.normal(0, extent / 3, 2),
+            rng.normal(angle, spread),
+        )
+        points = shapes.line(rng, centre, length, turned, 0.1, 0.05)
+        for part in range(0, len(points) - 1, 2):
+            if rng.random() < 0.7:
+                opacity = rng.uniform(0.3, 1)
+                shapes.stroke(layer, points[part : part + 3], width, opacity)
+        left -= 0.7 * length * (width + 0.3)
+
+
+def paint_fibres(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -> None:
+    """Lint: one to three bent fibres of some width, some of them forked."""
+    height, wide = canvas.size
+    layer = canvas.layer(shapes.draw_colour(rng, rng.random() < 0.5))
+    opacity, count = shapes.draw_opacity(rng), int(rng.integers(1, 4))
+    most = min(min(canvas.size) / 16, math.sqrt(area / count) / 3)
+    for _ in range(count):
+        width = shapes.log_uniform(rng, 1, max(1.2, most))
+        length = min(area / count / (width + 0.6), 1.2 * max(canvas.size))
+        centre = np.array([rng.uniform(0, wide), rng.uniform(0, height)])
+        angle = rng.uniform(0, math.pi)
+        ends = int(rng.integers(1, 4))
+        stem = shapes.line(rng, centre, length / ends, angle, 2.5, 0.15, 16)
+        shapes.stroke(layer, stem, width, opacity)
+        for _ in range(ends - 1):
+            branch = shapes.line(
+                rng, centre, length / ends, rng.uniform(0, 2 * math.pi), 2, 0.15, 16
+            )
+            start = stem[rng.integers(len(stem))]
+            shapes.stroke(layer, branch + start - branch[0], 0.8 * width, opacity)
+
+
+def paint_smut(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -> None:
+    """Clumps of ragged spots, each near the one before."""
+    height, wide = canvas.size
+    layer = canvas.layer(shapes.draw_colour(rng, rng.random() < 0.5))
+    opacity, typical = shapes.draw_opacity(rng), max(1.2, 0.4 * math.sqrt(area))
+    left, place = area, np.array([rng.uniform(0, wide), rng.uniform(0, height)])
+    while left > 0:
+        spot = min(shapes.log_uniform(rng, 1, typical), 1.2 * math.sqrt(left) + 0.5)
+        corners = shapes.blob(rng, place, spot, rng.uniform(0.5, 1) * spot, 0.3)
+        shapes.fill(layer, corners, opacity)
+        place = place + rng.normal(0, 0.6 * spot + 0.5, 2)
+        left -= 0.5 * spot**2 + 0.4
+
+
+def paint_specks(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -> None:
+    """A cloud of specks of about a pixel."""
+    height, wide = canvas.size
+    layer = canvas.layer(shapes.draw_colour(rng, rng.random() < 0.5))
+    extent = rng.uniform(0.05, 0.4) * min(canvas.size)
+    middle, left = np.array([rng.uniform(0, wide), rng.uniform(0, height)]), area
+    while left > 0:
+        speck = shapes.log_uniform(rng, 0.8, 2.5)
+        near = middle + rng.normal(0, extent, 2)
+        shapes.fill(
+            layer, shapes.blob(rng, near, speck, speck), shapes.draw_opacity(rng)
+        )
+        left -= 0.8 * (speck + 0.3) ** 2
+
+
 PRINT = {
     "crack": paint_cracks,
     "crease": paint_crease,
     "stain": paint_stains,
     "torn corner": paint_torn_corner,
+    "worn edge": paint_worn_edges,
+    "scuff": paint_scuff,
+    "fibre": paint_fibres,
+    "smut": paint_smut,
+    "specks": paint_specks,
 }
