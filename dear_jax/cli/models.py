@@ -75,7 +75,12 @@ def model_list(folder: str | None = None) -> list[str]:
     """
     from dear_jax import bundled
 
-    sections = [_section("Models that come along", bundled.WEIGHTS, ".safetensors")]
+    sections = [
+        _section("Models that come along", bundled.WEIGHTS, ".safetensors"),
+        _section(
+            "For --mask auto and dear mask", bundled.DETECTOR.parent, ".safetensors"
+        ),
+    ]
     if folder:
         path = Path(os.path.expanduser(folder))
         if not os.path.isdir(path):
