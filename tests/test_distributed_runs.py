@@ -67,8 +67,14 @@ def assert_same_run(workdir: Path, whole: Path) -> None:
     )
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("counts", [(2, 1), (2, 2), (1, 2)])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        pytest.param((2, 1), marks=pytest.mark.slow),
+        pytest.param((2, 2), marks=pytest.mark.long),
+        pytest.param((1, 2), marks=pytest.mark.long),
+    ],
+)
 def test_a_run_goes_on_on_other_machines(counts, whole, tmp_path):
     workdir = tmp_path / "run"
     for count, steps in zip(counts, (12, 24), strict=True):
