@@ -21,7 +21,9 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the configuration."""
     config = quickstart.base()
     config.model = ml_collections.ConfigDict(fields_of("damage-detector"))
-    config.objective = ml_collections.ConfigDict({"name": "damage", "damaged": 2.0})
+    config.objective = ml_collections.ConfigDict(
+        {"name": "damage", "damaged": 2.0, "dice": 0.3}
+    )
     faces, scenes = "data/faces256/train", "data/scenes256/train"
     lines = "data/scenes256/lines"
     config.data.photos = (faces, scenes, scenes, *4 * (lines,))
@@ -36,7 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.damage.share = 0.75
     config.data.damage.area = (0.001, 0.03, 0.12)
     config.data.degrade.share = 0.8
-    config.optimizer.learning_rate = 5e-3
+    config.optimizer.learning_rate = 7e-3
     config.optimizer.warmup = 200
     config.train.batch_size = 16
     config.train.steps = 13_000

@@ -27,8 +27,8 @@ SENSITIVITY, DILATE = 0.5, 1
 BUNDLED = "damage-detector"
 # Share of a photo beyond which what was found is doubtful.
 MUCH = 0.2
-# Pixels of a tile: about 400 bytes each are needed.
-_MOST = 2**20
+# Pixels of a tile: about 300 bytes each are needed.
+_MOST = 3 * 2**19
 # Arrays are padded to multiples of it, so that few programs serve photos of all sizes.
 _GRID = 64
 

@@ -84,15 +84,19 @@ class PairsObjective:
 
 @dataclasses.dataclass(frozen=True)
 class DamageObjective:
-    """Cross-entropy of each pixel, damaged or not; an undamaged photo counts whole.
+    """Cross-entropy of each pixel, damaged or not, + weight * (1 - Dice).
 
+    Dice's coefficient is that of all photos of a batch together, 2 |A and B| / (|A| +
+    |B|) with probabilities: the F1 of pixels. An undamaged photo counts in both terms.
     Damage that does not show, see `Damage.to_find`, counts for neither.
 
     Attributes:
-      damaged: weight of damaged pixels, which are few.
+      damaged: weight of damaged pixels, which are few, in the cross-entropy.
+      dice: weight of the second term.
     """
 
     damaged: float = 2.0
+    dice: float = 0.3
 
     role: ClassVar[str] = "detector"
     has_discriminator: ClassVar[bool] = False
@@ -103,8 +107,13 @@ class DamageObjective:
         target = batch["damage"]
         shows = jnp.abs(2 * target - 1)
         weight = shows * (1 + (self.damaged - 1) * target)
-        loss = jnp.mean(weight * (jax.nn.softplus(logits) - target * logits))
-        return loss, ({"cross_entropy": loss}, {})
+        entropy = jnp.mean(weight * (jax.nn.softplus(logits) - target * logits))
+        found = shows * jax.nn.sigmoid(logits)
+        both = jnp.sum(found * target)
+        # One pixel more in each, for batches without damage.
+        dice = (2 * both + 1) / (jnp.sum(found) + jnp.sum(shows * target) + 1)
+        parts = {"cross_entropy": entropy, "dice": 1 - dice}
+        return entropy + self.dice * (1 - dice), (parts, {})
 
 
 OBJECTIVES = {
