@@ -2,6 +2,7 @@
 
 import itertools
 
+import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,13 @@ from dear_jax.errors import InputError
 from dear_jax.inference import damage
 from dear_jax.inference.damage import DamageDetector, damaged
 from dear_jax.models.detector import (
+    HATS,
     TURNS,
     Detector,
     TurnConv,
     doubled,
     halved,
+    top_hats,
     turned,
     turned_taps,
 )
@@ -113,6 +116,22 @@ def test_each_tap_stands_once_in_each_turned_copy():
             assert sorted(taps.ravel()) == list(range(9 * turns))
 
 
+def test_top_hats_are_opencvs_and_stay_inside():
+    image = np.random.default_rng(0).random((1, 21, 26, 3)).astype(np.float32)
+    inside = jnp.zeros((1, 32, 40, 1)).at[:, :21, :26].set(1)
+    large = jnp.full((1, 32, 40, 3), 0.5).at[:, :21, :26].set(image)
+    found = [hat[0, ..., 0] for hat in top_hats(large, inside)]
+    grey, kinds = image[0].mean(-1), (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
+    expected = [
+        cv2.morphologyEx(grey, kind, np.ones((side, side), np.uint8))
+        for side in HATS
+        for kind in kinds
+    ]
+    for hat, one in zip(found, expected, strict=True):
+        assert_close(hat[:21, :26], one)
+        assert not hat[21:].any() and not hat[:, 26:].any()
+
+
 @pytest.mark.parametrize("side", [8, 7, 2, 1])
 def test_halving_and_doubling_prefer_no_side(side):
     x = jax.random.normal(jax.random.key(0), (1, side + side % 2, 4, 1))
@@ -155,11 +174,12 @@ def loss(logits, target, **fields) -> jax.Array:
 
 
 def test_an_undamaged_photo_counts_in_the_loss():
-    logits = jnp.linspace(-2, 2, 8).reshape(2, 2, 2, 1)
-    gradient = jax.grad(loss)(logits, np.zeros((2, 2, 2, 1)))
-    assert (gradient > 0).all()
+    logits, target = jnp.linspace(-2, 2, 8).reshape(2, 2, 2, 1), np.zeros((2, 2, 2, 1))
+    for dice in (0.0, 0.3):
+        gradient = jax.grad(lambda x: loss(x, target, dice=dice))(logits)  # noqa: B023
+        assert (gradient > 0).all()
     expected = np.mean(np.log1p(np.exp(np.linspace(-2, 2, 8))))
-    assert_close(loss(logits, np.zeros((2, 2, 2, 1))), expected)
+    assert_close(loss(logits, target, dice=0.0), expected)
 
 
 def test_damage_that_does_not_show_counts_for_neither():
@@ -169,8 +189,17 @@ def test_damage_that_does_not_show_counts_for_neither():
 
 
 def test_damaged_pixels_weigh_as_much_as_is_said():
-    single = loss(np.zeros(4), [1, 0, 0, 0], damaged=1.0)
-    assert_close(loss(np.zeros(4), [1, 0, 0, 0], damaged=5.0), 2 * single)
+    given = {"logits": np.zeros(4), "target": [1, 0, 0, 0], "dice": 0.0}
+    single = loss(**given, damaged=1.0)
+    assert_close(loss(**given, damaged=5.0), 2 * single)
+
+
+def test_the_second_term_is_the_overlap_of_all_photos_together():
+    target = np.array([1.0, 1.0, 0.0, 0.0])
+    for right, dice in ((target, 1.0), (1 - target, 1 / 5)):
+        logits = 60 * (2 * right - 1)
+        terms = [loss(logits, target, damaged=1.0, dice=d) for d in (0.0, 1.0)]
+        assert_close(terms[1] - terms[0], 1 - dice, size=60)
 
 
 # Whole photos.
