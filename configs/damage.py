@@ -8,7 +8,7 @@ them degraded too; a quarter are not damaged. An hour of two CPU cores.
 
 Photos: those of configs/dear_lite.py, without the twenty named in
 results/damage/hard.txt. Photos with many thin lines, which are easily taken for
-damage, count five times. results/damage/ has the numbers of the bundled weights.
+damage, count six times. results/damage/ has the numbers of the bundled weights.
 """
 
 import ml_collections

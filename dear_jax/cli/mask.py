@@ -42,7 +42,6 @@ def add_parser(commands) -> None:
     add(
         "--dilate",
         type=int,
-        default=1,
         metavar="N",
         help="widen what is found by N pixels, since damage has soft edges (default 1)",
     )
@@ -60,10 +59,10 @@ def add_parser(commands) -> None:
 def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
     """Pairs the files and loads the detector, before any photo is read."""
     began = time.monotonic()
-    sensitivity = 0.5
-    if flags.sensitivity is not None:
-        sensitivity = parse_sensitivity(flags.sensitivity)
-    if flags.dilate < 0:
+    sensitivity = flags.sensitivity
+    if sensitivity is not None:
+        sensitivity = parse_sensitivity(sensitivity)
+    if (flags.dilate or 0) < 0:
         raise InputError(f"--dilate {flags.dilate}: give pixels from 0")
     from dear_jax.cli.batch import make_folders, run_all, run_single, unfinished
     from dear_jax.cli.jobs import MASK, find_jobs
@@ -83,7 +82,9 @@ def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
     return partial(run_all, todo, len(jobs) - len(todo), work, began, "searched")
 
 
-def _find(job, display, sensitivity: float, dilate: int, preview: bool) -> str:
+def _find(
+    job, display, sensitivity: float | None, dilate: int | None, preview: bool
+) -> str:
     """Finds the damage of a photo; returns how much, in words."""
     import numpy as np
 

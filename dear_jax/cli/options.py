@@ -66,7 +66,8 @@ class RestoreOptions:
         photo's size.
       mask: file or folder of masks, None if there is none.
       find_damage: whether damage is found, beside what is marked if something is.
-      sensitivity: with which, see `dear_jax.inference.damage.damaged`.
+      sensitivity: with which, see `dear_jax.inference.damage.damaged`; None: its
+        default.
       box, mask_color, mask_alpha, invert_mask, dilate: see
         `dear_jax.images.masks.find_mask`; dilate None: 0, and 1 for damage found.
       denoise: level of degradation in [0, 1], "auto", or None for the default, see
@@ -88,7 +89,7 @@ class RestoreOptions:
     size: tuple[int, int] | None = None
     mask: str | None = None
     find_damage: bool = False
-    sensitivity: float = 0.5
+    sensitivity: float | None = None
     box: list[tuple[int, int, int, int]] | None = None
     mask_color: tuple[int, int, int] | None = None
     mask_alpha: bool = False

@@ -117,17 +117,18 @@ def damaged(
 
 def found_damage(
     image: Array,
-    sensitivity: float = SENSITIVITY,
+    sensitivity: float | None = None,
     dilate: int | None = None,
     warn: Callable[[str], object] = lambda remark: None,
 ) -> Bool[np.ndarray, "H W"]:
     """The mask of a photo's damage, as the bundled detector finds it.
 
     Args:
-      image, sensitivity: see `DamageDetector`.
-      dilate: see `damaged`; None: `DILATE`.
+      image: see `DamageDetector`.
+      sensitivity, dilate: see `damaged`; None: `SENSITIVITY`, `DILATE`.
       warn: called with a remark if nothing is found, or more than photos have.
     """
+    sensitivity = SENSITIVITY if sensitivity is None else sensitivity
     dilate = DILATE if dilate is None else dilate
     found = bundled_detector().find(image, sensitivity, dilate)
     share = float(found.mean())
@@ -161,9 +162,8 @@ def open_detector(name: str = BUNDLED) -> DamageDetector:
 def _tiling(size: tuple[int, int], halo: int, step: int, most: int) -> Tiling:
     """The cheapest tiles of at most so many pixels, or the smallest."""
     ways = list(tilings(size, halo, step))
-    return next(
-        (way for way in ways if way.read <= most), min(ways, key=lambda way: way.read)
-    )
+    small = (way for way in ways if way.read <= most)
+    return next(small, None) or min(ways, key=lambda way: way.read)
 
 
 def _window(low, shape) -> tuple[slice, ...]:

@@ -2,7 +2,7 @@
 
 "query"   L1 of colours at random places: DEAR (Eq. 10), LIIF, LTE
 "pairs"   L1 of whole enlarged photos: EDSR, ELAN
-"damage"  cross-entropy of each pixel, damaged or not: detectors
+"damage"  cross-entropy of each pixel, damaged or not, and Dice: detectors
 "texture", "misf", "lama"   see `dear_jax.training.adversarial`
 
 The fields of an objective are those of `config.objective`; what it returns as parts is
