@@ -15,12 +15,15 @@ from dear_jax.errors import InputError
 from dear_jax.inference import damage
 from dear_jax.inference.damage import DamageDetector, damaged
 from dear_jax.models.detector import (
+    AROUND,
     HATS,
     TURNS,
     Detector,
     TurnConv,
     doubled,
     halved,
+    levels_of,
+    seen,
     top_hats,
     turned,
     turned_taps,
@@ -130,6 +133,35 @@ def test_top_hats_are_opencvs_and_stay_inside():
     for hat, one in zip(found, expected, strict=True):
         assert_close(hat[:21, :26], one)
         assert not hat[21:].any() and not hat[:, 26:].any()
+
+
+def test_what_stands_out_is_relative_to_its_neighbourhood():
+    image = np.random.default_rng(0).random((60, 70, 3)).astype(np.float32)
+    whole, half = levels_of(jnp.asarray(image)[None], (60, 70), 2)
+    found = np.asarray(seen(image[None], whole, half))[0]
+    hats = np.concatenate(top_hats(image[None], whole.inside), -1)[0]
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        """Of the pairs of pixels around each pixel's own."""
+        near = np.s_[30 - AROUND + 1 : 30 + AROUND + 1, 34 - AROUND + 1 :]
+        return x[near][:, : 2 * AROUND].mean((0, 1))
+
+    # The mean of the neighbourhood is subtracted first, each pixel's own.
+    usual = mean(hats) + 0.006
+    assert_close(found[30, 34, 3:7], 0.3 * hats[30, 34] / usual, 20, 5)
+    assert_close(found[30, 34, 7], np.log(usual.sum()) + 2, 20, 5)
+    ratio = found[30, 34, :3] / (image[30, 34] - mean(image))
+    assert np.ptp(ratio) < 1e-3
+    assert 1 / 0.33 < ratio[0] < 1 / 0.25  # Of random numbers.
+
+
+def test_what_is_outside_is_not_seen():
+    image = np.random.default_rng(0).random((1, 40, 45, 3)).astype(np.float32)
+    large = jnp.full((1, 48, 48, 3), 0.5).at[:, :40, :45].set(image)
+    found = seen(large, *levels_of(large, (40, 45), 2))
+    assert not found[:, 40:].any() and not found[:, :, 45:].any()
+    dark = large.at[:, 40:].set(0).at[:, :, 45:].set(0)
+    assert (seen(dark, *levels_of(dark, (40, 45), 2)) == found).all()
 
 
 @pytest.mark.parametrize("side", [8, 7, 2, 1])

@@ -9,7 +9,8 @@ import pytest
 
 from dear_jax.errors import InputError
 from dear_jax.evaluation import damage
-from dear_jax.evaluation.damage import count, measure_damage, summarise, thin_pieces
+from dear_jax.evaluation.damage import measure_damage
+from dear_jax.evaluation.damage_scores import count, summarise, thin_pieces
 from dear_jax.evaluation.protocol_damage import Pair, open_pairs
 from dear_jax.evaluation.top_hat import TopHat
 from dear_jax.images.io import write_photo
@@ -126,7 +127,9 @@ def test_masks_that_are_missing_or_of_another_size_are_named(folders):
     with pytest.raises(InputError, match="a.png: 4 x 4 pixels, its photo 50 x 40"):
         open_pairs(photos, masks)[0]
     (masks / "b" / "c.png").unlink()
-    with pytest.raises(InputError, match="no mask of b/c.jpg; give one for each"):
+    with pytest.raises(
+        InputError, match=r"--masks .*no mask for 1 of 2 photos \(b/c.jpg\)"
+    ):
         open_pairs(photos, masks)
 
 

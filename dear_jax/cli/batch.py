@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from dear_jax.cli.jobs import Job
 from dear_jax.cli.progress import ProgressDisplay, duration
@@ -13,42 +14,56 @@ from dear_jax.files import make_folder, printable
 Work = Callable[[Job, ProgressDisplay], str]
 
 
-def unfinished(jobs: Sequence[Job], overwrite: bool) -> list[Job]:
-    """The jobs whose outputs are not there yet, or are to be made again."""
-    return [job for job in jobs if overwrite or not os.path.exists(job.out)]
+def prepare_batch(
+    jobs: Sequence[Job],
+    single: bool,
+    overwrite: bool,
+    load: Callable[[], Work],
+    done: str,
+) -> Callable[[], int]:
+    """Loads what the work needs and makes its folders, before any photo is read.
 
+    Args:
+      jobs: of this batch.
+      single: whether there is only one photo in all, whose errors are raised.
+      overwrite: whether outputs that exist are made again.
+      load: returns the work of one photo; called only if there is some.
+      done: what becomes of a photo, such as "restored".
 
-def make_folders(jobs: Sequence[Job]) -> None:
-    """Makes the folders of the outputs; InputError if one cannot be made."""
-    for folder in dict.fromkeys(job.out.parent for job in jobs):
+    Returns:
+      The work of all, a function that returns the exit status.
+
+    Raises:
+      InputError: if a folder cannot be made, or whatever `load` raises.
+    """
+    began = time.monotonic()
+    todo = [job for job in jobs if overwrite or not os.path.exists(job.out)]
+    work = load() if todo else None
+    for folder in dict.fromkeys(job.out.parent for job in todo):
         make_folder(folder.absolute())  # A ~ is a name here.
+    if single and jobs:
+        return partial(_run_single, jobs[0], work)
+    return partial(_run_all, todo, len(jobs) - len(todo), work, began, done)
 
 
-def run_single(job: Job, todo: bool, work: Work) -> int:
+def _run_single(job: Job, work: Work | None) -> int:
     """Does the only photo, unless its output exists; returns the exit status."""
     done = "is there already; --overwrite makes it again"
-    if todo:
+    if work:
         with ProgressDisplay(1) as display:
             done = work(job, display)
     print(printable(f"{job.out}: {done}"))
     return 0
 
 
-def run_all(
-    todo: Sequence[Job], existing: int, work: Work, began: float, done: str
+def _run_all(
+    todo: Sequence[Job], existing: int, work: Work | None, began: float, done: str
 ) -> int:
-    """Does photos, also after one that fails; returns the exit status.
-
-    Args:
-      todo: the photos to do.
-      existing: number of others, whose outputs exist.
-      work: of one photo.
-      began: when the command did, see `time.monotonic`.
-      done: what becomes of a photo, such as "restored".
-    """
+    """Does photos, also after one that fails; returns the exit status."""
     failures: list[str] = []
     with ProgressDisplay(len(todo)) as display:
         for job in todo:
+            assert work is not None
             try:
                 line = work(job, display)
             except InputError as error:

@@ -6,13 +6,13 @@ suffix its mask is found in a folder of masks.
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dear_jax.errors import InputError
 from dear_jax.images.io import SUFFIXES, names_below
+from dear_jax.images.pairing import pair_names
 
 
 class Output(NamedTuple):
@@ -32,7 +32,6 @@ RESTORED, MASK = Output("-restored"), Output("-mask", ".png")
 PREVIEW, IMPORTANCE = ".preview.png", ".importance.png"
 # GIF has too few colours for a result.
 _WRITTEN = SUFFIXES - {".gif"}
-_LISTED = 5  # Of many photos that lack a mask.
 
 
 class Job(NamedTuple):
@@ -193,30 +192,8 @@ def _masks(names: Sequence[str], masks: str | None) -> list[Path | None]:
         raise InputError(f"--mask {masks}: no such file or folder; check its name")
     if not os.path.isdir(masks):
         return [Path(masks)] * len(names)
-    there = defaultdict(list)
-    for mask in names_below(Path(masks), SUFFIXES):
-        there[os.path.splitext(mask)[0]].append(mask)
-    found = {name: there[os.path.splitext(name)[0]] for name in names}
-    missing = [name for name in names if not found[name]]
-    if missing:
-        more = len(missing) - _LISTED
-        listed = ", ".join(missing[:_LISTED]) + (
-            f" and {more} more" if more > 0 else ""
-        )
-        raise InputError(
-            f"--mask {masks}: no mask for {len(missing)} of {len(names)} photos "
-            f"({listed}); name each mask as its photo, with any suffix"
-        )
-    for name, choices in found.items():
-        if len(choices) > 1 and name not in choices:
-            raise InputError(
-                f"--mask {masks}: {' and '.join(choices)} could both be the mask of "
-                f"{name}; move one away"
-            )
-    return [
-        Path(masks) / (name if name in found[name] else found[name][0])
-        for name in names
-    ]
+    there = names_below(Path(masks), SUFFIXES)
+    return [Path(masks) / name for name in pair_names(names, there, f"--mask {masks}")]
 
 
 def _check_writes(jobs: Sequence[Job], beside: Sequence[str]) -> None:

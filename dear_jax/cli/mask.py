@@ -58,28 +58,25 @@ def add_parser(commands) -> None:
 
 def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
     """Pairs the files and loads the detector, before any photo is read."""
-    began = time.monotonic()
     sensitivity = flags.sensitivity
     if sensitivity is not None:
         sensitivity = parse_sensitivity(sensitivity)
     if (flags.dilate or 0) < 0:
         raise InputError(f"--dilate {flags.dilate}: give pixels from 0")
-    from dear_jax.cli.batch import make_folders, run_all, run_single, unfinished
+    from dear_jax.cli.batch import prepare_batch
     from dear_jax.cli.jobs import MASK, find_jobs
     from dear_jax.inference.damage import bundled_detector
 
     beside = ["preview"] * flags.preview
     given = flags.photos, flags.out, None, flags.recursive, beside, MASK
     jobs = find_jobs(*given)
-    todo = unfinished(jobs, flags.overwrite)
-    if todo:
-        bundled_detector()
-    make_folders(todo)
     options = {"dilate": flags.dilate, "preview": flags.preview}
-    work = partial(_find, sensitivity=sensitivity, **options)
-    if len(jobs) == 1:
-        return partial(run_single, jobs[0], bool(todo), work)
-    return partial(run_all, todo, len(jobs) - len(todo), work, began, "searched")
+
+    def load():
+        bundled_detector()
+        return partial(_find, sensitivity=sensitivity, **options)
+
+    return prepare_batch(jobs, len(jobs) == 1, flags.overwrite, load, "searched")
 
 
 def _find(

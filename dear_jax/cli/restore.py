@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from dear_jax.cli.batch import make_folders, run_all, run_single, unfinished
+from dear_jax.cli.batch import Work, prepare_batch
 from dear_jax.cli.jobs import Job, find_jobs
 from dear_jax.cli.options import RestoreOptions
 from dear_jax.cli.progress import ProgressDisplay, duration, in_parts
@@ -57,20 +57,20 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
       InputError: for photos, masks and outputs that do not go together, or a model
         that cannot be loaded or does not support the options.
     """
-    began = time.monotonic()
     beside = [kind for kind in ("preview", "importance") if getattr(options, kind)]
     jobs = find_jobs(
         options.photos, options.out, options.mask, options.recursive, beside
     )
     part, parts = options.part
     single, jobs = len(jobs) == 1, jobs[part - 1 :: parts]
-    todo = unfinished(jobs, options.overwrite)
-    restorer = _load(options) if todo else None
-    make_folders(todo)
-    work = partial(_restore_shown, restorer=restorer, options=options, compiled=set())
-    if single and jobs:
-        return partial(run_single, jobs[0], bool(todo), work)
-    return partial(run_all, todo, len(jobs) - len(todo), work, began, "restored")
+
+    def loaded() -> Work:
+        restorer = _load(options)
+        return partial(
+            _restore_shown, restorer=restorer, options=options, compiled=set()
+        )
+
+    return prepare_batch(jobs, single, options.overwrite, loaded, "restored")
 
 
 def _load(options: RestoreOptions) -> Restorer:
@@ -92,13 +92,12 @@ def _load(options: RestoreOptions) -> Restorer:
 def _restore_shown(
     job: Job,
     display: ProgressDisplay,
-    restorer: Restorer | None,
+    restorer: Restorer,
     options: RestoreOptions,
     compiled: set[str],
 ) -> str:
     """Restores a photo; returns what was done, in a line."""
     began = time.monotonic()
-    assert restorer is not None
     with display.on(job.name) as progress:
         done = restore_photo(job, restorer, options, progress, display.print)
     _drop_programs(compiled, done.sizes)

@@ -4,9 +4,8 @@ Photos are taken at their own size. Masks come from a folder, or the photo is da
 by protocol v2's generator, or nothing is damaged and all that is found is wrong.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from dear_jax.errors import InputError
 from dear_jax.evaluation.protocol import first_photos
 from dear_jax.evaluation.protocol_v2 import SEED, old_photo
 from dear_jax.images.masks import decode_mask
+from dear_jax.images.pairing import pair_names
 
 # What --masks may be beside a folder: damage drawn on the photos, or none.
 DRAWN, UNDAMAGED = "drawn", "none"
@@ -102,21 +102,8 @@ def open_pairs(
     if str(masks) in (DRAWN, UNDAMAGED):
         return Pairs(found, str(masks), seed)
     choices = f"set --masks to a folder of masks, '{DRAWN}' or '{UNDAMAGED}'"
-    images, numbers = open_images(masks, choices), defaultdict(list)
-    for number, name in enumerate(images.names):
-        numbers[_stem(name)].append(number)
-    chosen = []
-    for name in found.names:
-        own = numbers[_stem(name)]
-        if len(own) != 1:
-            there = "several masks" if own else "no mask"
-            raise InputError(
-                f"--masks {masks}: {there} of {name}; give one for each photo, of its "
-                "name with any suffix"
-            )
-        chosen += own
-    return Pairs(found, images.select(chosen), seed)
-
-
-def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
+    images = open_images(masks, choices)
+    chosen = pair_names(found.names, images.names, f"--masks {masks}")
+    return Pairs(
+        found, images.select([images.names.index(name) for name in chosen]), seed
+    )

@@ -8,6 +8,8 @@ for each of the eight; images are NHWC, of any size.
 """
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,11 +25,27 @@ _EIGHT = [
     (a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)
 ]
 TURNS = len(_EIGHT)
-# Sides of the squares that find what is narrow.
-HATS = (5, 9)
+# Sides of the squares that find what is narrow, and, in pairs of pixels, of the
+# neighbourhood that it is compared with; 2^k + 1.
+HATS, AROUND = (5, 9), 17
+# Added to a neighbourhood's mean top-hat and standard deviation, for where it is plain:
+# one and a half, and five, grey levels of 255.
+_LEAST_HAT, _LEAST_SPREAD = 0.006, 0.02
 _EPSILON = 1e-4
 # Logit of the damage where nothing is known: a few pixels in a hundred.
 _FEW = -3.0
+
+
+class Level(NamedTuple):
+    """A level of the network.
+
+    Attributes:
+      size: (H, W) of the photo at it.
+      inside: 1 inside of the photo, 0 elsewhere.
+    """
+
+    size: Int[Array, " 2"]
+    inside: Float[Array, "1 H W 1"]
 
 
 class Detector(nn.Module):
@@ -59,7 +77,8 @@ class Detector(nn.Module):
     @property
     def halo(self) -> int:
         """Pixels around one that it depends on, at most; a multiple of `step`."""
-        reach = max(HATS) - 1 + 2
+        # Two convolutions on what is relative to the neighbourhood's mean.
+        reach = 2 + (AROUND + 3) + max(max(HATS) - 1, AROUND + 3)
         for level, depth in enumerate(self.depths, 1):
             pixel = 2**level
             # Halving reads half a pixel more, doubling and what follows one each.
@@ -78,33 +97,19 @@ class Detector(nn.Module):
             whatever numbers are there; None: the array's.
         """
         height, width = image.shape[1:3]
-        sizes = [jnp.asarray((height, width) if size is None else size, jnp.int32)]
         pads = ((0, -height % self.step), (0, -width % self.step))
         x = jnp.pad(image, ((0, 0), *pads, (0, 0)))
-        inside = [_inside(x, sizes[0])]
-        # Scaled so that all channels are of about one size.
-        seen = [4 * (x - 0.5), *(10 * hat for hat in top_hats(x, inside[0]))]
-        x = (jnp.concatenate(seen, -1) * inside[0]).astype(compute_dtype(self))
-        inside[0] = inside[0].astype(x.dtype)
-        x = _active(TurnConv(self.widths[0], lifts=True, name="stem")(x)) * inside[0]
+        size = (height, width) if size is None else size
+        levels = levels_of(x, size, len(self.widths))
+        x = seen(x, *levels[:2]).astype(compute_dtype(self))
+        x = _active(TurnConv(self.widths[0], lifts=True, name="stem")(x))
+        x = x * levels[0].inside.astype(x.dtype)
         skips = []
-        for level, (fields, depth) in enumerate(
-            zip(self.widths[1:], self.depths, strict=True), 1
-        ):
+        for level in range(1, len(levels)):
             skips.append(x)
-            x = halved(x, sizes[-1])
-            sizes.append((sizes[-1] + 1) // 2)
-            inside.append(_inside(x, sizes[-1]))
-            x = _active(TurnConv(fields, name=f"down_{level}_0")(x)) * inside[-1]
-            for i in range(1, depth):
-                x = Block(fields, name=f"down_{level}_{i}")(x) * inside[-1]
-        for level in range(len(skips) - 1, -1, -1):
-            fields = self.widths[level]
-            x = TurnConv(fields, 1, gain=1.0, name=f"narrow_{level}")(x)
-            x = skips[level] + doubled(x, sizes[level]) * inside[level]
-            if level:
-                x = Block(fields, name=f"up_{level}")(x) * inside[level]
-        x = TurnConv(self.widths[0], name="up_0")(_active(x))
+            x = self._down(halved(x, levels[level - 1].size), level, levels[level])
+        for level in reversed(range(len(skips))):
+            x = self._up(x, skips[level], level, levels[level])
         # What is the same in all eight, so that a turned photo has turned logits.
         x = x.reshape(*x.shape[:3], -1, TURNS).mean(-1).astype(jnp.float32)
         logits = nn.Dense(
@@ -114,6 +119,31 @@ class Detector(nn.Module):
             bias_init=nn.initializers.constant(_FEW),
         )(x)
         return logits[:, :height, :width]
+
+    @nn.nowrap
+    def _down(self, x: Float[Array, "B h w C"], level: int, here: Level) -> Array:
+        """The convolutions of a level, on what the one above halved."""
+        fields, inside = self.widths[level], here.inside.astype(x.dtype)
+        x = _active(TurnConv(fields, name=f"down_{level}_0")(x)) * inside
+        for i in range(1, self.depths[level - 1]):
+            x = Block(fields, name=f"down_{level}_{i}")(x) * inside
+        return x
+
+    @nn.nowrap
+    def _up(
+        self,
+        x: Float[Array, "B h w C"],
+        skip: Float[Array, "B H W D"],
+        level: int,
+        here: Level,
+    ) -> Array:
+        """What the level below found, on what this one saw."""
+        fields, inside = self.widths[level], here.inside.astype(x.dtype)
+        x = TurnConv(fields, 1, gain=1.0, name=f"narrow_{level}")(x)
+        x = skip + doubled(x, here.size) * inside
+        if level:
+            return Block(fields, name=f"up_{level}")(x) * inside
+        return TurnConv(fields, name="up_0")(_active(x))
 
 
 class Block(nn.Module):
@@ -206,13 +236,55 @@ def turned(square: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
     return square[:, ::-1] if left_right else square
 
 
+def levels_of(x: Float[Array, "B H W 3"], size: Size, number: int) -> list[Level]:
+    """The levels of a photo in an array, from its own size on."""
+    shape, here, levels = x.shape[1:3], jnp.asarray(size, jnp.int32), []
+    for _ in range(number):
+        rows, columns = (jnp.arange(n) < here[i] for i, n in enumerate(shape))
+        inside = (rows[:, None] & columns[None])[None, :, :, None]
+        levels.append(Level(here, inside.astype(jnp.float32)))
+        shape, here = [n // 2 for n in shape], (here + 1) // 2
+    return levels
+
+
+def seen(
+    image: Float[Array, "B H W 3"], whole: Level, half: Level
+) -> Float[Array, "B H W 8"]:
+    """What the network is given: the photo, and what stands out of it.
+
+    Both are relative to the neighbourhood, where noise, texture and contrast of the
+    photo are the same: the colours less their mean, to their standard deviation; the
+    top-hats to their mean; and that mean's logarithm. All are of about one size.
+
+    Args:
+      image: in [0, 1].
+      whole, half: levels of the photo's own size and of half of it, where
+        neighbourhoods are summed up.
+    """
+
+    def total(x: Float[Array, "B H W C"]) -> Float[Array, "B H/2 W/2 C"]:
+        return _combined(halved(x * whole.inside, whole.size), AROUND, jnp.add, 0.0)
+
+    pixels = jnp.maximum(total(whole.inside), 1)
+
+    def mean(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        return doubled(total(x) / pixels * half.inside, whole.size)
+
+    apart = (image - mean(image)) * whole.inside
+    spread = jnp.sqrt(mean(jnp.mean(apart**2, -1, keepdims=True)) + _LEAST_SPREAD**2)
+    hats = jnp.concatenate(top_hats(image, whole.inside), -1)
+    usual = mean(hats) + _LEAST_HAT
+    level = jnp.log(jnp.sum(usual, -1, keepdims=True)) + 2
+    seen = jnp.concatenate([apart / spread, 0.3 * hats / usual, level], -1)
+    return seen * whole.inside
+
+
 def top_hats(
     image: Float[Array, "B H W 3"], inside: Float[Array, "1 H W 1"]
 ) -> list[Float[Array, "B H W 1"]]:
     """How much lighter, and darker, each pixel is than what is as narrow around it.
 
     What openings by squares remove from the mean of the colours, and closings add.
-    A network that is given them begins by looking at what stands out.
 
     Args:
       image: in [0, 1].
@@ -223,9 +295,10 @@ def top_hats(
     """
     grey, hats = jnp.mean(image, -1, keepdims=True), []
     for side in HATS:
-        opened = _largest(-_largest(-grey, side, inside), side, inside)
-        closed = -_largest(-_largest(grey, side, inside), side, inside)
-        hats += [grey - opened, closed - grey]
+        opened = -_largest(-grey, side, inside)
+        closed = _largest(grey, side, inside)
+        hats += [grey - _largest(opened, side, inside)]
+        hats += [-_largest(-closed, side, inside) - grey]
     return [jnp.where(inside > 0, hat, 0) for hat in hats]
 
 
@@ -233,12 +306,26 @@ def _largest(
     x: Float[Array, "B H W 1"], side: int, inside: Float[Array, "1 H W 1"]
 ) -> Float[Array, "B H W 1"]:
     """The largest number in the square around each pixel, as far as it is inside."""
-    x = jnp.where(inside > 0, x, -jnp.inf)
-    # Rows, then columns: a square's maximum is that of its rows' maxima.
-    for window in ((1, side, 1, 1), (1, 1, side, 1)):
-        x = jax.lax.reduce_window(
-            x, -jnp.inf, jax.lax.max, window, (1, 1, 1, 1), "SAME"
-        )
+    return _combined(jnp.where(inside > 0, x, -jnp.inf), side, jnp.maximum, -jnp.inf)
+
+
+def _combined(
+    x: Float[Array, "B H W C"], side: int, combine: Callable, nothing: float
+) -> Float[Array, "B H W C"]:
+    """Sums or maxima of the square around each pixel, its side 2^k + 1.
+
+    Of columns, then of rows; of twice as many pixels at each step, then of one more.
+    """
+    for axis in (1, 2):
+        part = functools.partial(jax.lax.slice_in_dim, axis=axis)
+        pads, length = [(0, 0)] * 4, x.shape[axis]
+        pads[axis] = (side // 2, side // 2)
+        x = jnp.pad(x, pads, constant_values=nothing)
+        run, width = x, 1
+        while width < side - 1:
+            run = combine(part(run, 0, -width), part(run, width, None))
+            width *= 2
+        x = combine(part(run, 0, length), part(x, side - 1, None))
     return x
 
 
@@ -289,11 +376,3 @@ def _shifted(x: Float[Array, "B H W C"], axis: int, by: int) -> Float[Array, "B 
     pads = [(0, 0, 0)] * x.ndim
     pads[axis] = (by, -by, 0)
     return jax.lax.pad(x, jnp.zeros((), x.dtype), pads)
-
-
-def _inside(
-    x: Float[Array, "B H W C"], size: Int[Array, " 2"]
-) -> Float[Array, "1 H W 1"]:
-    """1 inside of the photo, 0 elsewhere."""
-    rows, columns = (jnp.arange(n) < size[i] for i, n in enumerate(x.shape[1:3]))
-    return (rows[:, None] & columns[None])[None, :, :, None].astype(x.dtype)

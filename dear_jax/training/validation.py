@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dear_jax.evaluation import protocol, sheets
-from dear_jax.evaluation.damage import count, draw_found, summarise
+from dear_jax.evaluation.damage import draw_found
+from dear_jax.evaluation.damage_scores import count, summarise
 from dear_jax.evaluation.evaluate import evaluate
 from dear_jax.evaluation.protocol import Sample
 from dear_jax.evaluation.protocol_damage import open_pairs
