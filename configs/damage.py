@@ -14,6 +14,7 @@ damage, count six times. results/damage/ has the numbers of the bundled weights.
 import ml_collections
 
 from configs import quickstart
+from dear_jax.data.damage import KINDS
 from dear_jax.models.registry import fields_of
 
 
@@ -36,8 +37,15 @@ def get_config() -> ml_collections.ConfigDict:
     # What is asked for at high resolution: nothing, but for one pixel.
     config.data.queries = 1
     config.data.damage.share = 0.65
-    config.data.damage.area = (0.001, 0.03, 0.12)
+    config.data.damage.area = (0.002, 0.03, 0.12)
+    # Spots and hairs as large as in photos of 300 pixels; worn edges lie where the
+    # photos here are cut, and all photos have edges.
+    config.data.damage.photo = 3.0
+    config.data.damage.kinds = tuple(kind for kind in KINDS if kind != "worn edge")
     config.data.degrade.share = 0.55
+    config.data.degrade.noise = (0.0, 16.0)
+    config.data.degrade.blur = (0.0, 2.0)
+    config.data.degrade.quality = (30, 100)
     config.optimizer.learning_rate = 7e-3
     config.optimizer.warmup = 200
     config.train.batch_size = 16

@@ -102,6 +102,8 @@ def base() -> ml_collections.ConfigDict:
     # Damaged share of a photo: the least, the most of a typical one, the most.
     config.data.damage.area = (0.001, 0.022, 0.08)
     config.data.damage.kinds = KINDS
+    # How many times as large as an example the photo may be that it is a part of.
+    config.data.damage.photo = 1.0
     # "flip" left and right, or "dihedral": up and down and transposed too.
     config.data.augment = "flip"
     # Where photos become examples: on the "host", or on the device from a set that

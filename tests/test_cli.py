@@ -13,7 +13,7 @@ from tiny import SMALLEST, tiny_fields
 
 import dear_jax
 from dear_jax.cli import main as command
-from dear_jax.cli import models, options, progress
+from dear_jax.cli import models, progress, values
 from dear_jax.cli.progress import ProgressDisplay, duration
 from dear_jax.errors import InputError
 
@@ -80,7 +80,7 @@ def test_the_module_is_the_command():
         ("models x.png", "x.png; see dear models --help"),
         ("models --weights none", "--weights none: no such folder"),
         ("restore", "PHOTO"),
-        ("restore x.png", "nothing to do: give --scale or --size"),
+        ("restore x.png", "nothing to do: give --scale, --size"),
         ("restore x.png --foo", "arguments --foo; see dear restore --help"),
         ("restore x.png --foo y.png", "--foo y.png"),
         ("restore x.png --scale 2 --size 9x9", "not allowed with"),
@@ -89,7 +89,7 @@ def test_the_module_is_the_command():
         ("restore x.png --scale 0.5", "--scale 0.5: give a number"),
         ("restore x.png --scale nan", "--scale nan: give a number"),
         ("restore x.png --scale 2x", "--scale 2x: give a number"),
-        ("restore x.png --size 100", "--size 100: give WIDTHxHEIGHT"),
+        ("restore x.png --size 0x100", "--size 0x100: give WIDTHxHEIGHT"),
         ("restore x.png --size 0x9", "--size 0x9: give WIDTHxHEIGHT"),
         ("restore x.png --box 1,2,3", "1,2,3"),
         ("restore x.png --mask-color greenish", "greenish"),
@@ -175,8 +175,16 @@ def test_a_closed_output_ends_a_command_without_a_word(line, tmp_path):
 
 
 def test_sizes_are_width_by_height():
-    assert options.parse_size("1920x1080") == (1080, 1920)
-    assert options.parse_size(" 300 X 20 ") == (20, 300)
+    assert values.parse_size("1920x1080") == (1080, 1920)
+    assert values.parse_size(" 300 X 20 ") == (20, 300)
+    assert values.parse_size("300") == values.parse_size("300x") == (None, 300)
+    assert values.parse_size("x20") == (20, None)
+    assert values.parse_fit("300x20") == (20, 300)
+    for text in ("x", "", "0x20", "20x-3", "a"):
+        with pytest.raises(InputError, match="--size"):
+            values.parse_size(text)
+    with pytest.raises(InputError, match="--fit"):
+        values.parse_fit("300x")
 
 
 def test_amounts_of_memory_have_a_unit():
@@ -184,10 +192,10 @@ def test_amounts_of_memory_have_a_unit():
         **{"4G": 4 * 2**30, "4GiB": 4 * 2**30, "4GB": 4 * 10**9, "1.5 g": 3 * 2**29},
         **{"500M": 500 * 2**20, "500mb": 500 * 10**6, "20k": 20 * 2**10, "1T": 2**40},
     }
-    assert {text: options.parse_memory(text) for text in amounts} == amounts
+    assert {text: values.parse_memory(text) for text in amounts} == amounts
     for text in ("", "G", "4", "-4G", "4P", "4Gi b", "4 gigs", "1e3M"):
         with pytest.raises(InputError, match="--max-memory"):
-            options.parse_memory(text)
+            values.parse_memory(text)
 
 
 def test_models_lists_what_files_say(dear, tmp_path):

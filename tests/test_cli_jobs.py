@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from dear_jax.cli.jobs import find_jobs
+from dear_jax.cli.jobs import find_jobs, mark_results
 from dear_jax.errors import InputError
 
 
@@ -24,13 +25,13 @@ def files(tmp_path, monkeypatch):
 
 def outputs(*arguments, **options) -> dict[str, str]:
     """Photo -> output as text."""
-    jobs = find_jobs(*arguments, **options)
+    jobs = find_jobs(*arguments, **options).jobs
     return {str(job.photo): str(job.out) for job in jobs}
 
 
 def masks(*arguments, **options) -> dict[str, str]:
     """Photo -> mask as text."""
-    jobs = find_jobs(*arguments, **options)
+    jobs = find_jobs(*arguments, **options).jobs
     return {str(job.photo): str(job.mask) for job in jobs}
 
 
@@ -59,13 +60,14 @@ def test_a_folder_keeps_names_and_subfolders(files):
 
 def test_the_order_is_that_of_the_outputs(files):
     files("b/2.png", "a/1.png", "a/3.png")
-    names = [job.name for job in find_jobs(["b", "a"], "out")]
+    names = [job.name for job in find_jobs(["b", "a"], "out").jobs]
     assert names == ["1.png", "2.png", "3.png"]
 
 
 def test_a_photo_named_twice_is_done_once(files):
     files("d/x.png")
-    assert len(find_jobs(["d", "d/x.png", os.path.abspath("d/x.png")], "out")) == 1
+    twice = ["d", "d/x.png", os.path.abspath("d/x.png")]
+    assert len(find_jobs(twice, "out").jobs) == 1
 
 
 def test_hidden_and_partial_files_are_no_photos(files):
@@ -75,11 +77,11 @@ def test_hidden_and_partial_files_are_no_photos(files):
 
 def test_what_earlier_runs_wrote_is_no_photo(files):
     files("d/x.png", "d/y.gif", "d/kept-restored.png")
-    jobs = find_jobs(["d"])
+    jobs = find_jobs(["d"]).jobs
     assert [job.name for job in jobs] == ["kept-restored.png", "x.png", "y.gif"]
     for job in jobs:
         files(str(job.out), str(job.preview), str(job.importance))
-    assert find_jobs(["d"]) == jobs
+    assert find_jobs(["d"]).jobs == jobs
 
 
 def test_folders_of_results_and_masks_inside_are_passed_over(files):
@@ -105,6 +107,49 @@ def test_of_two_masks_that_of_the_same_suffix_is_meant(files):
     assert masks(["x.jpg"], None, "m") == {"x.jpg": "m/x.jpg"}
     with pytest.raises(InputError, match="y.jpg and y.png could both be"):
         find_jobs(["y.webp"], None, "m")
+
+
+def test_names_are_found_however_their_accents_are_stored(files):
+    files("d/e\u0301te\u0301.png", "m/\u00e9t\u00e9.png", "m/\u00e9t\u00e9.jpg")
+    assert masks(["d"], "out", "m") == {"d/e\u0301te\u0301.png": "m/\u00e9t\u00e9.png"}
+
+
+def test_photos_without_mask_may_be_skipped_kept_or_searched(files):
+    files("d/x.png", "d/y.png", "m/x.png")
+    skipped = find_jobs(["d"], "out", "m", missing="skip")
+    assert [job.name for job in skipped.jobs] == ["x.png"]
+    assert skipped.passed_over == ["1 without mask skipped: y.png"]
+    for missing in ("none", "auto"):
+        found = find_jobs(["d"], "out", "m", missing=missing)
+        assert [job.mask for job in found.jobs] == [Path("m/x.png"), None]
+        assert [job.find_damage for job in found.jobs] == [False, missing == "auto"]
+        assert not found.passed_over
+    files("n/z.png")
+    with pytest.raises(InputError, match="no mask for any"):
+        find_jobs(["d"], "out", "n", missing="skip")
+
+
+def test_photos_are_known_by_what_they_are_and_the_rest_is_named(files, tmp_path):
+    files("d/notes.txt", "d/Thumbs.db", "d/.hidden.txt")
+    Image.new("RGB", (4, 4)).save("d/noname", "png")
+    Image.new("RGB", (4, 4)).save("d/x.jfif", "jpeg")
+    Image.new("L", (4, 4)).save("d/y.pgm", "ppm")
+    found = find_jobs(["d"], "out")
+    assert [str(job.out) for job in found.jobs] == [
+        "out/noname.png", "out/x.jfif", "out/y.png",
+    ]  # fmt: skip
+    assert found.passed_over == ["2 other files passed over: Thumbs.db, notes.txt"]
+
+
+def test_results_of_an_earlier_run_are_not_restored_again(files):
+    files("d/x.png", "d/done/x.png", "d/done/sub/x.png")
+    for folder in ("d/done", "d/done/sub"):
+        mark_results(Path(folder))
+    found = find_jobs(["d"], "out", recursive=True)
+    assert [job.name for job in found.jobs] == ["x.png"]
+    (said,) = found.passed_over
+    assert said.endswith("d/done: results of an earlier run, passed over")
+    assert len(find_jobs(["d/done"], "out").jobs) == 1  # Asked for by name.
 
 
 def test_all_missing_masks_are_named_at_once(files):
@@ -146,7 +191,7 @@ def test_two_photos_never_write_one_file(files):
         find_jobs(["a", "b"], "out")
     with pytest.raises(InputError, match="both c/y.gif and c/y.png"):
         find_jobs(["c"], "out")
-    assert len(find_jobs(["d"], "out")) == 2
+    assert len(find_jobs(["d"], "out").jobs) == 2
     with pytest.raises(InputError, match="z.preview.png: would be written for both"):
         find_jobs(["d"], "out", beside=["preview"])
 

@@ -98,8 +98,8 @@ def classical(image, mask=None, **size) -> np.ndarray:
 
 
 def written(folder: str) -> list[str]:
-    """Names of the files below a folder."""
-    return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
+    """Names of the files below a folder, hidden ones apart."""
+    return sorted(path.name for path in Path(folder).rglob("[!.]*") if path.is_file())
 
 
 def test_the_result_is_what_the_system_makes_of_photo_and_mask(restore):
@@ -112,11 +112,47 @@ def test_the_result_is_what_the_system_makes_of_photo_and_mask(restore):
 def test_a_size_is_width_by_height_and_another_shape_is_remarked(picture, restore):
     result, said = picture("photo.png", "--size", "60x50", *CLASSICAL)
     assert result.shape == (50, 60, 3)
-    assert "60 x 50 has another shape" in said and "60x72 would keep it" in said
+    assert "60 x 50 has another shape" in said and "--size 60x keeps it" in said
     said = picture("photo.png", "--size", "61x73", *CLASSICAL)[1]
     assert "another shape" not in said
     status, _, errors = restore("photo.png", "--size", "20x1", *CLASSICAL)
-    assert status == 2 and "photo.png: is 20 x 24, and --size 20x1" in errors
+    assert status == 2 and "--size makes 20 x 1 of it" in errors
+
+
+@pytest.mark.parametrize(
+    "flags, size",
+    [
+        (("--size", "50"), (60, 50)),
+        (("--size", "50x"), (60, 50)),
+        (("--size", "x48"), (48, 40)),
+        (("--fit", "50x1000"), (60, 50)),
+        (("--fit", "1000x48"), (48, 40)),
+    ],
+)
+def test_of_one_side_the_other_follows(picture, flags, size):
+    result, said = picture("photo.png", *flags, *CLASSICAL)
+    assert result.shape == (*size, 3) and "shape" not in said
+    picture("photo.png", *flags, *CLASSICAL)
+
+
+def test_what_is_transparent_leaves_no_fringe(picture):
+    rows, columns = np.mgrid[:24, :20]
+    near = np.hypot(rows - 12, columns - 10)
+    alpha = (np.clip(8.5 - near, 0, 1) * 255).astype(np.uint8)
+    for colour in ((230, 40, 30), (20, 200, 40)):
+        cut = np.zeros((24, 20, 4), np.uint8)
+        cut[alpha > 0, :3], cut[..., 3] = colour, alpha
+        Image.fromarray(cut).save("cut.png")
+        result = picture("cut.png", "--scale", "2", *CLASSICAL)[0]
+        assert np.abs(result[..., :3].astype(int) - colour).max() <= 1
+        kept = picture("cut.png", "--box", "9,9,3,3", *CLASSICAL)[0]
+        np.testing.assert_array_equal(kept[alpha == 0], 0)  # As in the file.
+
+
+def test_alpha_that_hides_nothing_is_no_reason_to_refuse_jpeg(restore):
+    Image.fromarray(PHOTO).convert("RGBA").save("opaque.png")
+    status, _, errors = restore("opaque.png", "--scale", "2", "-o", "o.jpg", *CLASSICAL)
+    assert status == 0, errors
 
 
 def test_every_way_to_say_what_is_missing_is_the_same(picture):

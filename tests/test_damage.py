@@ -172,3 +172,24 @@ def test_any_size_can_be_damaged(size):
         settings = Damages(1.0, 0.0, AREA, (kind,))
         found = draw_damage(np.random.default_rng(0), size, settings)
         assert found.mask.shape == size
+
+
+@pytest.mark.parametrize("kind", damage.KINDS)
+def test_a_part_of_a_photo_has_its_damage(kind, monkeypatch):
+    """Drawn on the part alone or on all of the photo, it is the same there."""
+    settings = Damages(1.0, 0.0, AREA, (kind,), photo=4.0)
+    part = draw_damage(np.random.default_rng(1), (40, 60), settings)
+    canvases = []
+
+    def whole(size, part):
+        canvases.append(part)
+        return damage_shapes.Canvas(size)
+
+    monkeypatch.setattr(damage, "Canvas", whole)
+    all_of_it = draw_damage(np.random.default_rng(1), (40, 60), settings)
+    assert part.mask.shape == (40, 60) < all_of_it.mask.shape
+    inner = tuple(slice(side.start + 8, side.stop - 8) for side in canvases[0])
+    # A blurred stain sees what is outside of the part.
+    np.testing.assert_allclose(
+        part.kept[8:-8, 8:-8], all_of_it.kept[inner], atol=0 if kind != "stain" else 0.1
+    )

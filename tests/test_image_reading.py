@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 
 import cv2
@@ -242,6 +243,59 @@ def test_of_several_pictures_the_first_is_taken_and_that_is_said():
         assert (picture.pixels == (255, 0, 0)).all()
         assert "first" in picture.metadata.remarks[0]
         assert not read(encoded(frames[0], known)).metadata.remarks
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("deep", [True, False])
+def test_a_thumbnail_before_the_photo_is_passed_over(marked, deep):
+    full = Image.fromarray(np.repeat(np.repeat(PIXELS, 9, 0), 9, 1))
+    small = Image.fromarray(PIXELS)
+    tags = {254: 1} if marked else {}
+    data = encoded(small, "TIFF", save_all=True, append_images=[full], tiffinfo=tags)
+    if deep:
+        values = [np.asarray(x).astype(np.uint16) * 257 for x in (small, full)]
+        data = cv2.imencodemulti(".tiff", [v[..., ::-1] for v in values])[1].tobytes()
+    picture = read(data)
+    assert picture.size == (45, 63) and picture.bits == (16 if deep else 8)
+    assert any("thumbnail" in remark for remark in picture.metadata.remarks)
+
+
+def test_large_tiffs_have_exif_data_or_no_remark():
+    plain = encoded(PIXELS, "TIFF", big_tiff=True)
+    assert plain[:4] == b"II+\0" and not read(plain).metadata.remarks
+    described = encoded(PIXELS, "TIFF", big_tiff=True, tiffinfo={315: "An artist"})
+    kept = read(described).metadata
+    assert b"An artist" in kept.exif and not kept.remarks
+
+
+@pytest.mark.parametrize("top", [65_535, 1023])
+def test_deep_ppms_keep_their_bits(top):
+    values = RNG.integers(0, top + 1, (5, 7, 3))
+    head = b"P6 # a comment\n7 5\n%d\n" % top
+    picture = read(head + values.astype(">u2").tobytes())
+    assert picture.bits == 16
+    np.testing.assert_allclose(picture.pixels, values * (65_535 / top), atol=0.51)
+
+
+@pytest.mark.parametrize("known", ["AVIF", "JPEG2000", "TGA", "PCX", "QOI"])
+def test_what_pillow_reads_is_read(known, tmp_path):
+    pixels = np.repeat(np.repeat(PIXELS, 4, 0), 4, 1)
+    (tmp_path / "photo").write_bytes(encoded(pixels, known))
+    picture = read_image(tmp_path / "photo")
+    assert picture.size == (20, 28)
+    if known != "AVIF":  # With losses, in colours of half the size.
+        np.testing.assert_array_equal(picture.pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    "head, package",
+    [(b"\0\0\0\x18ftypheic", "pillow-heif"), (b"\xff\x0a\0", "pillow-jxl-plugin")],
+)
+def test_what_needs_a_package_names_it(head, package, monkeypatch):
+    for name in ("pillow_heif", "pillow_jxl"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(Unreadable, match=rf"needs {package}; pip install 'dear_jax\["):
+        read(head + bytes(100))
 
 
 # What they carry

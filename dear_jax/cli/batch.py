@@ -4,8 +4,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
-from dear_jax.cli.jobs import Job
+from dear_jax.cli.jobs import Job, Jobs, mark_results
 from dear_jax.cli.progress import ProgressDisplay, duration
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, printable
@@ -15,7 +16,7 @@ Work = Callable[[Job, ProgressDisplay], str]
 
 
 def prepare_batch(
-    jobs: Sequence[Job],
+    found: Jobs,
     single: bool,
     overwrite: bool,
     load: Callable[[], Work],
@@ -24,7 +25,7 @@ def prepare_batch(
     """Loads what the work needs and makes its folders, before any photo is read.
 
     Args:
-      jobs: of this batch.
+      found: the photos of this batch.
       single: whether there is only one photo in all, whose errors are raised.
       overwrite: whether outputs that exist are made again.
       load: returns the work of one photo; called only if there is some.
@@ -37,13 +38,29 @@ def prepare_batch(
       InputError: if a folder cannot be made, or whatever `load` raises.
     """
     began = time.monotonic()
+    jobs, passed_over = found
     todo = [job for job in jobs if overwrite or not os.path.exists(job.out)]
     work = load() if todo else None
-    for folder in dict.fromkeys(job.out.parent for job in todo):
+    marked: set[Path] = set()
+    for folder in sorted({job.out.parent for job in todo}):
+        new = not os.path.isdir(folder) or not os.listdir(folder)
         make_folder(folder.absolute())  # A ~ is a name here.
+        if new and not single and not marked & set(folder.parents):
+            mark_results(folder)
+            marked.add(folder)
     if single and jobs:
-        return partial(_run_single, jobs[0], work)
-    return partial(_run_all, todo, len(jobs) - len(todo), work, began, done)
+        run = partial(_run_single, jobs[0], work)
+    else:
+        run = partial(_run_all, todo, len(jobs) - len(todo), work, began, done)
+    return partial(_run_and_say, run, passed_over)
+
+
+def _run_and_say(run: Callable[[], int], sentences: Sequence[str]) -> int:
+    """Does the work, then prints what was passed over."""
+    status = run()
+    if sentences:
+        print(printable("\n".join(sentences)))
+    return status
 
 
 def _run_single(job: Job, work: Work | None) -> int:

@@ -7,12 +7,13 @@ suffix its mask is found in a folder of masks.
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dear_jax.errors import InputError
-from dear_jax.images.io import SUFFIXES, names_below
-from dear_jax.images.pairing import pair_names
+from dear_jax.images.io import FORMATS, SUFFIXES, names_below, photos_below
+from dear_jax.images.pairing import MissingMasks, listed, pair_names
 
 
 class Output(NamedTuple):
@@ -31,7 +32,9 @@ RESTORED, MASK = Output("-restored"), Output("-mask", ".png")
 # Beside the output.
 PREVIEW, IMPORTANCE = ".preview.png", ".importance.png"
 # GIF has too few colours for a result.
-_WRITTEN = SUFFIXES - {".gif"}
+_WRITTEN = FORMATS.keys() - {".gif"}
+# In a folder of results, which is passed over when a folder above is restored.
+MARKER = ".dear_results"
 
 
 class Job(NamedTuple):
@@ -42,12 +45,14 @@ class Job(NamedTuple):
       photo: its file.
       mask: the file of its mask, or None.
       out: the file to write.
+      find_damage: whether it has no mask of its own, and its damage is to be found.
     """
 
     name: str
     photo: Path
     mask: Path | None
     out: Path
+    find_damage: bool = False
 
     @property
     def preview(self) -> Path:
@@ -60,6 +65,18 @@ class Job(NamedTuple):
         return self.out.with_name(self.out.stem + IMPORTANCE)
 
 
+class Jobs(NamedTuple):
+    """The photos of a command, and what else there was.
+
+    Attributes:
+      jobs: sorted by output.
+      passed_over: sentences on files that are no photos, and on photos left out.
+    """
+
+    jobs: list[Job]
+    passed_over: list[str]
+
+
 def find_jobs(
     photos: Sequence[str],
     out: str | None = None,
@@ -67,11 +84,12 @@ def find_jobs(
     recursive: bool = False,
     beside: Sequence[str] = (),
     output: Output = RESTORED,
-) -> list[Job]:
+    missing: MissingMasks | None = None,
+) -> Jobs:
     """Pairs photos with their masks and outputs.
 
     Of folders, hidden files, the folders of results and of masks, and what earlier
-    runs wrote beside the photos are passed over.
+    runs wrote are passed over.
 
     Args:
       photos: files and folders.
@@ -80,9 +98,8 @@ def find_jobs(
       recursive: whether subfolders of folders are searched.
       beside: which of "preview" and "importance" are written beside the outputs.
       output: what is made of the photos.
-
-    Returns:
-      The jobs, sorted by output.
+      missing: what becomes of photos without mask in a folder of masks; None: they are
+        a mistake.
 
     Raises:
       InputError: if a file is missing, a photo has no mask, two outputs have one name,
@@ -90,37 +107,57 @@ def find_jobs(
     """
     apart = [os.path.realpath(path) for path in (out, masks) if path is not None]
     found: dict[str, tuple[str, Path]] = {}
+    passed_over: list[str] = []
     for path in map(Path, photos):
-        for name, photo in _photos_of(path, recursive, apart):
+        for name, photo in _photos_of(path, recursive, apart, passed_over):
             found.setdefault(os.path.realpath(photo), (name, photo))
-    named, files = zip(*found.values(), strict=True)
+    pairs = _paired(list(found.values()), masks, missing, passed_over)
+    named, files, found_masks = zip(*pairs, strict=True)
     several = len(photos) > 1 or os.path.isdir(photos[0])
     outputs = _outputs(named, files, out, several, output)
-    jobs = list(map(Job, named, files, _masks(named, masks), outputs))
+    jobs = [
+        Job(name, photo, mask, path, missing == "auto" and mask is None)
+        for name, photo, mask, path in zip(
+            named, files, found_masks, outputs, strict=True
+        )
+    ]
     _check_writes(jobs, beside)
-    return sorted(jobs, key=lambda job: job.out.parts)
+    return Jobs(sorted(jobs, key=lambda job: job.out.parts), passed_over)
 
 
 def _photos_of(
-    path: Path, recursive: bool, apart: Iterable[str]
+    path: Path, recursive: bool, apart: Iterable[str], passed_over: list[str]
 ) -> list[tuple[str, Path]]:
-    """Names and files of the photos that an argument means, `apart` passed over."""
+    """Names and files of the photos that an argument means, `apart` left out.
+
+    Sentences on what else there was are added to `passed_over`.
+    """
     if not os.path.isdir(path):
         if not os.path.exists(path):
             raise InputError(f"{path}: no such file or folder; check its name")
         return [(path.name, path)]
-    names = names_below(path, SUFFIXES, recursive)
+    names, others = photos_below(path, recursive)
     here = os.path.realpath(path)
     inside = [other for other in apart if other.startswith(here + os.sep)]
+    results = _folders_of_results(path, names) if recursive else []
     written = _written_beside(names)
 
-    def passed_over(name: str) -> bool:
+    def left_out(name: str) -> bool:
         real = os.path.join(here, name)
         return name in written or any(
-            real == other or real.startswith(other + os.sep) for other in inside
+            real == other or real.startswith(other + os.sep)
+            for other in (*inside, *results)
         )
 
-    kept = [(name, path / name) for name in names if not passed_over(name)]
+    passed_over += [
+        f"{folder}: results of an earlier run, passed over"
+        for folder in results
+        if folder not in inside
+    ]
+    if others := [name for name in others if not left_out(name)]:
+        count = f"{len(others)} other file" + "s" * (len(others) > 1)
+        passed_over.append(f"{count} passed over: {listed(others)}")
+    kept = [(name, path / name) for name in names if not left_out(name)]
     if kept:
         return kept
     deeper = "" if recursive else "; --recursive looks into subfolders"
@@ -128,6 +165,21 @@ def _photos_of(
         f"{path}: holds no photo; expected files ending in "
         f"{' '.join(sorted(SUFFIXES))}{deeper}"
     )
+
+
+def _folders_of_results(path: Path, names: Iterable[str]) -> list[str]:
+    """The folders below that `mark_results` has marked, without those inside others."""
+    parents = {parent for name in names for parent in PurePosixPath(name).parents}
+    marked = {f for f in parents if f.parts and os.path.exists(path / f / MARKER)}
+    topmost = [f for f in sorted(marked) if not marked & set(f.parents)]
+    return [os.path.realpath(path / folder) for folder in topmost]
+
+
+def mark_results(folder: Path) -> None:
+    """Marks a folder of results, see `MARKER`; nothing if that cannot be written."""
+    text = "Results of `dear`: when a folder above is restored, they are not.\n"
+    with suppress(OSError):
+        (folder / MARKER).write_text(text)
 
 
 def _written_beside(names: Iterable[str]) -> set[str]:
@@ -184,16 +236,34 @@ def _outputs(
     ]
 
 
-def _masks(names: Sequence[str], masks: str | None) -> list[Path | None]:
-    """The mask of each photo."""
+def _paired(
+    photos: Sequence[tuple[str, Path]],
+    masks: str | None,
+    missing: MissingMasks | None,
+    passed_over: list[str],
+) -> list[tuple[str, Path, Path | None]]:
+    """Photos (name, file) with their masks; those to be skipped are left out."""
     if masks is None:
-        return [None] * len(names)
+        return [(name, photo, None) for name, photo in photos]
     if not os.path.exists(masks):
         raise InputError(f"--mask {masks}: no such file or folder; check its name")
     if not os.path.isdir(masks):
-        return [Path(masks)] * len(names)
+        return [(name, photo, Path(masks)) for name, photo in photos]
     there = names_below(Path(masks), SUFFIXES)
-    return [Path(masks) / name for name in pair_names(names, there, f"--mask {masks}")]
+    names = [name for name, _ in photos]
+    found = pair_names(names, there, f"--mask {masks}", missing is not None)
+    pairs = [
+        (name, photo, None if mask is None else Path(masks) / mask)
+        for (name, photo), mask in zip(photos, found, strict=True)
+    ]
+    if missing != "skip":
+        return pairs
+    skipped = [name for name, _, mask in pairs if mask is None]
+    if len(skipped) == len(pairs):
+        raise InputError(f"--mask {masks}: no mask for any of the photos")
+    if skipped:
+        passed_over.append(f"{len(skipped)} without mask skipped: {listed(skipped)}")
+    return [pair for pair in pairs if pair[2] is not None]
 
 
 def _check_writes(jobs: Sequence[Job], beside: Sequence[str]) -> None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from dear_jax.cli.options import add_sensitivity, parse_sensitivity
+from dear_jax.cli.options import add_sensitivity
+from dear_jax.cli.values import parse_sensitivity
 from dear_jax.errors import InputError
 
 DESCRIPTION = """\
@@ -69,14 +70,14 @@ def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
 
     beside = ["preview"] * flags.preview
     given = flags.photos, flags.out, None, flags.recursive, beside, MASK
-    jobs = find_jobs(*given)
+    found = find_jobs(*given)
     options = {"dilate": flags.dilate, "preview": flags.preview}
 
     def load():
         bundled_detector()
         return partial(_find, sensitivity=sensitivity, **options)
 
-    return prepare_batch(jobs, len(jobs) == 1, flags.overwrite, load, "searched")
+    return prepare_batch(found, len(found.jobs) == 1, flags.overwrite, load, "searched")
 
 
 def _find(

@@ -1,13 +1,22 @@
 """The options of `dear restore`: what the command line says, parsed and checked."""
 
 import argparse
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from dear_jax.cli.values import (
+    parse_fit,
+    parse_memory,
+    parse_part,
+    parse_scale,
+    parse_sensitivity,
+    parse_size,
+    parse_texture,
+)
 from dear_jax.errors import InputError
+from dear_jax.images.pairing import MissingMasks
 
-USAGE = """dear restore PHOTO... [-o OUT] [--scale S | --size WxH]
+USAGE = """dear restore PHOTO... [-o OUT] [--scale S | --size WxH | --fit WxH]
                     [--mask MASK | --box X,Y,W,H | ...] [options]"""
 DESCRIPTION = """\
 Fills in what is missing from photographs and draws them at any larger size.
@@ -62,14 +71,18 @@ class RestoreOptions:
       model: see `dear_jax.load`; None for its default.
       weights: the folder in which systems find their weights.
       texture: between the fidelity weights, 0, and the texture weights, 1.
-      scale, size: of the result, size as (h, w); at most one of them, none for the
-        photo's size.
+      scale, size, fit: of the result, the last two as (h, w): of `size` one may be
+        None, and follows from the photo's shape; `fit` is what a result of the photo's
+        shape lies in. At most one of them, none for the photo's size.
       mask: file or folder of masks, None if there is none.
+      missing_masks: what becomes of photos without mask, see `MissingMasks`; None:
+        they are a mistake.
       find_damage: whether damage is found, beside what is marked if something is.
       sensitivity: with which, see `dear_jax.inference.damage.damaged`; None: its
         default.
       box, mask_color, mask_alpha, invert_mask, dilate: see
         `dear_jax.images.masks.find_mask`; dilate None: 0, and 1 for damage found.
+      salvage: whether JPEG files that lack their end are read, and that is missing.
       denoise: level of degradation in [0, 1], "auto", or None for the default, see
         `dear_jax.inference.denoise`.
       out: file or folder of results, None for beside the photos.
@@ -86,8 +99,10 @@ class RestoreOptions:
     weights: str = "weights"
     texture: float = 0.0
     scale: float | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int | None, int | None] | None = None
+    fit: tuple[int, int] | None = None
     mask: str | None = None
+    missing_masks: MissingMasks | None = None
     find_damage: bool = False
     sensitivity: float | None = None
     box: list[tuple[int, int, int, int]] | None = None
@@ -95,6 +110,7 @@ class RestoreOptions:
     mask_alpha: bool = False
     invert_mask: bool = False
     dilate: int | None = None
+    salvage: bool = False
     denoise: float | str | None = None
     out: str | None = None
     overwrite: bool = False
@@ -164,7 +180,16 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
         "how large", "Without either the size stays, and only holes are filled."
     ).add_mutually_exclusive_group()
     size.add_argument("--scale", metavar="S", help="times the sides, as in 4 or 2.5")
-    size.add_argument("--size", metavar="WxH", help="width x height, as in 1920x1080")
+    size.add_argument(
+        "--size",
+        metavar="WxH",
+        help="width x height, as in 1920x1080; 1920x or x1080: the other side follows",
+    )
+    size.add_argument(
+        "--fit",
+        metavar="WxH",
+        help="as large as fits into WxH, the photo's shape kept",
+    )
 
 
 def _add_masks(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +208,12 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
         "mask` writes what is found",
     )
     add(
+        "--missing-masks",
+        choices=["skip", "none", "auto"],
+        help="photos for which the folder of masks has none: skip them, restore them "
+        "as they are, or find their damage (default: a mistake)",
+    )
+    add(
         "--box",
         action="append",
         metavar="X,Y,W,H",
@@ -191,6 +222,11 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
     add("--mask-color", metavar="C", help="pixels of this colour, as in '#ff00ff'")
     add("--mask-alpha", action="store_true", help="pixels that are transparent")
     add_sensitivity(add)
+    add(
+        "--salvage",
+        action="store_true",
+        help="read JPEG files that were cut short; what they lack is missing",
+    )
     add("--invert-mask", action="store_true", help="what is not marked is missing")
     add(
         "--dilate",
@@ -273,6 +309,7 @@ def parse_options(flags: argparse.Namespace) -> RestoreOptions:
         "scale": parse_scale,
         "sensitivity": parse_sensitivity,
         "size": parse_size,
+        "fit": parse_fit,
         "box": lambda boxes: [parse_box(text) for text in boxes],
         "mask_color": parse_colour,
         "denoise": parse_denoise,
@@ -306,16 +343,22 @@ def _check_masks(flags: argparse.Namespace, masks: list[str]) -> None:
             f"{' and '.join(marked)}: one of them says what is missing; --mask auto "
             "may be given beside it"
         )
-    if not (marked or flags.find_damage or flags.scale or flags.size):
+    sized = flags.scale or flags.size or flags.fit
+    if not (marked or flags.find_damage or flags.salvage or sized):
         raise InputError(
-            "nothing to do: give --scale or --size to enlarge, or say where the photo "
-            "is missing with --mask, --box, --mask-color or --mask-alpha; --mask auto "
-            "finds damage"
+            "nothing to do: give --scale, --size or --fit to enlarge, or say where the "
+            "photo is missing with --mask, --box, --mask-color or --mask-alpha; --mask "
+            "auto finds damage"
         )
-    if flags.sensitivity is not None and not flags.find_damage:
+    finds = flags.find_damage or flags.missing_masks == AUTO
+    if flags.sensitivity is not None and not finds:
         raise InputError(
             f"--sensitivity {flags.sensitivity}: goes with --mask auto, which finds "
             "damage"
+        )
+    if flags.missing_masks and not files:
+        raise InputError(
+            f"--missing-masks {flags.missing_masks}: goes with --mask FOLDER"
         )
     if flags.invert_mask and not marked:
         raise InputError("--invert-mask: nothing to invert; it goes with --mask")
@@ -324,64 +367,3 @@ def _check_masks(flags: argparse.Namespace, masks: list[str]) -> None:
         raise InputError(
             f"--dilate {flags.dilate}: give pixels from 0, and with them --mask"
         )
-
-
-def parse_sensitivity(text: str) -> float:
-    """Turns "0.7" into 0.7; InputError for what is no number from 0 to 1."""
-    sensitivity = _number(text)
-    if not 0 <= sensitivity <= 1:
-        raise InputError(f"--sensitivity {text}: give a number from 0 to 1, as in 0.7")
-    return sensitivity
-
-
-def parse_scale(text: str) -> float:
-    """Turns "2.5" into 2.5; InputError for what is no number of at least 1."""
-    scale = _number(text)
-    if not 1 <= scale < float("inf"):
-        raise InputError(f"--scale {text}: give a number of at least 1, as in 2.5")
-    return scale
-
-
-def parse_texture(text: str) -> float:
-    """Turns "0.5" into 0.5; InputError for what is no number from 0 to 1."""
-    texture = _number(text)
-    if not 0 <= texture <= 1:
-        raise InputError(f"--texture {text}: give a number from 0 to 1, as in 0.5")
-    return texture
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Turns "1920x1080", width x height, into (1080, 1920); else InputError."""
-    match = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())
-    if match is None or not int(match[1]) * int(match[2]):
-        raise InputError(f"--size {text}: give WIDTHxHEIGHT, as in 1920x1080")
-    return int(match[2]), int(match[1])
-
-
-def parse_part(text: str) -> tuple[int, int]:
-    """Turns "3/8" into (3, 8); InputError for what is no part, from 1/N to N/N."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise InputError(f"--part {text}: give I/N from 1/N to N/N, as in 1/8")
-    return int(match[1]), int(match[2])
-
-
-def parse_memory(text: str) -> int:
-    """Turns "4G", "500M", "4GiB" (powers of 1024) or "4GB" (of 1000) into bytes.
-
-    Raises:
-      InputError: for what is no amount, or has no unit.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?b?)", text.strip().lower())
-    if match is None:
-        raise InputError(f"--max-memory {text}: give an amount as in 4G or 500M")
-    base = 1000 if match[3] == "b" else 1024
-    return int(float(match[1]) * base ** (1 + "kmgt".index(match[2])))
-
-
-def _number(text: str) -> float:
-    """NaN, which is in no range, if it is no number."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

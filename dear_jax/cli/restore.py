@@ -58,11 +58,17 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
         that cannot be loaded or does not support the options.
     """
     beside = [kind for kind in ("preview", "importance") if getattr(options, kind)]
-    jobs = find_jobs(
-        options.photos, options.out, options.mask, options.recursive, beside
+    found = find_jobs(
+        options.photos,
+        options.out,
+        options.mask,
+        options.recursive,
+        beside,
+        missing=options.missing_masks,
     )
     part, parts = options.part
-    single, jobs = len(jobs) == 1, jobs[part - 1 :: parts]
+    single = len(found.jobs) == 1
+    found = found._replace(jobs=found.jobs[part - 1 :: parts])
 
     def loaded() -> Work:
         restorer = _load(options)
@@ -70,7 +76,7 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
             _restore_shown, restorer=restorer, options=options, compiled=set()
         )
 
-    return prepare_batch(jobs, single, options.overwrite, loaded, "restored")
+    return prepare_batch(found, single, options.overwrite, loaded, "restored")
 
 
 def _load(options: RestoreOptions) -> Restorer:
@@ -84,7 +90,7 @@ def _load(options: RestoreOptions) -> Restorer:
         )
     if options.denoise is not None and not isinstance(options.denoise, str):
         restorer.levels(options.denoise, 1)
-    if options.find_damage:
+    if options.find_damage or options.missing_masks == "auto":
         bundled_detector()
     return restorer
 
@@ -160,7 +166,7 @@ def restore_photo(
     def warn(remark: str) -> None:
         report(f"warning: {job.name}: {remark}")
 
-    file = read_image(job.photo)
+    file = read_image(job.photo, options.salvage)
     mask, damage = _mask(job, file, options, warn)
     image, source = file.image, file.size
     target = _target(job, file, options, warn)
@@ -183,7 +189,8 @@ def restore_photo(
         given = image, mask, plan, level
         result, importance = _restore(restorer, *given, first, options.importance)
         if keep:
-            result = keep_known(result, image, mask, last)
+            known = file.stored if source == target else image
+            result = keep_known(result, known, mask, last)
             if source != target:
                 report(f"{job.name}: {consistency(result, image, mask).line()}")
         if importance is not None:
@@ -207,7 +214,9 @@ def _mask(
     for remark in file.metadata.remarks:
         warn(remark)
     mask = np.zeros(file.size, bool)
-    if options.marked or not options.find_damage:
+    find = options.find_damage or job.find_damage
+    marked = options.marked and not job.find_damage
+    if marked or not (find or options.salvage):
         mask = find_mask(
             file,
             job.mask,
@@ -220,7 +229,9 @@ def _mask(
         )
         for remark in mask_remarks(mask, file):
             warn(remark)
-    if not options.find_damage:
+    if file.lacking is not None:
+        mask = mask | file.lacking
+    if not find:
         return mask, ""
     found = found_damage(file.image, options.sensitivity, options.dilate, warn)
     return mask | found, f"damage found in {found.mean():.1%} of it"
@@ -231,21 +242,41 @@ def _target(
 ) -> tuple[int, int]:
     """The size (h, w) of the result, which its file can hold."""
     height, width = file.size
-    size = options.size
+    size = _size(file.size, options)
     if size and (size[0] < height or size[1] < width):
+        flag = "--fit" if options.fit else "--size"
         raise InputError(
-            f"{job.photo}: is {width} x {height}, and --size {size[1]}x{size[0]} is "
-            "less; photos are kept or enlarged only: give at least their size"
+            f"{job.photo}: is {_sides(file.size)}, and {flag} makes {_sides(size)} of "
+            "it, which is less; photos are kept or enlarged only: give at least their "
+            "size"
         )
     target = target_size(file.size, options.scale, size)
-    check_output(job.out, file.alpha is not None and not options.mask_alpha, target)
+    check_output(job.out, file.transparent and not options.mask_alpha, target)
     stretch = (target[1] / width) / (target[0] / height)
-    if size and abs(np.log(stretch)) > _ASPECT:
+    if options.size and abs(np.log(stretch)) > _ASPECT:
         warn(
-            f"{_sides(target)} has another shape than its {width} x {height}, which is "
-            f"stretched; {target[1]}x{round(height * target[1] / width)} would keep it"
+            f"{_sides(target)} has another shape than its {_sides(file.size)}, which "
+            f"is stretched; --size {target[1]}x keeps it, and --fit "
+            f"{target[1]}x{target[0]}"
         )
     return target
+
+
+def _size(source: tuple[int, int], options: RestoreOptions) -> tuple[int, int] | None:
+    """What --size or --fit makes of a photo's size, both (h, w); None without them."""
+    height, width = source
+    if options.fit:
+        scale = min(options.fit[0] / height, options.fit[1] / width)
+        return round(scale * height), round(scale * width)
+    if not options.size:
+        return None
+    high, wide = options.size
+    if high is None:
+        assert wide is not None
+        high = round(height * wide / width)
+    elif wide is None:
+        wide = round(width * high / height)
+    return max(high, 1), max(wide, 1)
 
 
 def _level(

@@ -36,12 +36,16 @@ class Damages:
       area: (low, typical, high), shares of a photo's pixels: mostly from the first to
         the second, rarely up to the last; each log-uniform.
       kinds: what is drawn, of `KINDS`.
+      photo: an example is a part of a photo with up to so many times its sides,
+        log-uniform, which the damage is drawn on: large spots and long lines come as
+        often as there, and some parts are spared. 1: an example is a photo.
     """
 
     share: float
     joined: float
     area: tuple[float, float, float]
     kinds: tuple[str, ...]
+    photo: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,23 @@ def draw_damage(
       settings: area and kinds; its shares of examples do not matter here.
 
     Returns:
-      Damage; something is always damaged.
+      Damage; something is damaged, unless it is a part of a photo only.
     """
+    part = None
+    if settings.photo > 1:
+        whole = log_uniform(rng, 1, settings.photo)
+        height, width = (round(whole * side) for side in size)
+        top, left = (
+            int(rng.integers(long - side + 1))
+            for long, side in zip((height, width), size, strict=True)
+        )
+        part = slice(top, top + size[0]), slice(left, left + size[1])
+        size = height, width
     low, typical, high = settings.area
     heavy = rng.random() < _HEAVY
     bounds = (typical, high) if heavy else (low, typical)
     wanted = max(1.0, log_uniform(rng, *bounds) * size[0] * size[1])
-    canvas = Canvas(size)
+    canvas = Canvas(size, part)
     film = [kind for kind in FILM if kind in settings.kinds]
     paper = [kind for kind in PRINT if kind in settings.kinds]
     if paper and (not film or rng.random() < _PRINT):
@@ -134,8 +148,8 @@ def draw_mask(rng: np.random.Generator, damage: Damage) -> Bool[np.ndarray, "H W
 
 def _composed(canvas: Canvas) -> Damage:
     """Puts the canvas's layers on each other."""
-    kept = np.ones(canvas.size, np.float32)
-    added = np.zeros((*canvas.size, 3), np.float32)
+    kept = np.ones(canvas.shape, np.float32)
+    added = np.zeros((*canvas.shape, 3), np.float32)
     for colour, opacity in canvas.layers():
         kept *= 1 - opacity
         added *= (1 - opacity)[:, :, None]

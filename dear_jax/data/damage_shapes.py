@@ -6,6 +6,7 @@ Lengths and places, (x, y), are in pixels of the photo.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
@@ -17,62 +18,92 @@ Colour = tuple[float, float, float]
 _AROUND = np.stack([f(np.linspace(0, 1.8 * np.pi, 10)) for f in (np.cos, np.sin)], -1)
 
 
+class Layer(NamedTuple):
+    """What is painted in one colour.
+
+    Attributes:
+      colour: RGB in grey levels of 255.
+      soft: standard deviation, in pixels, that its edges are blurred by.
+      fine: opacities times 255, four times as fine as pixels.
+      corner: (x, y) of its upper left corner in the photo, in pixels.
+    """
+
+    colour: Colour
+    soft: float
+    fine: UInt8[np.ndarray, "h w"]
+    corner: Float[np.ndarray, " 2"]
+
+
 @dataclass
 class Canvas:
-    """Layers of one colour each.
+    """Layers on a part of a photo.
 
     Attributes:
       size: (H, W) of the photo in pixels.
+      part: rows and columns that are painted; None for all.
     """
 
     size: tuple[int, int]
-    _layers: list = field(default_factory=list)
+    part: tuple[slice, slice] | None = None
+    _layers: list[Layer] = field(default_factory=list)
 
-    def layer(self, colour: Colour, soft: float = 0.0) -> UInt8[np.ndarray, "h w"]:
-        """Returns a new layer on top, four times as fine, of opacities times 255.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the part."""
+        if self.part is None:
+            return self.size
+        rows, columns = self.part
+        return rows.stop - rows.start, columns.stop - columns.start
 
-        Args:
-          colour: RGB in grey levels of 255.
-          soft: standard deviation, in pixels, that its edges are blurred by.
-        """
-        fine = np.zeros([_FINE * side for side in self.size], np.uint8)
-        self._layers.append((colour, soft, fine))
-        return fine
+    def layer(self, colour: Colour, soft: float = 0.0) -> Layer:
+        """Returns a new layer on top; see `Layer`."""
+        fine = np.zeros([_FINE * side for side in self.shape], np.uint8)
+        rows, columns = self.part or (slice(0, 0), slice(0, 0))
+        corner = np.array([columns.start, rows.start], float)
+        self._layers.append(Layer(colour, soft, fine, corner))
+        return self._layers[-1]
 
     def layers(self) -> Iterator[tuple[Colour, Float32[np.ndarray, "H W"]]]:
         """Yields colours and opacities in [0, 1], lowest first."""
         import cv2
 
-        height, width = self.size
-        for colour, soft, fine in self._layers:
-            small = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+        height, width = self.shape
+        for layer in self._layers:
+            small = cv2.resize(
+                layer.fine, (width, height), interpolation=cv2.INTER_AREA
+            )
             opacity = small.astype(np.float32) / 255
-            if soft:
-                opacity = cv2.GaussianBlur(opacity, (0, 0), soft)
-            yield colour, opacity
+            if layer.soft:
+                opacity = cv2.GaussianBlur(opacity, (0, 0), layer.soft)
+            yield layer.colour, opacity
 
 
-def fill(
-    layer: UInt8[np.ndarray, "h w"], corners: Float[np.ndarray, "N 2"], opacity: float
-) -> None:
+def fill(layer: Layer, corners: Float[np.ndarray, "N 2"], opacity: float) -> None:
     """Paints a polygon."""
     import cv2
 
-    cv2.fillPoly(layer, [_fixed(corners)], round(255 * opacity), shift=_BITS)
+    if _meets(layer, corners, 0):
+        value = round(255 * opacity)
+        cv2.fillPoly(layer.fine, [_fixed(corners - layer.corner)], value, shift=_BITS)
 
 
 def stroke(
-    layer: UInt8[np.ndarray, "h w"],
-    points: Float[np.ndarray, "N 2"],
-    width: float,
-    opacity: float,
+    layer: Layer, points: Float[np.ndarray, "N 2"], width: float, opacity: float
 ) -> None:
     """Paints a line through `points`."""
     import cv2
 
-    thick = max(1, round(_FINE * width))
-    value = round(255 * opacity)
-    cv2.polylines(layer, [_fixed(points)], False, value, thick, shift=_BITS)
+    if _meets(layer, points, width):
+        thick, value = max(1, round(_FINE * width)), round(255 * opacity)
+        path = [_fixed(points - layer.corner)]
+        cv2.polylines(layer.fine, path, False, value, thick, shift=_BITS)
+
+
+def _meets(layer: Layer, places: Float[np.ndarray, "N 2"], margin: float) -> bool:
+    """Whether any of what lies around these places is in the layer's part."""
+    low, high = places.min(0) - margin - 1, places.max(0) + margin + 1
+    size = np.array(layer.fine.shape[::-1]) / _FINE
+    return bool((high > layer.corner).all() and (low < layer.corner + size).all())
 
 
 def blob(

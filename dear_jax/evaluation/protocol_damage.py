@@ -104,6 +104,5 @@ def open_pairs(
     choices = f"set --masks to a folder of masks, '{DRAWN}' or '{UNDAMAGED}'"
     images = open_images(masks, choices)
     chosen = pair_names(found.names, images.names, f"--masks {masks}")
-    return Pairs(
-        found, images.select([images.names.index(name) for name in chosen]), seed
-    )
+    numbers = [images.names.index(name) for name in chosen if name is not None]
+    return Pairs(found, images.select(numbers), seed)

@@ -9,15 +9,16 @@ Pillow cuts colours of 16 bits to 8, so OpenCV decodes those.
 
 import io
 import math
+import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Num, UInt, UInt8, UInt16
+from jaxtyping import Bool, Num, UInt, UInt8, UInt16
 
 # Imported, they are known to Pillow, which need not look for all others then.
 from PIL import (
@@ -35,7 +36,13 @@ from PIL import (
 
 from dear_jax.errors import InputError, Unreadable
 from dear_jax.files import TOO_MANY_OPEN, too_many_open
-from dear_jax.images.metadata import PNG_SIGNATURE, cmyk_to_srgb, read_tiff_tags
+from dear_jax.images.metadata import (
+    PNG_SIGNATURE,
+    cmyk_to_srgb,
+    read_tiff_pages,
+    read_tiff_tags,
+)
+from dear_jax.images.salvage import is_cut_short
 
 # Large photos are read; of twice as many pixels Pillow makes an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -43,6 +50,13 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 1 << 24)
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+# What Pillow's other plugins read, loaded when a file is none of the above. TGA files
+# cannot be told from others by their first bytes.
+_RARE = ("AVIF", "JPEG2000", "PCX", "PSD", "QOI", "SGI", "DDS", "ICO", "ICNS", "SUN")
+_UNMARKED = ("TGA",)
+# First bytes of formats that packages of the extra "formats" read.
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_JXL_HEADS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 _TURN = Image.Transpose
 # EXIF orientation -> what makes an image upright; 1 is upright already.
 TURNS = {
@@ -58,8 +72,13 @@ _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # By PNG's type of colours.
 _MAX_DEFLATE_RATIO = 1032  # Bytes that one byte of zlib can stand for.
 _ORIENTATION = 0x0112
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262  # Tags of TIFF.
+_SUBFILE, _OLD_SUBFILE = 254, 255
 _PLANAR, _FORMAT = 284, 339
 _SEPARATE_PLANES, _FLOAT = 2, 3
+
+
+# Binary colours; comments may stand between the numbers.
+_DEEP_PPM = re.compile(rb"P6" + 3 * rb"(?:\s+(?:#[^\n]*\n\s*)*)(\d{1,9})" + rb"\s")
 
 
 class Decoded(NamedTuple):
@@ -77,7 +96,7 @@ class Decoded(NamedTuple):
 
 
 def decode(data: bytes, name: str | Path) -> Decoded:
-    """Decodes the content of a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file.
+    """Decodes the content of an image file.
 
     Args:
       data: the file's content, which alone decides the format.
@@ -89,8 +108,9 @@ def decode(data: bytes, name: str | Path) -> Decoded:
       InputError: if memory or open files do not suffice.
     """
     with refusing(data, name):
+        data = full_page(data)
         try:
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+            image = _open(data, name)
         except UnidentifiedImageError:
             channels = _float_colours(data, name)
             if channels is None:
@@ -104,12 +124,115 @@ def decode(data: bytes, name: str | Path) -> Decoded:
                 "PNG"
             )
         channels = _deep_colours(data, image)
+        if channels is None and image.format == "PPM":
+            channels = _deep_ppm(data)
         if channels is None:
             image.load()
             channels = _by_mode(image, name)
         if channels.shape[2] in (1, 3):
             channels = _with_transparent_colour(data, channels, image)
         return Decoded(channels, image, image.mode == "F")
+
+
+def full_page(data: bytes) -> bytes:
+    """A file, a TIFF whose first page is a thumbnail beginning with the full one.
+
+    A thumbnail is marked as such, or another page is at least twice its size and has
+    its shape.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        return data
+    try:
+        pages = list(read_tiff_pages(data))
+    except (SyntaxError, OSError, ValueError, TypeError, struct.error):
+        return data  # Whoever reads it says what is wrong.
+    start, first = pages[0]
+    largest, full = max(pages, key=lambda page: _pixels(page[1]))
+    reduced = first.get(_SUBFILE, 0) & 1 or first.get(_OLD_SUBFILE) == 2
+    if largest == start or not (reduced or _is_smaller(first, full)):
+        return data
+    return data[:4] + struct.pack(order + "I", largest) + data[8:]
+
+
+def _pixels(tags: Mapping[int, Any]) -> int:
+    return tags.get(_WIDTH, 0) * tags.get(_HEIGHT, 0)
+
+
+def _is_smaller(first: Mapping[int, Any], other: Mapping[int, Any]) -> bool:
+    """Whether a page is another one at half its size or less."""
+    (w, h), (wide, high) = (
+        (t.get(_WIDTH, 0), t.get(_HEIGHT, 0)) for t in (first, other)
+    )
+    if not (w and h) or wide < 2 * w or high < 2 * h:
+        return False
+    # Sides of thumbnails are rounded.
+    return abs(w * high - h * wide) <= max(wide, high)
+
+
+def is_photo(path: str | Path) -> bool:
+    """Whether the file's content looks like an image that can be read."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(32)
+            if _package(head):
+                return True
+            file.seek(0)
+            with Image.open(file, formats=_FORMATS):
+                return True
+    except UnidentifiedImageError:
+        pass
+    except Exception:  # Pillow meets other files with errors of any kind.
+        return False
+    try:
+        Image.init()
+        with Image.open(path, formats=_RARE):
+            return True
+    except Exception:
+        return False
+
+
+def _package(head: bytes) -> str:
+    """The package that reads a file with these first bytes; "" for Pillow."""
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return "pillow-heif"
+    return "pillow-jxl-plugin" if head.startswith(_JXL_HEADS) else ""
+
+
+def _open(data: bytes, name: str | Path) -> ImageFile.ImageFile:
+    """The image, not loaded yet.
+
+    Raises:
+      Unreadable: if a package is needed for it.
+    """
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        pass
+    package = _package(data[:32])
+    formats = (*_RARE, *_UNMARKED)
+    if package:
+        try:
+            formats = _register(package)
+        except ImportError:
+            raise Unreadable(
+                f"{name}: needs {package}; pip install 'dear_jax[formats]' brings it, "
+                "or save the photo as PNG or JPEG"
+            ) from None
+    Image.init()
+    return Image.open(io.BytesIO(data), formats=formats)
+
+
+def _register(package: str) -> tuple[str, ...]:
+    """Makes a package's formats known to Pillow; returns their names."""
+    if package == "pillow-heif":
+        import pillow_heif  # pyright: ignore[reportMissingImports]
+
+        pillow_heif.register_heif_opener()
+        return ("HEIF",)
+    import pillow_jxl  # noqa: F401  # pyright: ignore[reportMissingImports]
+
+    return ("JXL",)
 
 
 def upper_bits(decoded: Decoded, name: str | Path) -> UInt8[np.ndarray, "H W C"]:
@@ -169,6 +292,11 @@ def refusing(data: bytes, name: str | Path) -> Iterator[None]:
     except Exception as error:  # Decoders meet damage with errors of any kind.
         if too_many_open(error):
             raise InputError(f"{name}: {TOO_MANY_OPEN}") from None
+        if is_cut_short(data):
+            raise Unreadable(
+                f"{name}: cut short, its end is missing; copy it again, or --salvage "
+                "reads what is there and takes the rest as missing"
+            ) from None
         raise Unreadable(
             f"{name}: cannot be read as an image ({error}); copy it again"
         ) from None
@@ -192,6 +320,16 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
         return None  # Damaged EXIF spoils no pixel.
+
+
+def upright(
+    mask: Bool[np.ndarray, "H W"], image: Image.Image | None
+) -> Bool[np.ndarray, "h w"]:
+    """A mask of a file's stored pixels, turned as these are."""
+    turn = None if image is None else _turn(image)
+    if turn is None:
+        return mask
+    return np.asarray(Image.fromarray(mask.view(np.uint8)).transpose(turn)).view(bool)
 
 
 def _by_mode(image: Image.Image, name: str | Path) -> UInt[np.ndarray, "H W C"]:
@@ -302,6 +440,25 @@ def _deep_colours(
         return channels
     planes = [Image.fromarray(plane) for plane in np.moveaxis(channels, -1, 0)]
     return np.stack([np.asarray(plane.transpose(turn)) for plane in planes], -1)
+
+
+def _deep_ppm(data: bytes) -> UInt16[np.ndarray, "H W 3"] | None:
+    """The pixels of a PPM of more than 8 bits, spread over 16; else None.
+
+    Pillow cuts them to 8.
+    """
+    head = _DEEP_PPM.match(data)
+    if head is None:
+        return None
+    width, height, top = map(int, head.groups())
+    count = 3 * width * height
+    if not 255 < top < 65_536 or len(data) - head.end() < 2 * count:
+        return None  # Pillow says what is wrong.
+    values = np.frombuffer(data, ">u2", count, head.end()).reshape(height, width, 3)
+    if values.max(initial=0) > top:
+        raise ValueError(f"numbers above {top}, the largest that it names")
+    spread = (values.astype(np.uint32) * 65_535 + top // 2) // top
+    return spread.astype(np.uint16)
 
 
 def _float_colours(data: bytes, name: str | Path) -> UInt16[np.ndarray, "H W C"] | None:

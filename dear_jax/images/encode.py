@@ -43,6 +43,9 @@ def encode_png(channels: UInt[np.ndarray, "H W C"], metadata: Metadata) -> bytes
 
 def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     yield from metadata.png_chunks
+    # A PNG file's own texts are among its chunks.
+    if metadata.comment and not metadata.has_texts:
+        yield b"iTXt", b"Comment\0\0\0\0\0" + metadata.comment.encode()
     if metadata.icc_profile:
         yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc_profile)
     if metadata.dpi:
@@ -112,6 +115,7 @@ def encode_tiff(channels: UInt[np.ndarray, "H W C"], metadata: Metadata) -> byte
     rows = max(1, _TIFF_STRIP // channels[0].nbytes)
     tops = range(0, len(channels), rows)
     strips = [_tiff_strip(channels[top : top + rows], order) for top in tops]
+    described = _description(metadata) | described
     tags = described | _layout_tags(channels, order) | _metadata_tags(metadata, order)
     tags[278] = long(order, rows)
     tags[279] = long(order, *map(len, strips))
@@ -166,6 +170,13 @@ def _metadata_tags(metadata: Metadata, order: str) -> Directory:
     return tags
 
 
+def _description(metadata: Metadata) -> Directory:
+    """A comment as the tag ImageDescription."""
+    if not metadata.comment:
+        return {}
+    return {270: Value(2, metadata.comment.replace("\0", " ").encode() + b"\0")}
+
+
 def _encode_jpeg(channels: UInt8[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
     options: dict[str, Any] = {"quality": 95, "subsampling": 0}
     if metadata.jpeg is not None:
@@ -178,6 +189,8 @@ def _encode_jpeg(channels: UInt8[np.ndarray, "H W C"], metadata: Metadata) -> by
         }
     if metadata.dpi:
         options["dpi"] = metadata.dpi
+    if metadata.comment:
+        options["comment"] = metadata.comment.encode()
     block, iptc = exif.without_iptc(metadata.exif) if metadata.exif else (b"", b"")
     if block:
         options["exif"] = b"Exif\0\0" + block
@@ -233,6 +246,8 @@ ENCODERS: dict[str, Callable[[np.ndarray, Metadata], bytes]] = {
     "WebP": _encode_webp,
     "TIFF": encode_tiff,
     "BMP": _encode_bmp,
-    "GIF": lambda channels, metadata: _pillow(channels, "GIF"),
+    "GIF": lambda channels, metadata: _pillow(
+        channels, "GIF", comment=metadata.comment.encode()
+    ),
     "PPM": lambda channels, metadata: _pillow(channels, "PPM"),
 }

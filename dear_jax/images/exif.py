@@ -10,7 +10,6 @@ A restored photo's block differs in what would be wrong afterwards: orientation 
 do pointers into the old file. Maker notes keep their bytes, but may lie elsewhere.
 """
 
-import re
 import struct
 from typing import NamedTuple
 
@@ -158,11 +157,6 @@ def without_iptc(data: bytes) -> tuple[bytes, bytes]:
     iptc = bytes(directory.pop(_IPTC).data)
     rest = directory.keys() - {_ORIENTATION}
     return pack(directory, order) if rest else b"", iptc
-
-
-def upright_xmp(packet: bytes) -> bytes:
-    """Returns an XMP packet whose orientation, if it names one, is 1."""
-    return re.sub(rb'(tiff:Orientation(?:=["\']|>))\d', rb"\g<1>1", packet)
 
 
 def _pack_upright(directory: Directory, order: str) -> bytes | None:

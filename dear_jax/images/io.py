@@ -3,6 +3,9 @@
 A photo is RGB in 8 bits. An `ImageFile` is all that a file holds: up to 16 bits,
 transparency and metadata. Formats are told by content in reading, by suffix in writing:
 
+Besides, what Pillow can read is read: AVIF, JPEG 2000, TGA and others, HEIC and JPEG XL
+with the packages of the extra "formats".
+
 PNG and TIFF hold everything. WebP holds all but 16 bits and dots per inch, and is
 lossless unless the photo came from a lossy file. JPEG is quantised as the JPEG that was
 read, else at quality 95. BMP, PPM and GIF hold little more than the pixels.
@@ -15,24 +18,39 @@ import warnings
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Num, UInt, UInt8
+from jaxtyping import Bool, Float32, Num, UInt, UInt8
 from PIL import Image
 
 from dear_jax.errors import InputError
 from dear_jax.files import TOO_MANY_OPEN, replacing, too_many_open
-from dear_jax.images import exif
-from dear_jax.images.decode import decode, refusing, upper_bits, with_bits
+from dear_jax.images import exif, xmp
+from dear_jax.images.decode import (
+    decode,
+    full_page,
+    is_photo,
+    refusing,
+    upper_bits,
+    upright,
+    with_bits,
+)
 from dear_jax.images.encode import ENCODERS
 from dear_jax.images.jpeg_quality import quality_of_tables
 from dear_jax.images.metadata import Metadata, read_metadata
+from dear_jax.images.salvage import is_cut_short, salvaged
 
+# By suffix, what is written.
 FORMATS = {
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP", ".tif": "TIFF",
-    ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF", ".ppm": "PPM",
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".webp": "WebP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF", ".ppm": "PPM",
 }  # fmt: skip
-SUFFIXES = frozenset(FORMATS)
+# What photos' names end in; more is read, whatever its name.
+SUFFIXES = frozenset(FORMATS) | {
+    ".avif", ".dib", ".heic", ".heif", ".j2k", ".jp2", ".jpe", ".jpx", ".jxl", ".mpo",
+    ".pbm", ".pcx", ".pgm", ".pnm", ".psd", ".qoi", ".sgi", ".tga",
+}  # fmt: skip
 _DEEP = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "TIFF", "WebP", "GIF")
 _MAX_SIDE = {"JPEG": 65_500, "WebP": 16_383, "GIF": 65_535}  # Pixels.
@@ -41,6 +59,8 @@ _MAX_SIDE = {"JPEG": 65_500, "WebP": 16_383, "GIF": 65_535}  # Pixels.
 _REPORTED = {"icc_profile": "colour profile", "exif": "EXIF data", "xmp": "XMP data"}
 _WITH_METADATA = ("PNG", "TIFF", "JPEG", "WebP")
 _MAX_IN_JPEG = {"exif": 65_527, "xmp": 65_504, "icc_profile": 255 * 65_519}
+# Bytes of a comment; TIFF holds it as its description.
+_MAX_COMMENT = {"PNG": 1 << 24, "TIFF": 1 << 24, "GIF": 1 << 16, "JPEG": 65_533}
 # How Pillow, and most other programs, begin an uncompressed photo.
 _PPM = re.compile(rb"P6\n([1-9]\d{0,8}) ([1-9]\d{0,8})\n255\n")
 
@@ -56,6 +76,7 @@ class ImageFile:
         times.
       format: Pillow's name of the file's format, such as "PNG" or "JPEG".
       metadata: what goes along unchanged.
+      lacking: True where the file was cut short and has no pixels; None if it is whole.
     """
 
     pixels: UInt[np.ndarray, "H W 3"]
@@ -63,6 +84,7 @@ class ImageFile:
     grey: bool = False
     format: str = "PNG"
     metadata: Metadata = Metadata()
+    lacking: Bool[np.ndarray, "H W"] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,12 +111,25 @@ class ImageFile:
 
     @property
     def image(self) -> Num[np.ndarray, "H W 3"]:
-        """A restorer's input: uint8 of 8 bits, float32 in [0, 1] of 16."""
+        """A restorer's input: uint8 of 8 bits, float32 in [0, 1] of 16.
+
+        What is wholly transparent has no colour, whatever the file says: it is given
+        that of the nearest pixel that is not, so that no other bleeds into edges.
+        """
+        pixels = self.pixels
+        if self.alpha is not None and not self.alpha.all() and self.alpha.any():
+            pixels = pixels.copy()
+            pixels[self.alpha == 0] = _nearest_colours(pixels, self.alpha > 0)
+        return pixels if self.bits == 8 else _floats(pixels)
+
+    @property
+    def stored(self) -> Num[np.ndarray, "H W 3"]:
+        """As `image`, but what is transparent has the file's colours."""
         return self.pixels if self.bits == 8 else self.floats()
 
     def floats(self) -> Float32[np.ndarray, "H W 3"]:
         """The pixels in [0, 1]."""
-        return self.pixels.astype(np.float32) / np.float32(2**self.bits - 1)
+        return _floats(self.pixels)
 
     def with_pixels(
         self, pixels: Num[np.ndarray, "h w 3"], opaque: bool = False
@@ -114,7 +149,30 @@ class ImageFile:
         alpha = None if opaque else self.alpha
         if alpha is not None and alpha.shape != pixels.shape[:2]:
             alpha = _resized_alpha(alpha, pixels.shape[:2])
-        return replace(self, pixels=pixels, alpha=alpha)
+        metadata, size = self.metadata, pixels.shape[:2]
+        if metadata.xmp and size != self.size:
+            packet = xmp.with_size(metadata.xmp, self.size, size)
+            metadata = metadata._replace(xmp=packet)
+        return replace(self, pixels=pixels, alpha=alpha, metadata=metadata)
+
+
+def _floats(pixels: UInt[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def _nearest_colours(
+    pixels: UInt[np.ndarray, "H W 3"], visible: Bool[np.ndarray, "H W"]
+) -> UInt[np.ndarray, "N 3"]:
+    """Of each pixel that is not visible the colour of the nearest that is, or about."""
+    import cv2
+
+    nearest: Any
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~visible).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((nearest.max() + 1, 3), pixels.dtype)
+    colours[nearest[visible]] = pixels[visible]
+    return colours[nearest[~visible]]
 
 
 def _resized_alpha(
@@ -147,7 +205,24 @@ def list_photos(folder: str | Path) -> list[Path]:
     return photos
 
 
-def names_below(folder: Path, suffixes: Set[str], recursive: bool = True) -> list[str]:
+def photos_below(folder: Path, recursive: bool = True) -> tuple[list[str], list[str]]:
+    """Returns the names of the photos below a folder, and of all other files.
+
+    Photos are what bears such a suffix, and what else looks like an image inside.
+
+    Raises:
+      InputError: if a folder may not be listed.
+    """
+    photos, others = [], []
+    for name in names_below(folder, None, recursive):
+        known = os.path.splitext(name)[1].lower() in SUFFIXES
+        (photos if known or is_photo(folder / name) else others).append(name)
+    return photos, others
+
+
+def names_below(
+    folder: Path, suffixes: Set[str] | None, recursive: bool = True
+) -> list[str]:
     """Returns paths below a folder, with forward slashes, of files that end so.
 
     They are sorted by their parts, alike on every machine. Hidden files and folders
@@ -172,7 +247,8 @@ def names_below(folder: Path, suffixes: Set[str], recursive: bool = True) -> lis
             found += [
                 [*prefix, name]
                 for name in files
-                if os.path.splitext(name)[1].lower() in suffixes and name[0] != "."
+                if name[0] != "."
+                and (suffixes is None or os.path.splitext(name)[1].lower() in suffixes)
             ]
     except OSError as error:
         raise InputError(
@@ -237,43 +313,63 @@ def decode_photo(data: bytes, name: str | Path) -> UInt8[np.ndarray, "H W 3"]:
     return photo
 
 
-def read_image(path: str | Path) -> ImageFile:
-    """Reads an image file with all that it holds.
+def read_image(path: str | Path, salvage: bool = False) -> ImageFile:
+    """Reads an image file with all that it holds; see `decode_image`.
 
     Raises:
       Unreadable: if it is empty, damaged or no image.
       InputError: if it is missing, may not be read or needs too much memory.
     """
-    return decode_image(read_bytes(path), path)
+    return decode_image(read_bytes(path), path, salvage)
 
 
-def decode_image(data: bytes, name: str | Path) -> ImageFile:
+def decode_image(data: bytes, name: str | Path, salvage: bool = False) -> ImageFile:
     """Returns all that is in the bytes of an image file.
 
     Args:
       data: the file's content.
       name: of the file, for messages.
+      salvage: read what is there of a JPEG file that lacks its end.
 
     Raises:
       Unreadable: if it is damaged or no image.
       InputError: if memory or open files do not suffice.
     """
+    lacking = None
     with refusing(data, name), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of damage that a remark reports.
-        channels, image, floats = decode(data, name)
+        if salvage and is_cut_short(data):
+            data, lacking = salvaged(data)
+        page = full_page(data)
+        channels, image, floats = decode(page, name)
         count = channels.shape[2]
-        metadata = read_metadata(data, image, grey=count < 3)
+        metadata = read_metadata(page, image, grey=count < 3)
+        remarks = metadata.remarks
+        if page is not data:
+            remarks += (
+                "the first picture in the file is a thumbnail: the largest was taken",
+            )
         if floats:
-            remarks = (*metadata.remarks, "its floats were taken as 16 bits")
-            metadata = metadata._replace(remarks=remarks)
+            remarks += ("its floats were taken as 16 bits",)
+        if lacking is not None:
+            remarks += (_lack(lacking),)
+            lacking = upright(lacking, image)
         known = "TIFF" if image is None else str(image.format)
         return ImageFile(
             pixels=_three_channels(channels),
             alpha=np.ascontiguousarray(channels[..., -1]) if count in (2, 4) else None,
             grey=count < 3,
             format="JPEG" if known == "MPO" else known,
-            metadata=metadata,
+            metadata=metadata._replace(remarks=remarks),
+            lacking=lacking,
         )
+
+
+def _lack(lacking: Bool[np.ndarray, "H W"]) -> str:
+    """What a salvaged file lacks, in words."""
+    if lacking.any():
+        return f"its end is missing: {lacking.mean():.1%} of it is taken as missing"
+    return "its end is missing; all pixels are there, perhaps coarser than they were"
 
 
 def _uncompressed(data: bytes) -> UInt8[np.ndarray, "H W 3"] | None:
@@ -391,6 +487,15 @@ def _metadata_for(image: ImageFile, known: str) -> tuple[Metadata, list[str]]:
         else:
             continue
         metadata = metadata._replace(**{field: None})
+    if len(metadata.comment.encode()) > _MAX_COMMENT.get(known, 0):
+        metadata = metadata._replace(comment="")
+        remarks.append(f"{known} does not hold its comment or texts: left out")
+    if metadata.aspect and known not in ("PNG", "TIFF", "JPEG"):
+        remarks.append(f"{known} does not hold that its pixels are not square")
+    if metadata.unusual_gamma and known != "PNG":
+        remarks.append(
+            f"{known} holds no gamma (gAMA, cICP): left out, colours may look otherwise"
+        )
     if image.grey and metadata.icc_profile and _needs_colours(image, known):
         metadata = metadata._replace(icc_profile=None)
         remarks.append(f"{known} holds no colour profile of grey photos: left out")

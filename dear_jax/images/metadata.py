@@ -8,15 +8,18 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from PIL import Image, JpegImagePlugin, TiffImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from dear_jax.images import exif
+from dear_jax.images import exif, xmp
 
 RGB, GREY, CMYK = b"RGB ", b"GRAY", b"CMYK"  # ICC's names of kinds of colours.
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BIG_TIFF = (b"II+\0", b"MM\0+")
+_MAX_PAGES = 1000
 _MAX_DPI = 50_000  # JPEG has 16 bits for them.
 # Chunks of PNG that say what its colours mean -> their bytes.
 _COLOUR_CHUNKS = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
+_SRGB_GAMMA = struct.pack(">I", 45_455)
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 # Keys of texts that other fields hold, or that show the photo as it was.
 _NO_TEXTS = (b"XML:com.adobe.xmp", b"Raw profile type ", b"Thumb::")
@@ -48,6 +51,7 @@ class Metadata(NamedTuple):
       jpeg: the quantisation of a JPEG file.
       png_chunks: (name, data) of the texts in a PNG file and of the chunks that say
         what its colours mean.
+      comment: of a JPEG or GIF file; the texts of a PNG file, a line each.
       lossy: whether the file holds its pixels inexactly.
       remarks: sentences about what was left out or changed in reading.
     """
@@ -59,8 +63,22 @@ class Metadata(NamedTuple):
     aspect: tuple[float, float] | None = None
     jpeg: JpegTables | None = None
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    comment: str = ""
     lossy: bool = False
     remarks: tuple[str, ...] = ()
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the chunks of a PNG file hold its texts."""
+        return any(name in _TEXT_CHUNKS for name, _ in self.png_chunks)
+
+    @property
+    def unusual_gamma(self) -> bool:
+        """Whether a PNG file says what its colours mean, and not by a profile."""
+        chunks = dict(self.png_chunks)
+        gamma = chunks.get(b"gAMA", _SRGB_GAMMA)
+        plain = b"sRGB" in chunks or bool(self.icc_profile)
+        return b"cICP" in chunks or gamma != _SRGB_GAMMA and not plain
 
 
 def read_metadata(data: bytes, image: Image.Image | None, grey: bool) -> Metadata:
@@ -78,11 +96,12 @@ def read_metadata(data: bytes, image: Image.Image | None, grey: bool) -> Metadat
     found = Metadata(
         icc_profile=profile,
         exif=_exif(data, image, remarks),
-        xmp=_xmp(info),
+        xmp=_xmp(info, remarks),
         dpi=None if aspect else _dpi(info),
         aspect=aspect,
         jpeg=_jpeg_tables(image),
         png_chunks=_png_chunks(data, profile),
+        comment=_comment(image),
         lossy=_is_lossy(data, image),
     )
     if _is_animated(image):
@@ -107,11 +126,27 @@ def read_tiff_tags(data: bytes) -> Mapping[int, Any]:
     Raises:
       SyntaxError, OSError, struct.error: if it is damaged.
     """
-    file = io.BytesIO(data)
+    for _, tags in read_tiff_pages(data):
+        return tags
+    return {}
+
+
+def read_tiff_pages(data: bytes) -> Iterator[tuple[int, Mapping[int, Any]]]:
+    """Yields place and tags of the directories of a TIFF file, one a page.
+
+    Raises:
+      SyntaxError, OSError, struct.error: if one is damaged.
+    """
+    file, seen = io.BytesIO(data), set()
     tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-    file.seek(tags.next)
-    tags.load(file)
-    return tags
+    place = tags.next
+    while place and place not in seen and len(seen) < _MAX_PAGES:
+        seen.add(place)
+        file.seek(place)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        tags.load(file)
+        yield place, tags
+        place = tags.next
 
 
 def cmyk_to_srgb(image: Image.Image, profile: Any) -> Image.Image | None:
@@ -168,6 +203,8 @@ def _profile(
 
 def _exif(data: bytes, image: Image.Image | None, remarks: list[str]) -> bytes | None:
     try:
+        if image is not None and data[:4] in _BIG_TIFF:
+            return exif.from_tiff(_small_block(image.getexif()))
         if image is None or image.format == "TIFF":
             return exif.from_tiff(data)
         block = image.info.get("exif") or _raw_profile(image.info, "exif")
@@ -179,17 +216,52 @@ def _exif(data: bytes, image: Image.Image | None, remarks: list[str]) -> bytes |
     return exif.with_iptc(block, iptc) if iptc else block
 
 
+def _small_block(large: Image.Exif) -> bytes:
+    """EXIF data of a BigTIFF, whose places have 64 bits, with places of 32."""
+    small = Image.Exif()
+    small.update(dict(large))
+    for inner in (exif.EXIF_IFD, exif.GPS_IFD):
+        small.get_ifd(inner).update(large.get_ifd(inner))
+    return small.tobytes().removeprefix(b"Exif\0\0")
+
+
 def _raw_profile(info: dict, kind: str) -> bytes:
     """Metadata as ImageMagick writes them into the text of a PNG: in hex digits."""
     text = info.get(f"Raw profile type {kind}", "")
     return bytes.fromhex("".join(text.split("\n")[3:]))
 
 
-def _xmp(info: dict) -> bytes | None:
+def _xmp(info: dict, remarks: list[str]) -> bytes | None:
     packet = info.get("xmp")
     if isinstance(packet, str):
         packet = packet.encode(errors="replace")
-    return exif.upright_xmp(packet) if isinstance(packet, bytes) and packet else None
+    if not isinstance(packet, bytes) or not packet:
+        return None
+    packet, others = xmp.without_other_pictures(xmp.upright(packet))
+    if others:
+        remarks.append(f"its {others} went, for they show the photo as it was")
+    return packet
+
+
+def _comment(image: Image.Image | None) -> str:
+    """The comment of a JPEG or GIF file, or the texts of a PNG file, line by line."""
+    if image is None:
+        return ""
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        texts = {
+            key: text
+            for key, text in image.text.items()
+            if not key.encode(errors="replace").startswith(_NO_TEXTS)
+        }
+        lines = [t if k == "Comment" else f"{k}: {t}" for k, t in texts.items()]
+        return "\n".join(lines)
+    comment = image.info.get("comment", b"")
+    if isinstance(comment, bytes):
+        try:
+            comment = comment.decode()
+        except UnicodeDecodeError:
+            comment = comment.decode("latin-1")
+    return comment.rstrip("\0")
 
 
 def _dpi(info: dict) -> tuple[float, float] | None:
@@ -237,6 +309,8 @@ def _jpeg_tables(image: Image.Image | None) -> JpegTables | None:
 def _is_lossy(data: bytes, image: Image.Image | None) -> bool:
     if image is not None and image.format == "WEBP":
         return not _is_lossless_webp(data)
+    if image is not None and image.format in ("AVIF", "HEIF", "JXL", "JPEG2000"):
+        return True  # Or nearly always.
     if image is not None and image.format == "TIFF":
         return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     return isinstance(image, JpegImagePlugin.JpegImageFile)
