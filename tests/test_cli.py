@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from eval_folders import write_random_weights
 from tiny import SMALLEST, tiny_fields
@@ -16,6 +17,7 @@ from dear_jax.cli import main as command
 from dear_jax.cli import models, progress, values
 from dear_jax.cli.progress import ProgressDisplay, duration
 from dear_jax.errors import InputError
+from dear_jax.images.io import write_photo
 
 ROOT = Path(__file__).parents[1]
 INTERRUPTED = "interrupted: what is written is whole\n"
@@ -172,6 +174,47 @@ def test_a_closed_output_ends_a_command_without_a_word(line, tmp_path):
     with os.fdopen(writing) as pipe:
         ended = subprocess.run(run, stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT)
     assert b"Error" not in ended.stderr and ended.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "redirected, status, said",
+    [
+        ("2>&-", 0, "is there"),
+        (">&-", 0, ""),
+        (">/dev/full", 1, "error: stdout cannot be written (No space left on device)"),
+    ],
+)
+def test_closed_or_full_streams_spoil_nothing(redirected, status, said, tmp_path):
+    photo, out = tmp_path / "p.png", tmp_path / "out.png"
+    write_photo(photo, np.zeros((8, 8, 3), np.uint8))
+    line = [sys.executable, "-m", "dear_jax", "restore", photo, "--scale", "2"]
+    line = " ".join(map(str, [*line, "-o", out, "--model", "telea+bicubic"]))
+    ended = subprocess.run(
+        f"{line} {redirected}", shell=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert ended.returncode == status and out.stat().st_size > 60
+    assert (out.name if said == "is there" else said) in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_names_that_an_output_cannot_encode_are_escaped(tmp_path):
+    photo, out = tmp_path / "\u00fc.png", tmp_path / "\u00fc2.png"
+    write_photo(photo, np.zeros((8, 8, 3), np.uint8))
+    line = [sys.executable, "-m", "dear_jax", "restore", photo, "--scale", "2"]
+    ended = subprocess.run(
+        [*line, "-o", out, "--model", "telea+bicubic"], capture_output=True, cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert ended.returncode == 0 and rb"\xfc2.png: 8 x 8" in ended.stdout
+
+
+def test_a_kind_of_device_that_is_not_there_is_one_line():
+    line = [sys.executable, "-c", "import dear_jax; dear_jax.load('telea+bicubic')"]
+    ended = subprocess.run(
+        line, capture_output=True, text=True, cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "nonsense"},
+    )  # fmt: skip
+    assert "JAX finds no device (JAX_PLATFORMS=nonsense): " in ended.stderr
 
 
 def test_sizes_are_width_by_height():

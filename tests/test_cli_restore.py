@@ -135,6 +135,30 @@ def test_of_one_side_the_other_follows(picture, flags, size):
     picture("photo.png", *flags, *CLASSICAL)
 
 
+@pytest.mark.parametrize("suffix, options", [("jpg", {}), ("webp", {"quality": 80})])
+def test_what_a_format_changes_of_known_pixels_is_said(restore, suffix, options):
+    Image.fromarray(PHOTO).save(f"lossy.{suffix}", **options)
+    flags = ("--mask", "mask.png", *CLASSICAL)
+    _, _, errors = restore(f"lossy.{suffix}", *flags, "-o", f"o.{suffix}")
+    before, after = read(f"lossy.{suffix}").astype(int), read(f"o.{suffix}")
+    off = np.abs(before - after).max(-1)[~MASK]
+    said = f"changed {(off > 0).sum()} of {off.size} known pixels, by up to {off.max()}"
+    assert said in errors and "PNG and TIFF keep them" in errors
+    _, _, errors = restore(f"lossy.{suffix}", *flags, "-o", "o.png")
+    assert "changed" not in errors
+
+
+def test_a_mask_of_the_stored_pixels_is_warned_of(picture):
+    for orientation, turned in ((1, False), (3, True), (6, False)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(PHOTO).save("turned.png", exif=exif)
+        shown = MASK if orientation < 5 else np.rot90(MASK, -1)
+        write_mask("shown.png", shown)
+        said = picture("turned.png", "--mask", "shown.png", *CLASSICAL)[1]
+        assert ("turned by its EXIF orientation" in said) == turned
+
+
 def test_what_is_transparent_leaves_no_fringe(picture):
     rows, columns = np.mgrid[:24, :20]
     near = np.hypot(rows - 12, columns - 10)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from rounding import allowance, assert_close
@@ -203,3 +204,54 @@ def test_loading_a_model_loads_no_training_library():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+# Where a restorer is called.
+
+
+def test_where_jax_computes_in_64_bits_results_are_the_same():
+    restorer = tiny_restorer("dear-lite")
+    image = np.random.default_rng(0).integers(0, 256, (13, 11, 3), np.uint8)
+    mask = np.zeros((13, 11), bool)
+    mask[4:7, 3:9] = True
+    expected = restorer(image, mask, scale=2)
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(restorer(image, mask, scale=2), expected)
+        again = restorer.render(restorer.encode(image, mask), size=(26, 22))
+        np.testing.assert_array_equal(again, expected)
+        assert dear_jax.load("telea+bicubic")(image, mask).shape == image.shape
+
+
+def test_inside_of_jit_one_is_told_what_to_call():
+    restorer = tiny_restorer("dear-lite")
+    with pytest.raises(InputError, match="inside of jax.jit.*call it outside.*apply"):
+        jax.jit(lambda image: restorer(image))(np.zeros((8, 8, 3), np.float32))
+
+
+FORKED = """
+import multiprocessing, sys, time
+import numpy as np, dear_jax
+restorer = dear_jax.load("telea+bicubic" if len(sys.argv) < 2 else sys.argv[1])
+photo = np.zeros((8, 8, 3), np.uint8)
+restorer(photo, scale=2)
+def work(queue):
+    began = time.monotonic()
+    try:
+        restorer(photo, scale=2)
+    except dear_jax.errors.InputError as error:
+        queue.put((str(error), time.monotonic() - began))
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+process = context.Process(target=work, args=(queue,))
+process.start()
+said, seconds = queue.get(timeout=20)
+process.join()
+assert seconds < 1, seconds
+print(said)
+"""
+
+
+def test_in_a_forked_process_it_raises_and_does_not_hang():
+    run = [sys.executable, "-W", "ignore", "-c", FORKED]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert "get_context('spawn')" in ended.stdout, ended.stderr

@@ -7,6 +7,7 @@ imported in `prepare`, so that help appears at once.
 """
 
 import argparse
+import errno
 import hashlib
 import os
 import platform
@@ -37,6 +38,7 @@ examples:
 
 `dear COMMAND --help` describes a command and all its options."""
 INTERRUPTED = "interrupted: what is written is whole"
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
 _CACHE_OFF = frozenset({"off", "0", "no", "false"})
 
 
@@ -59,7 +61,28 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status, see `exit_status`."""
+    open_streams()
     return exit_status(lambda: _prepared(argv)())
+
+
+def open_streams() -> None:
+    """Makes stdout and stderr take whatever is printed.
+
+    What an encoding such as ASCII lacks is escaped. A closed one becomes the null
+    device, and so do closed numbers of files, or else a photo could be written under
+    the number to which libraries print.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free.
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def exit_status(command: Callable[[], int], interrupted: str = INTERRUPTED) -> int:
@@ -70,8 +93,9 @@ def exit_status(command: Callable[[], int], interrupted: str = INTERRUPTED) -> i
       interrupted: the line after Ctrl-C.
 
     Returns:
-      The command's status; 2 for an InputError, 130 if interrupted, 141, without a
-      line, if the reader of stdout has closed it, as `head` does.
+      The command's status; 1 if stdout cannot be written, 2 for an InputError, 130 if
+      interrupted, 141, without a line, if the reader of stdout has closed it, as
+      `head` does.
     """
     try:
         status = command()
@@ -81,6 +105,13 @@ def exit_status(command: Callable[[], int], interrupted: str = INTERRUPTED) -> i
         # What is still buffered would be written at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # As of a process that SIGPIPE ended.
+    except OSError as error:
+        # Of a full disk, say: whatever was to be written elsewhere is InputError.
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: stdout cannot be written ({error.strerror})", file=sys.stderr)
+        return 1
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2

@@ -268,7 +268,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--keep-known",
         action=argparse.BooleanOptionalAction,
         help="known pixels stay: bit for bit at the photo's size, where this is the "
-        "default; in larger results within one grey level when these are reduced "
+        "default (JPEG and lossy WebP change them in writing, and how many is said; "
+        "PNG and TIFF keep them); in larger results within one grey level when reduced "
         "again, as far as that is possible, which is reported",
     )
     add(

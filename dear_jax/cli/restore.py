@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,10 @@ from dear_jax.cli.jobs import Job, find_jobs
 from dear_jax.cli.options import RestoreOptions
 from dear_jax.cli.progress import ProgressDisplay, duration, in_parts
 from dear_jax.errors import InputError
+from dear_jax.images.decode import with_bits
 from dear_jax.images.io import (
+    FORMATS,
+    LOSSY,
     ImageFile,
     check_output,
     read_image,
@@ -203,8 +207,27 @@ def restore_photo(
         whole = file.with_pixels(result, opaque=options.mask_alpha)
         for remark in write_image(job.out, whole):
             warn(remark)
+        if keep and source == target:
+            for remark in _losses(job.out, whole, mask):
+                warn(remark)
     progress(1.0, 1.0)
     return Done(f"{_sides(source)} to {_sides(target)}", denoise, damage)
+
+
+def _losses(
+    out: Path, written: ImageFile, mask: Bool[np.ndarray, "H W"]
+) -> Iterator[str]:
+    """A sentence if the file's format changed known pixels."""
+    if FORMATS[out.suffix.lower()] not in LOSSY:
+        return
+    held = read_image(out).pixels.astype(int)
+    off = np.abs(held - with_bits(written.pixels, 8)).max(-1)[~mask]
+    if off.any():
+        changed = f"{(off > 0).sum():,} of {off.size:,} known pixels"
+        yield (
+            f"{out.suffix[1:].upper()} changed {changed}, by up to {off.max()} levels "
+            "of 255; PNG and TIFF keep them"
+        )
 
 
 def _mask(

@@ -322,6 +322,13 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None  # Damaged EXIF spoils no pixel.
 
 
+def fits_turned(image: Image.Image) -> bool:
+    """Whether an image is turned to be upright, and keeps its size then."""
+    turn = _turn(image)
+    same = (_TURN.FLIP_LEFT_RIGHT, _TURN.FLIP_TOP_BOTTOM, _TURN.ROTATE_180)
+    return turn is not None and (turn in same or image.width == image.height)
+
+
 def upright(
     mask: Bool[np.ndarray, "H W"], image: Image.Image | None
 ) -> Bool[np.ndarray, "h w"]:

@@ -221,7 +221,8 @@ def _whole_numbers(aspect: tuple[float, float]) -> tuple[int, int]:
 def _encode_webp(channels: UInt8[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
     options: dict[str, Any] = {"lossless": True, "exact": True}
     if metadata.lossy:
-        options = {"quality": 95}
+        quality = metadata.webp_quality
+        options = {"quality": 95 if quality is None else round(quality)}
     if metadata.exif:
         options["exif"] = metadata.exif
     if metadata.xmp:

@@ -1,14 +1,14 @@
 """Finding, reading and writing image files.
 
 A photo is RGB in 8 bits. An `ImageFile` is all that a file holds: up to 16 bits,
-transparency and metadata. Formats are told by content in reading, by suffix in writing:
+transparency and metadata. Formats are told by content in reading, by suffix in writing.
+What Pillow reads is read, HEIC and JPEG XL with the packages of the extra "formats".
+Written are:
 
-Besides, what Pillow can read is read: AVIF, JPEG 2000, TGA and others, HEIC and JPEG XL
-with the packages of the extra "formats".
-
-PNG and TIFF hold everything. WebP holds all but 16 bits and dots per inch, and is
-lossless unless the photo came from a lossy file. JPEG is quantised as the JPEG that was
-read, else at quality 95. BMP, PPM and GIF hold little more than the pixels.
+PNG and TIFF, which hold everything. WebP holds all but 16 bits and dots per inch, and
+is lossless unless the photo came from a lossy file. JPEG and lossy WebP are as coarse
+as the file that was read, else of quality 95. BMP, PPM and GIF hold little more than
+the pixels.
 """
 
 import os
@@ -29,6 +29,7 @@ from dear_jax.files import TOO_MANY_OPEN, replacing, too_many_open
 from dear_jax.images import exif, xmp
 from dear_jax.images.decode import (
     decode,
+    fits_turned,
     full_page,
     is_photo,
     refusing,
@@ -51,6 +52,8 @@ SUFFIXES = frozenset(FORMATS) | {
     ".avif", ".dib", ".heic", ".heif", ".j2k", ".jp2", ".jpe", ".jpx", ".jxl", ".mpo",
     ".pbm", ".pcx", ".pgm", ".pnm", ".psd", ".qoi", ".sgi", ".tga",
 }  # fmt: skip
+# May change pixels that they are given.
+LOSSY = ("JPEG", "WebP", "GIF")
 _DEEP = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "TIFF", "WebP", "GIF")
 _MAX_SIDE = {"JPEG": 65_500, "WebP": 16_383, "GIF": 65_535}  # Pixels.
@@ -76,6 +79,8 @@ class ImageFile:
         times.
       format: Pillow's name of the file's format, such as "PNG" or "JPEG".
       metadata: what goes along unchanged.
+      turned: whether its pixels are stored otherwise, by EXIF orientation, and a mask
+        that was drawn on the stored ones would fit too.
       lacking: True where the file was cut short and has no pixels; None if it is whole.
     """
 
@@ -84,6 +89,7 @@ class ImageFile:
     grey: bool = False
     format: str = "PNG"
     metadata: Metadata = Metadata()
+    turned: bool = False
     lacking: Bool[np.ndarray, "H W"] | None = None
 
     @property
@@ -361,6 +367,7 @@ def decode_image(data: bytes, name: str | Path, salvage: bool = False) -> ImageF
             grey=count < 3,
             format="JPEG" if known == "MPO" else known,
             metadata=metadata._replace(remarks=remarks),
+            turned=image is not None and fits_turned(image),
             lacking=lacking,
         )
 

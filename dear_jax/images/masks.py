@@ -114,6 +114,12 @@ def find_mask(
         return np.zeros(image.size, bool)
     if mask_path is not None:
         mask = _from_file(mask_path, image.size, warn)
+        if image.turned:
+            warn(
+                "the photo is turned by its EXIF orientation, and its mask taken to be "
+                "of the photo as it is shown; if it was drawn on the photo as it is "
+                "stored, turn it as well, or save the photo upright"
+            )
     elif box is not None:
         mask = _from_boxes(box, image.size)
     elif colour is not None:
@@ -133,6 +139,8 @@ def mask_remarks(mask: Bool[np.ndarray, "H W"], image: ImageFile) -> list[str]:
     would be known is one plain colour, or the photo's border is missing and what
     would be known lies within. A legitimate mask may look so too.
     """
+    if not mask.any():
+        return []
     share = float(mask.mean())
     percent = f"{round(100 * share)} % of the photo is missing"
     if share == 1:

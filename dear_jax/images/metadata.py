@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from dear_jax.images import exif, xmp
+from dear_jax.images.webp_quality import quality_of_webp
 
 RGB, GREY, CMYK = b"RGB ", b"GRAY", b"CMYK"  # ICC's names of kinds of colours.
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -49,6 +50,7 @@ class Metadata(NamedTuple):
       dpi: pixels per inch, across and down.
       aspect: pixels per an unknown length, across and down, if the two differ.
       jpeg: the quantisation of a JPEG file.
+      webp_quality: of a lossy WebP file, 0 to 100.
       png_chunks: (name, data) of the texts in a PNG file and of the chunks that say
         what its colours mean.
       comment: of a JPEG or GIF file; the texts of a PNG file, a line each.
@@ -62,6 +64,7 @@ class Metadata(NamedTuple):
     dpi: tuple[float, float] | None = None
     aspect: tuple[float, float] | None = None
     jpeg: JpegTables | None = None
+    webp_quality: float | None = None
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
     comment: str = ""
     lossy: bool = False
@@ -100,6 +103,7 @@ def read_metadata(data: bytes, image: Image.Image | None, grey: bool) -> Metadat
         dpi=None if aspect else _dpi(info),
         aspect=aspect,
         jpeg=_jpeg_tables(image),
+        webp_quality=quality_of_webp(data),
         png_chunks=_png_chunks(data, profile),
         comment=_comment(image),
         lossy=_is_lossy(data, image),

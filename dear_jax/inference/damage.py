@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Num
 from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.images.masks import dilated
-from dear_jax.inference.devices import compiled, to_floats
+from dear_jax.inference.devices import check_devices, compiled, on_host, to_floats
 from dear_jax.inference.inputs import check_image
 from dear_jax.inference.tiles import Tiling, tilings
 from dear_jax.models.registry import build, role_of
@@ -49,9 +49,11 @@ class DamageDetector:
                 f"a {weights.model['architecture']} finds no damage; give the weights "
                 "of a detector"
             )
+        check_devices()
         self.variables, self._model = jax.device_put(weights.variables), weights.model
         self.provenance = weights.provenance
 
+    @on_host
     def probability(
         self, image: Array, most: int = _MOST
     ) -> Float32[np.ndarray, "{len(image)} {len(image[0])}"]:

@@ -5,18 +5,23 @@ from the start, so that no call moves them, and devices exchange nothing.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float, Float32, Num, Shaped
 
+from dear_jax.errors import InputError
 from dear_jax.models.registry import completed
 from dear_jax.typing import Array
 from dear_jax.weights import Weights, digest_of
+
+Result = TypeVar("Result")
 
 # XLA's newer CPU library is slower than its older one in these networks' convolutions
 # (JAX 0.10: EDSR by a fifth, LaMa by a tenth) and in decoders (DEAR's by half), if not
@@ -67,6 +72,58 @@ def to_kind(
 PIXELS = {"cpu": 2**13}
 
 _SPLIT = PartitionSpec("batch")
+
+
+# The process in which JAX was first used here.
+_started: list[int] = []
+
+
+def check_devices() -> None:
+    """Raises InputError where JAX has no device, or would hang.
+
+    After a fork its threads are missing, and it waits for them.
+    """
+    if _started and _started[0] != os.getpid():
+        raise InputError(
+            "this process was forked from one that had used JAX, which hangs then; "
+            "start processes by multiprocessing.get_context('spawn')"
+        )
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or ["none of the kind is there"])[0]
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        raise InputError(
+            f"JAX finds no device (JAX_PLATFORMS={wanted}): {reason}; unset "
+            "JAX_PLATFORMS, or install JAX for that device"
+        ) from None
+    _started[:] = _started or [os.getpid()]
+
+
+def on_host(method: Callable[..., Result]) -> Callable[..., Result]:
+    """A method that computes by JAX, and is called with arrays of numbers.
+
+    It computes in 32 bits, also where JAX is set to 64.
+
+    Raises:
+      InputError: as `check_devices`, and inside of `jax.jit`.
+    """
+
+    @functools.wraps(method)
+    def called(self: Any, *arguments: Any, **options: Any) -> Result:
+        check_devices()
+        given = (*arguments, *options.values())
+        if any(isinstance(value, Tracer) for value in given):
+            raise InputError(
+                f"{method.__name__}: called inside of jax.jit or a transformation; "
+                "call it outside, what it computes is compiled already. Inside, apply "
+                "the network: dear_jax.models.registry.build(restorer.model).apply("
+                "restorer.variables, ...)"
+            )
+        with jax.enable_x64(False):
+            return method(self, *arguments, **options)
+
+    return called
 
 
 class Placed:

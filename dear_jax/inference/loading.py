@@ -21,7 +21,7 @@ from dear_jax import bundled
 from dear_jax.errors import InputError, NoWeights
 from dear_jax.inference.classical import Interpolation, Telea
 from dear_jax.inference.dear import DearRestorer
-from dear_jax.inference.devices import on_devices
+from dear_jax.inference.devices import check_devices, on_devices
 from dear_jax.inference.fixed_scale import Inpainter, Upscaler, trained_side
 from dear_jax.inference.pointwise import PointwiseRestorer
 from dear_jax.inference.query import QueryRestorer
@@ -292,6 +292,7 @@ def load(
     """
     if which not in ("latest", "best"):
         raise InputError(f"which={which!r}: choose 'latest' or 'best'")
+    check_devices()
     texture = check_texture(texture)
     name = DEFAULT if what is None else str(what)
     if is_system(name) and name not in _bundled():

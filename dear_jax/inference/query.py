@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.errors import InputError
 from dear_jax.inference.denoise import Denoise, default_denoise
-from dear_jax.inference.devices import Placed, in_portions
+from dear_jax.inference.devices import Placed, in_portions, on_host
 from dear_jax.inference.inputs import check_image, check_mask, target_size
 from dear_jax.inference.plan import Plan
 from dear_jax.inference.progress import Advance, Counted, Progress
@@ -142,6 +142,7 @@ class QueryRestorer(Restorer):
         levels = self.levels(0.0, 1) if levels is None else levels
         return self._restore(image[None], mask[None], levels, plan, progress)[0]
 
+    @on_host
     def encode(
         self,
         image: Array,
@@ -184,6 +185,7 @@ class QueryRestorer(Restorer):
         counted.finish()
         return Encoded(mask.shape, image.dtype, maps, importance, plan)
 
+    @on_host
     def render(
         self,
         encoded: Encoded,
@@ -232,6 +234,7 @@ class QueryRestorer(Restorer):
         counted.finish()
         return result
 
+    @on_host
     def importance(
         self, image: Array, mask: Array | None = None
     ) -> Float[np.ndarray, "H W"] | None:

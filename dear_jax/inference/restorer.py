@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float32, Num
 from dear_jax.errors import InputError
 from dear_jax.inference import damage, known
 from dear_jax.inference.denoise import Denoise, default_denoise, settled_level
+from dear_jax.inference.devices import on_host
 from dear_jax.inference.inputs import (
     check_batch,
     check_image,
@@ -47,6 +48,7 @@ class Restorer:
         self.trained = trained
         self.files: tuple[str, ...] = ()
 
+    @on_host
     def __call__(
         self,
         image: Array,
@@ -102,6 +104,7 @@ class Restorer:
         result = self.restore_one(image, mask, target, plan, progress, levels)
         return known.keep_known(result, image, mask) if keeps else result
 
+    @on_host
     def batch(
         self,
         images: Array | Sequence[Array],
