@@ -1,4 +1,4 @@
-"""How finely a lossy WebP file was quantised, as the quality that gives it again.
+"""How finely a lossy WebP file was quantised, as about the quality that does so again.
 
 The numbers are in the first bytes of a VP8 frame, in an arithmetic code (RFC 6386,
 sections 7, 9 and 19.2); libwebp makes them of its quality from 0 to 100.
