@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from dear_jax import errors, files
-from dear_jax.cli.main import exit_status, use_compilation_cache
+from dear_jax.cli.cache import use_compilation_cache
+from dear_jax.cli.main import exit_status
 
 BUNDLED = Path(__file__).parent / "results" / "bundled.toml"
 EXAMPLES = """examples, by scale:

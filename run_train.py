@@ -23,7 +23,9 @@ the command, the configuration or the data, which is said in one line.
 """
 
 import os
+import re
 from logging import getLogger
+from tempfile import TemporaryDirectory
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -68,9 +70,9 @@ MISTAKES = (
 
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags, or ends with one line that says what is wrong."""
-    with exit_status():
+    with exit_status(), TemporaryDirectory() as links:
         try:
-            rest = flags.FLAGS(argv)
+            rest = flags.FLAGS(without_colons(argv, links))
             if not isinstance(CONFIG.value, ConfigDict):
                 CONFIG.value.model  # noqa: B018  Raises why there is no such file.
         except MISTAKES as error:
@@ -78,6 +80,28 @@ def parse(argv: list[str]) -> list[str]:
         if rest[1:]:
             raise InputError(f"unknown argument {rest[1]!r}; flags begin with --")
         return rest
+
+
+def without_colons(argv: list[str], folder: str) -> list[str]:
+    """The arguments, a configuration whose path has a colon as a link without.
+
+    The library takes what follows the first colon for the file's argument.
+
+    Args:
+      argv: of the command.
+      folder: where the link is made.
+    """
+    text = "\n".join(argv)
+    match = re.search(r"(?m)^--?config[=\n](.*)$", text)
+    parts = match[1].split(":") if match else []
+    files = [":".join(parts[:n]) for n in range(len(parts), 1, -1)]
+    file = next(filter(os.path.isfile, files), None)
+    if match is None or file is None:
+        return argv
+    link = os.path.join(folder, "config.py")
+    os.symlink(os.path.abspath(file), link)
+    changed = text[: match.start(1)] + link + text[match.start(1) + len(file) :]
+    return changed.split("\n")
 
 
 def reason(error: Exception) -> str:

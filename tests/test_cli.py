@@ -13,8 +13,8 @@ from eval_folders import write_random_weights
 from tiny import SMALLEST, tiny_fields
 
 import dear_jax
+from dear_jax.cli import cache, models, progress, values
 from dear_jax.cli import main as command
-from dear_jax.cli import models, progress, values
 from dear_jax.cli.progress import ProgressDisplay, duration
 from dear_jax.errors import InputError
 from dear_jax.images.io import write_photo
@@ -268,14 +268,14 @@ def surroundings(tmp_path, monkeypatch):
 
 
 def test_compiled_programs_are_kept_in_the_users_cache(surroundings, tmp_path):
-    folder = command.use_compilation_cache()
+    folder = cache.use_compilation_cache()
     assert folder.parent == tmp_path / "dear_jax" / "xla" and folder.is_dir()
     assert surroundings["JAX_COMPILATION_CACHE_DIR"] == str(folder)
 
 
 def test_a_cache_that_the_user_named_is_used(surroundings, tmp_path):
     surroundings["JAX_COMPILATION_CACHE_DIR"] = "gs://mine"
-    assert command.use_compilation_cache() is None
+    assert cache.use_compilation_cache() is None
     assert surroundings["JAX_COMPILATION_CACHE_DIR"] == "gs://mine"
     assert list(tmp_path.iterdir()) == []
 
@@ -288,7 +288,7 @@ def test_otherwise_no_cache_is_used(surroundings, tmp_path, reason, monkeypatch)
         (tmp_path / "dear_jax").touch()
     else:
         monkeypatch.setitem(sys.modules, "jax", None)
-    assert command.use_compilation_cache() is None
+    assert cache.use_compilation_cache() is None
     assert "JAX_COMPILATION_CACHE_DIR" not in surroundings
 
 
@@ -298,7 +298,7 @@ def test_jax_takes_the_cache(tmp_path):
         f"import os; os.environ['XDG_CACHE_HOME'] = {str(tmp_path)!r}\n"
         "for name in ('JAX_COMPILATION_CACHE_DIR', 'DEAR_JAX_CACHE'):\n"
         "    os.environ.pop(name, None)\n"
-        "from dear_jax.cli.main import use_compilation_cache\n"
+        "from dear_jax.cli.cache import use_compilation_cache\n"
         "folder = use_compilation_cache()\n"
         "from jax import config\n"
         "assert config.jax_compilation_cache_dir == str(folder) != 'None'\n"
@@ -306,6 +306,40 @@ def test_jax_takes_the_cache(tmp_path):
         "assert config.jax_persistent_cache_min_entry_size_bytes == -1\n",
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged"])
+def test_a_damaged_cache_is_said_in_a_line_and_mended(tmp_path, content):
+    write_photo(tmp_path / "p.png", np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    write_random_weights(tmp_path / "tiny.safetensors", **tiny_fields("dear-lite"))
+    line = [sys.executable, "-m", "dear_jax", "restore", tmp_path / "p.png"]
+    line += ["--scale=2", "--model", tmp_path / "tiny.safetensors"]
+    line += ["-o", tmp_path / "o.png", "--overwrite"]
+    names = ("JAX_COMPILATION_CACHE_DIR", "DEAR_JAX_CACHE")
+    environment = {k: v for k, v in os.environ.items() if k not in names}
+    environment["XDG_CACHE_HOME"] = str(tmp_path)
+    said = []
+    for _ in range(3):
+        ended = subprocess.run(
+            line, capture_output=True, text=True, cwd=ROOT, env=environment
+        )
+        assert ended.returncode == 0, ended.stderr
+        said.append("damaged programs" in ended.stderr)
+        assert "persistent compilation" not in ended.stderr
+        programs = list(tmp_path.rglob("*-cache"))
+        assert programs and all(file.stat().st_size > 10 for file in programs)
+        if len(said) == 1:
+            for file in programs:
+                file.write_bytes(content)
+    assert said == [False, bool(content), False]
+
+
+def test_a_cache_has_a_bound_and_the_oldest_go_first(tmp_path):
+    for age in range(4):
+        (tmp_path / f"{age}-cache").write_bytes(bytes(100))
+        os.utime(tmp_path / f"{age}-cache", (1000 - age, 1000))
+    cache._prune(tmp_path, 250)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0-cache", "1-cache"]
 
 
 class Terminal(io.StringIO):

@@ -66,8 +66,9 @@ def test_wrong_flags_end_in_one_line(override, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_configuration_is_executed_once_wherever_it_lies(tmp_path):
-    folder = tmp_path / "my dir"
+@pytest.mark.parametrize("name", ["my dir", "my:dir"])
+def test_a_configuration_is_executed_once_wherever_it_lies(tmp_path, name):
+    folder = tmp_path / name
     folder.mkdir()
     source = "print('executed')\nfrom configs.quickstart import get_config\n"
     (folder / "a.py").write_text(source)

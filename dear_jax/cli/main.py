@@ -8,18 +8,16 @@ imported in `prepare`, so that help appears at once.
 
 import argparse
 import errno
-import hashlib
 import os
-import platform
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import dear_jax
 from dear_jax.cli import export, mask, models, options
+from dear_jax.cli.cache import use_compilation_cache
 from dear_jax.errors import InputError
 
 DESCRIPTION = """\
@@ -39,7 +37,6 @@ examples:
 `dear COMMAND --help` describes a command and all its options."""
 INTERRUPTED = "interrupted: what is written is whole"
 _UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
-_CACHE_OFF = frozenset({"off", "0", "no", "false"})
 
 
 class Parser(argparse.ArgumentParser):
@@ -120,38 +117,6 @@ def exit_status(command: Callable[[], int], interrupted: str = INTERRUPTED) -> i
         return 130
 
 
-def use_compilation_cache() -> Path | None:
-    """Sets JAX's persistent compilation cache, unless JAX is imported already.
-
-    Programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/dear_jax/xla
-    (or below XDG_CACHE_HOME), which may be removed at any time. DEAR_JAX_CACHE=off
-    keeps none, nor does a place that cannot be written.
-
-    Returns:
-      The default folder, None if that is not used.
-    """
-    off = os.environ.get("DEAR_JAX_CACHE", "").lower() in _CACHE_OFF
-    if off or "jax" in sys.modules:
-        return None
-    # Even what compiles soon is kept: the many small programs are seconds together.
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return None
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    # Machines may share a home, but programs use instructions that others lack.
-    kind = hashlib.sha256(_processor().encode()).hexdigest()[:8]
-    folder = Path(os.path.expanduser(home)) / "dear_jax" / "xla" / kind
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return None
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    return folder
-
-
 @contextmanager
 def exit_on_interrupt() -> Iterator[None]:
     """Inside, Ctrl-C ends the process at once, with `INTERRUPTED` and status 130.
@@ -205,14 +170,3 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     if rest:
         flags.photos += rest
     return flags
-
-
-def _processor() -> str:
-    """What the processor can do, as the system states it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                return line
-    except OSError:
-        pass
-    return f"{platform.machine()} {platform.processor()}"
