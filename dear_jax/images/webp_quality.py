@@ -4,6 +4,7 @@ The numbers are in the first bytes of a VP8 frame, in an arithmetic code (RFC 63
 sections 7, 9 and 19.2); libwebp makes them of its quality from 0 to 100.
 """
 
+import math
 import struct
 
 _MOST = 127  # Of the numbers that quantisers are chosen by.
@@ -16,12 +17,16 @@ def quality_of_webp(data: bytes) -> float | None:
     if frame is None:
         return None
     try:
-        number = _quantiser(_Bits(frame[10:]))
+        quantisers, shares = _quantisers(_Bits(frame[10:]))
     except IndexError:
         return None
-    # What libwebp does with the quality, backwards: linear, a cube root, its rest.
-    linear = (1 - number / _MOST) ** 3
-    return 100 * (1.5 * linear if linear < 0.5 else (1 + linear) / 2)
+    # What libwebp does with the quality, backwards: linear, a cube root, its rest; to
+    # the power of how busy a segment is, 1 in the mean of all blocks.
+    ratios = [max(1 - number / _MOST, 1e-3) ** 3 for number in quantisers]
+    logarithm = sum(s * math.log(r) for s, r in zip(shares, ratios, strict=True))
+    linear = math.exp(logarithm / sum(shares))
+    quality = 100 * (1.5 * linear if linear < 0.5 else (1 + linear) / 2)
+    return 0.0 if linear < 1e-6 else quality
 
 
 def _frame(data: bytes) -> bytes | None:
@@ -38,31 +43,33 @@ def _frame(data: bytes) -> bytes | None:
     return None
 
 
-def _quantiser(bits: "_Bits") -> float:
-    """The segments' mean quantiser, or the only one, from a frame's header."""
+def _quantisers(bits: "_Bits") -> tuple[list[int], list[float]]:
+    """The segments' quantisers, 0 to 127, and their shares of the blocks."""
     bits.number(2)  # Colours, and whether they may leave their range.
-    segments, absolute = [], False
+    changes, absolute, shares = [0], False, [1.0]
     if bits.number(1):
         has_map, has_values = bits.number(1), bits.number(1)
         if has_values:
             absolute = bool(bits.number(1))
-            segments = [bits.optional(7) for _ in range(_SEGMENTS)]
+            changes = [bits.optional(7) for _ in range(_SEGMENTS)]
             for _ in range(_SEGMENTS):
                 bits.optional(6)  # Of the loop filter.
+            shares = [1 / _SEGMENTS] * _SEGMENTS
         if has_map:
-            for _ in range(3):
-                if bits.number(1):
-                    bits.number(8)
+            half, first, second = (
+                (bits.number(8) if bits.number(1) else 255) / 255 for _ in range(3)
+            )
+            if has_values:
+                low, high = half, 1 - half
+                shares = [low * first, low * (1 - first)]
+                shares += [high * second, high * (1 - second)]
     bits.number(1 + 6 + 3)  # The loop filter.
     if bits.number(1) and bits.number(1):
         for _ in range(8):
             bits.optional(6)
     bits.number(2)  # Partitions.
-    base = bits.number(7)
-    if not segments:
-        return base
-    numbers = segments if absolute else [base + change for change in segments]
-    return sum(min(max(n, 0), _MOST) for n in numbers) / _SEGMENTS
+    base = 0 if absolute else bits.number(7)
+    return [min(max(base + change, 0), _MOST) for change in changes], shares
 
 
 class _Bits:
