@@ -46,10 +46,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.degrade.noise = (0.0, 16.0)
     config.data.degrade.blur = (0.0, 2.0)
     config.data.degrade.quality = (30, 100)
-    config.optimizer.learning_rate = 7e-3
+    config.optimizer.learning_rate = 5e-3
+    config.optimizer.schedule = "constant"
+    config.optimizer.decay = 4000
     config.optimizer.warmup = 200
     config.train.batch_size = 16
-    config.train.steps = 16_000
+    config.train.steps = 18_000
     config.train.ema_decay = 0.999
     config.evaluate.photos = "bundled"
     config.evaluate.masks = "drawn"

@@ -15,7 +15,6 @@ from dear_jax.errors import InputError
 from dear_jax.inference import damage
 from dear_jax.inference.damage import DamageDetector, damaged
 from dear_jax.models.detector import (
-    AROUND,
     HATS,
     TURNS,
     Detector,
@@ -54,9 +53,10 @@ def detector() -> DamageDetector:
     found = DamageDetector(Weights(variables, fields, {}))
     logits = found.probability(photo((40, 40)))
     logits = np.log(logits / (1 - logits))
-    head = variables["params"]["head"]
-    head["kernel"] = head["kernel"] * 2 / logits.std()
-    head["bias"] = (head["bias"] - logits.mean()) * 2 / logits.std()
+    params = variables["params"]
+    for head in (params[f"head_{level}"] for level in range(3)):
+        head["kernel"] = head["kernel"] * 2 / logits.std()
+    params["bias"] = (params["bias"] - logits.mean()) * 2 / logits.std()
     return DamageDetector(Weights(variables, fields, {}))
 
 
@@ -138,13 +138,12 @@ def test_top_hats_are_opencvs_and_stay_inside():
 def test_what_stands_out_is_relative_to_its_neighbourhood():
     image = np.random.default_rng(0).random((60, 70, 3)).astype(np.float32)
     whole, half = levels_of(jnp.asarray(image)[None], (60, 70), 2)
-    found = np.asarray(seen(image[None], whole, half))[0]
+    found = np.asarray(seen(image[None], whole, half, 17))[0]
     hats = np.concatenate(top_hats(image[None], whole.inside), -1)[0]
 
     def mean(x: np.ndarray) -> np.ndarray:
         """Of the pairs of pixels around each pixel's own."""
-        near = np.s_[30 - AROUND + 1 : 30 + AROUND + 1, 34 - AROUND + 1 :]
-        return x[near][:, : 2 * AROUND].mean((0, 1))
+        return x[30 - 16 : 30 + 18, 34 - 16 : 34 + 18].mean((0, 1))
 
     # The mean of the neighbourhood is subtracted first, each pixel's own.
     usual = mean(hats) + 0.006
@@ -158,10 +157,10 @@ def test_what_stands_out_is_relative_to_its_neighbourhood():
 def test_what_is_outside_is_not_seen():
     image = np.random.default_rng(0).random((1, 40, 45, 3)).astype(np.float32)
     large = jnp.full((1, 48, 48, 3), 0.5).at[:, :40, :45].set(image)
-    found = seen(large, *levels_of(large, (40, 45), 2))
+    found = seen(large, *levels_of(large, (40, 45), 2), 17)
     assert not found[:, 40:].any() and not found[:, :, 45:].any()
     dark = large.at[:, 40:].set(0).at[:, :, 45:].set(0)
-    assert (seen(dark, *levels_of(dark, (40, 45), 2)) == found).all()
+    assert (seen(dark, *levels_of(dark, (40, 45), 2), 17) == found).all()
 
 
 @pytest.mark.parametrize("side", [8, 7, 2, 1])

@@ -2,8 +2,8 @@
 
 The counts are those of ten frames of about 4968 x 3400 pixels (annotations of
 FilmDamageSimulator, Ivanova et al. 2022). How large a pixel of the photo is on such a
-frame is drawn for each photo, between the film's own pixels and the whole frame
-reduced to the photo's size.
+frame is drawn for each photo, or for each shape, between the film's own pixels and the
+whole frame reduced to the photo's size.
 """
 
 import math
@@ -15,6 +15,7 @@ import numpy as np
 from dear_jax.data import damage_shapes as shapes
 
 _FRAME = 3400
+_SEVERAL = 0.6
 # Shapes passed over because they would exceed the area, before a speck ends it.
 _MOST_TRIES = 64
 
@@ -90,12 +91,16 @@ def _film_shapes(
     most = min(1.0, math.sqrt(area) / FILM["dust"].extent[0])
     least = min(size) / _FRAME
     zoom = shapes.log_uniform(rng, least, max(least, most))
+    # Of some photos each shape has its own, as if from several reels.
+    several = rng.random() < _SEVERAL
     # Every reel has its own mix, the count's on average.
     mix = np.cumsum([FILM[name].count * math.exp(rng.normal(0, 1)) for name in names])
     tries = 0
     while area > 0:
         name = names[int(np.searchsorted(mix, rng.random() * mix[-1], side="right"))]
         kind = FILM[name]
+        if several:
+            zoom = shapes.log_uniform(rng, least, max(least, most))
         length, width = _film_size(rng, kind, zoom)
         # A soft edge shows about half a pixel more.
         shown = (min(length, max(size)) + 0.6) * (width + 0.6)

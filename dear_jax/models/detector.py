@@ -25,9 +25,10 @@ _EIGHT = [
     (a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)
 ]
 TURNS = len(_EIGHT)
-# Sides of the squares that find what is narrow, and, in pairs of pixels, of the
-# neighbourhood that it is compared with; 2^k + 1.
-HATS, AROUND = (5, 9), 17
+# Sides of the squares that find what is narrow, and at the photo's own size, at 1/2 and
+# at 1/4 of it, in pairs of pixels, of the neighbourhood that it is compared with; all
+# are 2^k + 1.
+HATS, AROUND = (5, 9), (17, 9, 5)
 # Added to a neighbourhood's mean top-hat and standard deviation, for where it is plain:
 # one and a half, and five, grey levels of 255.
 _LEAST_HAT, _LEAST_SPREAD = 0.006, 0.02
@@ -77,19 +78,21 @@ class Detector(nn.Module):
     @property
     def halo(self) -> int:
         """Pixels around one that it depends on, at most; a multiple of `step`."""
-        # Two convolutions on what is relative to the neighbourhood's mean.
-        reach = 2 + (AROUND + 3) + max(max(HATS) - 1, AROUND + 3)
+        reach = 2
         for level, depth in enumerate(self.depths, 1):
             pixel = 2**level
             # Halving reads half a pixel more, doubling and what follows one each.
             reach += pixel // 2 + pixel * (depth + 2)
+        # What is relative to a neighbourhood's mean, or to that of what is.
+        seen = [a + 3 + max(max(HATS) - 1, a + 3) for a in AROUND[: len(self.depths)]]
+        reach += max(2**level * pixels for level, pixels in enumerate(seen))
         return -(-reach // self.step) * self.step
 
     @nn.compact
     def __call__(
         self, image: Float[Array, "B H W 3"], size: Size | None = None
     ) -> Float[Array, "B H W 1"]:
-        """Logits of the damage of each pixel.
+        """Logits of the damage of each pixel: of all levels together.
 
         Args:
           image: in [0, 1].
@@ -98,36 +101,41 @@ class Detector(nn.Module):
         """
         height, width = image.shape[1:3]
         pads = ((0, -height % self.step), (0, -width % self.step))
-        x = jnp.pad(image, ((0, 0), *pads, (0, 0)))
+        image = jnp.pad(image, ((0, 0), *pads, (0, 0)))
         size = (height, width) if size is None else size
-        levels = levels_of(x, size, len(self.widths))
-        x = seen(x, *levels[:2]).astype(compute_dtype(self))
-        x = _active(TurnConv(self.widths[0], lifts=True, name="stem")(x))
-        x = x * levels[0].inside.astype(x.dtype)
-        skips = []
-        for level in range(1, len(levels)):
-            skips.append(x)
-            x = self._down(halved(x, levels[level - 1].size), level, levels[level])
-        for level in reversed(range(len(skips))):
-            x = self._up(x, skips[level], level, levels[level])
-        # What is the same in all eight, so that a turned photo has turned logits.
-        x = x.reshape(*x.shape[:3], -1, TURNS).mean(-1).astype(jnp.float32)
-        logits = nn.Dense(
-            1,
-            name="head",
-            kernel_init=nn.initializers.normal(0.5),
-            bias_init=nn.initializers.constant(_FEW),
-        )(x)
-        return logits[:, :height, :width]
+        levels = levels_of(image, size, len(self.widths))
+        maps = self._down(image, levels)
+        x = maps.pop()
+        logits = self._logits(x, len(maps))
+        for level in reversed(range(len(maps))):
+            x = self._up(x, maps[level], level, levels[level])
+            logits = doubled(logits, levels[level].size) + self._logits(x, level)
+            logits = logits * levels[level].inside
+        few = self.param("bias", nn.initializers.constant(_FEW), (1, 1, 1, 1))
+        return logits[:, :height, :width] + few
 
     @nn.nowrap
-    def _down(self, x: Float[Array, "B h w C"], level: int, here: Level) -> Array:
-        """The convolutions of a level, on what the one above halved."""
-        fields, inside = self.widths[level], here.inside.astype(x.dtype)
-        x = _active(TurnConv(fields, name=f"down_{level}_0")(x)) * inside
-        for i in range(1, self.depths[level - 1]):
-            x = Block(fields, name=f"down_{level}_{i}")(x) * inside
-        return x
+    def _down(
+        self, image: Float[Array, "B H W 3"], levels: list[Level]
+    ) -> list[Float[Array, "..."]]:
+        """The maps of the levels, the photo's own size first."""
+        maps, dtype = [], compute_dtype(self)
+        for level, fields in enumerate(self.widths):
+            here, inside = levels[level], levels[level].inside.astype(dtype)
+            x = []
+            if level:
+                image = reduced(image, levels[level - 1], here)
+                x.append(halved(maps[-1], levels[level - 1].size))
+                x[-1] = TurnConv(fields, name=f"down_{level}_0")(x[-1])
+            if level < min(len(levels) - 1, len(AROUND)):
+                given = seen(image, here, levels[level + 1], AROUND[level])
+                lift = TurnConv(fields, lifts=True, name=f"seen_{level}")
+                x.append(lift(given.astype(dtype)))
+            y = _active(sum(x)) * inside
+            for i in range(1, self.depths[level - 1] if level else 0):
+                y = Block(fields, name=f"down_{level}_{i}")(y) * inside
+            maps.append(y)
+        return maps
 
     @nn.nowrap
     def _up(
@@ -136,14 +144,23 @@ class Detector(nn.Module):
         skip: Float[Array, "B H W D"],
         level: int,
         here: Level,
-    ) -> Array:
+    ) -> Float[Array, "B H W D"]:
         """What the level below found, on what this one saw."""
         fields, inside = self.widths[level], here.inside.astype(x.dtype)
         x = TurnConv(fields, 1, gain=1.0, name=f"narrow_{level}")(x)
         x = skip + doubled(x, here.size) * inside
         if level:
             return Block(fields, name=f"up_{level}")(x) * inside
-        return TurnConv(fields, name="up_0")(_active(x))
+        return _active(TurnConv(fields, 1, name="up_0")(_active(x)))
+
+    @nn.nowrap
+    def _logits(
+        self, x: Float[Array, "B h w C"], level: int
+    ) -> Float[Array, "B h w 1"]:
+        """Of what is the same in all eight, so that a turned photo has turned ones."""
+        x = x.reshape(*x.shape[:3], -1, TURNS).mean(-1).astype(jnp.float32)
+        initial = nn.initializers.normal(0.2)
+        return nn.Dense(1, False, name=f"head_{level}", kernel_init=initial)(x)
 
 
 class Block(nn.Module):
@@ -247,8 +264,16 @@ def levels_of(x: Float[Array, "B H W 3"], size: Size, number: int) -> list[Level
     return levels
 
 
-def seen(
+def reduced(
     image: Float[Array, "B H W 3"], whole: Level, half: Level
+) -> Float[Array, "B h w 3"]:
+    """The photo at half the size, its border as light as the rest."""
+    share = jnp.maximum(halved(whole.inside, whole.size), 0.25)
+    return halved(image * whole.inside, whole.size) / share * half.inside
+
+
+def seen(
+    image: Float[Array, "B H W 3"], whole: Level, half: Level, around: int
 ) -> Float[Array, "B H W 8"]:
     """What the network is given: the photo, and what stands out of it.
 
@@ -258,12 +283,13 @@ def seen(
 
     Args:
       image: in [0, 1].
-      whole, half: levels of the photo's own size and of half of it, where
+      whole, half: levels of the photo's size here and of half of it, where
         neighbourhoods are summed up.
+      around: side of the neighbourhood there.
     """
 
     def total(x: Float[Array, "B H W C"]) -> Float[Array, "B H/2 W/2 C"]:
-        return _combined(halved(x * whole.inside, whole.size), AROUND, jnp.add, 0.0)
+        return _combined(halved(x * whole.inside, whole.size), around, jnp.add, 0.0)
 
     pixels = jnp.maximum(total(whole.inside), 1)
 
