@@ -108,6 +108,8 @@ def _query_model(meta: dict, arrays: Arrays) -> tuple[Callable, str]:
         fields["pixel_scale"] = part(encoder, "args").get("scale", 2)
     elif variant == "liif":
         fields |= {"decoder_width": hidden[0], "decoder_layers": len(hidden)}
+        if set(hidden) - {hidden[0]}:
+            fields["decoder_later_widths"] = tuple(hidden[1:])
     else:
         layers = arguments.get("num_layer", 3) if variant == "lte-fast" else len(hidden)
         fields |= {"hidden": arguments.get("hidden_dim", 256), "layers": layers}

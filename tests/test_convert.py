@@ -10,16 +10,31 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
+from rounding import assert_close
 from safetensors.numpy import save
 from tiny import draw_like
 from torch_files import state_file
 
-from dear_jax.convert import MEMBERS, convert_checkpoint, convert_state, lpips, lte
+from dear_jax.convert import (
+    MEMBERS,
+    convert_checkpoint,
+    convert_state,
+    liif,
+    lpips,
+    lte,
+)
 from dear_jax.convert.__main__ import main
 from dear_jax.convert.liif import spec_fields
 from dear_jax.convert.rules import state_dict_of
 from dear_jax.errors import InputError
-from dear_jax.models.registry import VARIANTS, build, fields_of, init_shapes
+from dear_jax.models.registry import (
+    VARIANTS,
+    build,
+    completed,
+    fields_of,
+    init_shapes,
+    init_variables,
+)
 from dear_jax.weights import read_weights
 
 RNG = np.random.default_rng(0)
@@ -188,15 +203,68 @@ def test_the_checkpoint_is_never_overwritten(tmp_path, capsys):
         assert path.read_bytes() == data
 
 
-def test_an_mlp_of_ltes_with_a_width_of_its_own_is_refused_and_why():
+def mlp(x: np.ndarray, state: dict, prefix: str) -> np.ndarray:
+    """An MLP of PyTorch's tensors, by hand."""
+    keys = sorted(k for k in state if k.startswith(prefix) and k.endswith("weight"))
+    for key in keys:
+        bias = state[key.replace("weight", "bias")]
+        x = x @ state[key].reshape(len(bias), -1).T + bias
+        x = x if key == keys[-1] else np.maximum(x, 0)
+    return x
+
+
+def random_mlp(widths: list[int], prefix: str) -> dict[str, np.ndarray]:
+    rng, state = np.random.default_rng(0), {}
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
+        state[f"{prefix}{2 * i}.weight"] = rng.normal(size=(b, a)).astype(np.float32)
+        state[f"{prefix}{2 * i}.bias"] = rng.normal(size=b).astype(np.float32)
+    return state
+
+
+@pytest.mark.parametrize("hidden", [[24, 40, 24], [8, 8], [12]])
+def test_hidden_layers_may_differ_in_width(hidden):
+    trunk = {k: v for k, v in edsr_state().items() if not k.startswith("tail")}
+    width = len(trunk["head.0.weight"])
+    state = {f"encoder.{key}": value for key, value in trunk.items()}
+    state |= random_mlp([width + 4, *hidden, 3], "imnet.layers.")
+    fields = {"architecture": "liif", **liif.fields_from(state)}
+    assert fields["decoder_width"] == hidden[0]
+    assert fields["decoder_layers"] == len(hidden)
+    unequal = len(set(hidden)) > 1
+    assert fields["decoder_later_widths"] == (tuple(hidden[1:]) if unequal else ())
+    fields |= {"residual_scale": 1.0, "local_ensemble": False}
+    variables, _ = convert_state(state, completed(fields))
+    model = build(fields)
+    image = np.random.default_rng(1).random((1, 4, 5, 3)).astype(np.float32)
+    bound = model.bind(variables)
+    features = np.asarray(bound.encoder(2 * image - 1))
+    place = np.array([[2, 3], [0, 0]])
+    size = np.array([4, 5])
+    coordinates = np.float32((2 * place + 1) / size - 1)[None]
+    cell = np.full((1, 2, 2), 0.25, np.float32)
+    encoded = bound.encode(image, np.zeros_like(image[..., :1]))
+    found = bound.decode(encoded, coordinates, cell)
+    seen = [features[0][tuple(place.T)], np.zeros((2, 2)), cell[0] * size]
+    expected = mlp(np.concatenate(seen, -1), state, "imnet.layers.")
+    assert_close(found[0], expected, 20, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("prefix", ["imnet.layers.", "layers."])
+def test_ltes_mlp_may_be_as_wide_as_it_likes(prefix):
+    hidden, widths = 8, (6, 10)
     state = {
         "encoder.head.0.weight": np.zeros((4, 3, 3, 3)),
-        "coef.weight": np.zeros((8, 4, 3, 3)),
-        "imnet.layers.0.weight": np.zeros((6, 8)),
-        "imnet.layers.2.weight": np.zeros((3, 6)),
+        "coef.weight": np.zeros((hidden, 4, 3, 3)),
+        **random_mlp([hidden, *widths, 3], prefix),
     }
-    with pytest.raises(InputError, match="imnet.layers.0.weight has 6 outputs.*8"):
-        lte.fields_from(state)
+    fields = lte.fields_from(state)
+    assert (fields["hidden"], fields["widths"], fields["layers"]) == (8, widths, 2)
+    model = build({"architecture": "lte", **fields, "blocks": 1})
+    image = np.zeros((1, 4, 4, 3), np.float32)
+    variables = init_variables(model, 0)
+    kernels = [variables["params"][f"dense_{i}"]["kernel"].shape for i in (0, 1)]
+    assert kernels == [(8, 6), (6, 10)]
+    assert model.apply(variables, image, image[..., :1], method="encode") is not None
 
 
 def test_the_command_writes_weights_that_say_where_they_come_from(tmp_path, capsys):

@@ -90,13 +90,21 @@ def fields_from(state: State) -> dict:
             f"{_FIRST} has {inputs} inputs; LIIF's with {fields['width']} channels has "
             f"{', '.join(map(str, sorted(known)))}"
         )
-    layers = sum(key.startswith("imnet.") and key.endswith(".weight") for key in state)
+    later = later_widths(state, "imnet.layers.")
     return {
         **known[inputs],
         "decoder_width": width,
-        "decoder_layers": layers - 1,
+        "decoder_layers": len(later) + 1,
+        "decoder_later_widths": later if set(later) - {width} else (),
         "pixel_scale": 0,
     }
+
+
+def later_widths(state: State, prefix: str) -> tuple[int, ...]:
+    """Units of an MLP's hidden layers after the first; the ReLUs have odd indices."""
+    count = sum(key.startswith(prefix) and key.endswith(".weight") for key in state)
+    found = (state.get(f"{prefix}{2 * i}.weight") for i in range(1, count - 1))
+    return tuple(array.shape[0] for array in found if array is not None)
 
 
 def spec_fields(spec: dict[Any, Any]) -> tuple[str, dict[str, Any]]:

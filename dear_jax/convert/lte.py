@@ -5,7 +5,7 @@ of 1x1 convolutions. The order of the frequency channels is left as it is: see
 `LTE.layout`.
 """
 
-from dear_jax.convert import edsr
+from dear_jax.convert import edsr, liif
 from dear_jax.convert.rules import (
     Mapping,
     State,
@@ -15,7 +15,6 @@ from dear_jax.convert.rules import (
     pointwise,
     require,
 )
-from dear_jax.errors import InputError
 
 
 def mapping(fields: dict) -> Mapping:
@@ -37,25 +36,19 @@ def fields_from(state: State) -> dict:
     """Reads the widths, depths and layout; residual_scale leaves no trace.
 
     Raises:
-      InputError: if the trunk, the amplitudes or the MLP are missing, or the MLP is
-        not as wide as the amplitudes.
+      InputError: if the trunk, the amplitudes or the MLP are missing.
     """
     fields = edsr.trunk_fields_from(state, "encoder.")
     plus = "layers.0.weight" in state
     prefix = "layers." if plus else "imnet.layers."
     require(state, "LTE", "coef.weight", f"{prefix}0.weight")
-    layers = sum(key.startswith(prefix) and key.endswith(".weight") for key in state)
     hidden = state["coef.weight"].shape[0]
-    for i in range(layers - 1):
-        key = f"{prefix}{2 * i}.weight"
-        if key in state and state[key].shape[0] != hidden:
-            raise InputError(
-                f"{key} has {state[key].shape[0]} outputs, coef.weight {hidden}; "
-                "known here are only MLPs whose hidden_list repeats hidden_dim"
-            )
+    first = state[f"{prefix}0.weight"].shape[0]
+    widths = (first, *liif.later_widths(state, prefix))
     return {
         **fields,
         "hidden": hidden,
-        "layers": layers - 1,
+        "layers": len(widths),
+        "widths": widths if set(widths) - {hidden} else (),
         "layout": "halves" if plus else "interleaved",
     }

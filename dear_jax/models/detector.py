@@ -131,7 +131,7 @@ class Detector(nn.Module):
                 given = seen(image, here, levels[level + 1], AROUND[level])
                 lift = TurnConv(fields, lifts=True, name=f"seen_{level}")
                 x.append(lift(given.astype(dtype)))
-            y = _active(sum(x)) * inside
+            y = _active(functools.reduce(jnp.add, x)) * inside
             for i in range(1, self.depths[level - 1] if level else 0):
                 y = Block(fields, name=f"down_{level}_{i}")(y) * inside
             maps.append(y)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dear_jax.errors import InputError
 from dear_jax.models.dear.coordinates import gather_pixels, to_position
 from dear_jax.models.dear.decoder import ImplicitDecoder
 from dear_jax.models.edsr import EDSR, EDSRTrunk
@@ -36,7 +37,8 @@ class LIIF(QueryModel):
 
     Attributes:
       width, blocks, residual_scale: see `EDSRTrunk`.
-      decoder_width, decoder_layers: of the MLP, see `ImplicitDecoder`.
+      decoder_width, decoder_layers, decoder_later_widths: of the MLP, see
+        `ImplicitDecoder`.
       local_ensemble: blend the answers of four pixels, else take the nearest one's.
       feature_unfold: the MLP sees the 3 x 3 features around the pixel.
       cell_decode: the MLP sees the size of the target pixel.
@@ -49,10 +51,20 @@ class LIIF(QueryModel):
     residual_scale: float = 1.0
     decoder_width: int = 256
     decoder_layers: int = 4
+    decoder_later_widths: tuple[int, ...] = ()
     local_ensemble: bool = True
     feature_unfold: bool = True
     cell_decode: bool = True
     pixel_scale: int = 0
+
+    def check(self) -> None:
+        """Raises InputError for fields that do not go together."""
+        later = self.decoder_later_widths
+        if later and len(later) != self.decoder_layers - 1:
+            raise InputError(
+                f"model field decoder_later_widths = {later}; give one for each of the "
+                f"{self.decoder_layers - 1} hidden layers after the first"
+            )
 
     def setup(self) -> None:
         fields = (self.width, self.blocks, self.residual_scale)
@@ -67,6 +79,7 @@ class LIIF(QueryModel):
             self.feature_unfold,
             rule="liif" if self.local_ensemble else "nearest",
             torch_channels=self.width,
+            later_widths=self.decoder_later_widths,
         )
 
     def encode(

@@ -52,8 +52,9 @@ class LTE(QueryModel):
 
     Attributes:
       width, blocks, residual_scale: see `EDSRTrunk`.
-      hidden: channels of the two wave maps and units of each hidden layer, even.
+      hidden: channels of the two wave maps, even, and units of each hidden layer.
       layers: hidden layers of the MLP.
+      widths: units of each of them, where they differ from `hidden`; else ().
       layout: how the official `freq` convolution orders its channels, "interleaved"
         (y, x, y, x, ...; LTE) or "halves" (all y, then all x; LTE+).
       largest_scale: the largest scale seen in training, see `clip_cell`.
@@ -64,6 +65,7 @@ class LTE(QueryModel):
     residual_scale: float = 1.0
     hidden: int = 256
     layers: int = 3
+    widths: tuple[int, ...] = ()
     layout: str = "interleaved"
     largest_scale: float = 4.0
 
@@ -73,6 +75,11 @@ class LTE(QueryModel):
             raise InputError(
                 f"model field hidden = {self.hidden}; must be even, a cosine and a "
                 "sine of each wave"
+            )
+        if self.widths and len(self.widths) != self.layers:
+            raise InputError(
+                f"model field widths = {self.widths}; give one for each of the "
+                f"{self.layers} hidden layers"
             )
 
     def setup(self) -> None:
@@ -86,9 +93,13 @@ class LTE(QueryModel):
         self.phase = Dense(
             self.hidden // 2, biased=False, dtype=jnp.float32, kernel_init=TORCH_KERNEL
         )
-        dense = options(self.hidden)
-        self.dense = [Dense(self.hidden, **dense) for _ in range(self.layers)]
-        self.output = Dense(3, **dense, dot_general=product)
+        widths = self.widths or (self.hidden,) * self.layers
+        *inputs, last = self.hidden, *widths
+        self.dense = [
+            Dense(width, **options(fan_in))
+            for fan_in, width in zip(inputs, widths, strict=True)
+        ]
+        self.output = Dense(3, **options(last), dot_general=product)
 
     def encode(
         self,

@@ -69,7 +69,7 @@ def _unfit(architecture: str, field: str, value: Any, example: Any) -> str:
     least = 0 if field in _MAY_BE_ZERO else 1
     if value not in choices:
         return f"choose from {', '.join(map(repr, choices))}"
-    if type(example) in (int, tuple) and min(numbers) < least:
+    if type(example) in (int, tuple) and min(numbers, default=least) < least:
         return "too small"
     if field in ("detail_kernel", "importance_kernel") and value % 2 == 0:
         return "must be odd"
@@ -79,7 +79,7 @@ def _unfit(architecture: str, field: str, value: Any, example: Any) -> str:
 def _unlike(value: Any, example: Any) -> str:
     """What to give instead of a value of another type than `example`; "" if alike."""
     if isinstance(example, tuple):
-        several = isinstance(value, tuple | list) and len(value) > 0
+        several = isinstance(value, tuple | list) and (value or not example)
         fine = several and all(_is_whole(number) for number in value)
         return "" if fine else "give several whole numbers"
     if isinstance(example, bool):

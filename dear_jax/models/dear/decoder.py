@@ -40,6 +40,8 @@ class ImplicitDecoder(nn.Module):
       rule: which pixels answer a query, see `neighbours`.
       torch_channels: channels of the features, given where the initialisation is to
         be PyTorch's (LIIF); 0 for Flax's.
+      later_widths: units of the hidden layers after the first, where they differ from
+        `width`; () where they do not.
     """
 
     width: int = 256
@@ -50,16 +52,15 @@ class ImplicitDecoder(nn.Module):
     zero_output: bool = False
     rule: str = "floor"
     torch_channels: int = 0
+    later_widths: tuple[int, ...] = ()
 
     def setup(self) -> None:
         window = 3 if self.feature_unfold else 1
         first: dict[str, Any] = {}
-        later: dict[str, Any] = {}
         if self.torch_channels:
             # To PyTorch the first layer's two parts are one layer.
             fan_in = self.torch_channels * window**2 + (4 if self.cell_decode else 2)
             first = {"kernel_init": torch_bias(fan_in), "bias_init": torch_bias(fan_in)}
-            later = {"kernel_init": TORCH_KERNEL, "bias_init": torch_bias(self.width)}
         self.pixel_part = Conv(self.width, (window, window), padding="SAME", **first)
         # Two or four numbers a query, which need their digits.
         self.relative_part = Dense(
@@ -69,12 +70,21 @@ class ImplicitDecoder(nn.Module):
             precision="highest",
             **first,
         )
+        later = self.later_widths or (self.width,) * (self.hidden_layers - 1)
         self.hidden = [
-            Dense(self.width, **later) for _ in range(self.hidden_layers - 1)
+            Dense(width, **self._initial(fan_in))
+            for fan_in, width in zip((self.width, *later), later, strict=False)
         ]
+        last: Any = self._initial((self.width, *later)[-1])
         if self.zero_output:
-            later = {"kernel_init": nn.initializers.zeros_init()}
-        self.output = Dense(3, **later, dot_general=product)
+            last = {"kernel_init": nn.initializers.zeros_init()}
+        self.output = Dense(3, **last, dot_general=product)
+
+    def _initial(self, fan_in: int) -> Any:
+        """How a layer after the first begins."""
+        if not self.torch_channels:
+            return {}
+        return {"kernel_init": TORCH_KERNEL, "bias_init": torch_bias(fan_in)}
 
     def project(self, features: Float[Array, "B H W C"]) -> Float[Array, "B H W width"]:
         """First layer, pixel part."""
@@ -118,7 +128,7 @@ class ImplicitDecoder(nn.Module):
         answers = weight * self.output(self._later(nn.relu(x)))
         return functools.reduce(jnp.add, (answers[:, i] for i in range(len(found))))
 
-    def _later(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+    def _later(self, x: Float[Array, "... width"]) -> Float[Array, "... last"]:
         """The hidden layers after the first, of what its ReLU lets through."""
         for layer in self.hidden:
             x = nn.relu(layer(x))
@@ -176,7 +186,7 @@ class ImplicitDecoder(nn.Module):
             return self.output(x).reshape(*mixed.shape[:-1], 3)
         x = jnp.stack(corners).astype(dtype)
         shape = x.shape
-        x = self._later(nn.relu(x).reshape(-1, shape[-1])).reshape(shape)
+        x = self._later(nn.relu(x).reshape(-1, shape[-1])).reshape(*shape[:-1], -1)
         mixed = (x.astype(jnp.float32) * weight).sum(axis=0)
         return self.output(mixed.astype(dtype))
 
