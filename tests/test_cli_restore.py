@@ -1,6 +1,8 @@
 """`dear restore` from files to files."""
 
+import hashlib
 import io
+import json
 import os
 import random
 import signal
@@ -234,6 +236,30 @@ def test_known_pixels_stay_at_the_photos_size_and_in_larger_ones_if_asked(pictur
     off = np.abs(resize.bicubic(larger, (24, 20)).astype(int) - PHOTO)[~MASK]
     assert "known pixels" in said and (off.max(-1) <= 1).mean() > 0.9
     assert "known" not in picture(*flags, "--scale", "2")[1]
+
+
+def test_grain_is_for_holes_at_the_photos_own_size(picture, restore):
+    flags = ("photo.png", "--mask", "mask.png", *CLASSICAL)
+    result, plain = picture(*flags, "--grain")[0], picture(*flags)[0]
+    np.testing.assert_array_equal(result[~MASK], plain[~MASK])
+    status, _, errors = restore(*flags, "--grain", "--scale", "2")
+    assert status == 2 and "--grain: photo.png is enlarged" in errors
+    status, _, errors = restore(*flags, "--grain", "--denoise", "0.3")
+    assert status == 2 and "--grain adds" in errors
+
+
+def test_a_record_says_how_a_result_was_made(picture):
+    picture("photo.png", "--mask", "mask.png", "--record", *CLASSICAL)
+    record = json.loads(Path("o.record.json").read_text())
+    for name, path in (("photo", "photo.png"), ("result", "o.png")):
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        assert record[name] == {"name": path, "sha256": digest}
+    assert record["model"]["name"] == "telea+bicubic"
+    assert record["options"]["mask"] == "mask.png" and record["options"]["record"]
+    assert record["missing"]["share"] == pytest.approx(MASK.mean())
+    assert 1 - MASK.mean() <= record["pixels_untouched"] <= 1
+    picture("photo.png", "--scale", "2", "--record", *CLASSICAL)
+    assert json.loads(Path("o.record.json").read_text())["pixels_untouched"] == 0
 
 
 def test_an_enlarged_photo_is_restored_at_the_level_estimated_from_it(picture):

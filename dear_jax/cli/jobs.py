@@ -30,7 +30,7 @@ class Output(NamedTuple):
 
 RESTORED, MASK = Output("-restored"), Output("-mask", ".png")
 # Beside the output.
-PREVIEW, IMPORTANCE = ".preview.png", ".importance.png"
+PREVIEW, IMPORTANCE, RECORD = ".preview.png", ".importance.png", ".record.json"
 # GIF has too few colours for a result.
 _WRITTEN = FORMATS.keys() - {".gif"}
 # In a folder of results, which is passed over when a folder above is restored.
@@ -64,6 +64,11 @@ class Job(NamedTuple):
         """The file of the importance map."""
         return self.out.with_name(self.out.stem + IMPORTANCE)
 
+    @property
+    def record(self) -> Path:
+        """The file that says how the output was made."""
+        return self.out.with_name(self.out.stem + RECORD)
+
 
 class Jobs(NamedTuple):
     """The photos of a command, and what else there was.
@@ -96,7 +101,7 @@ def find_jobs(
       out: a file, for one photo; or a folder. None: beside each photo.
       masks: a file, for all photos; or a folder. None: there are none.
       recursive: whether subfolders of folders are searched.
-      beside: which of "preview" and "importance" are written beside the outputs.
+      beside: which of "preview", "importance" and "record" are written too.
       output: what is made of the photos.
       missing: what becomes of photos without mask in a folder of masks; None: they are
         a mistake.

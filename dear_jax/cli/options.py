@@ -88,7 +88,8 @@ class RestoreOptions:
       out: file or folder of results, None for beside the photos.
       overwrite: whether results that exist are made again.
       keep_known: whether results agree with known pixels; None: at the photo's size.
-      preview, importance: whether to write them beside the result.
+      grain: whether what is filled in gets the grain of its surroundings.
+      preview, importance, record: whether to write them beside the result.
       max_memory: bytes, None for what the machine has.
     """
 
@@ -115,8 +116,10 @@ class RestoreOptions:
     out: str | None = None
     overwrite: bool = False
     keep_known: bool | None = None
+    grain: bool = False
     preview: bool = False
     importance: bool = False
+    record: bool = False
     max_memory: int | None = None
 
     @property
@@ -247,7 +250,14 @@ def add_sensitivity(add) -> None:
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument_group("how much is changed").add_argument(
+    changed = parser.add_argument_group("how much is changed").add_argument
+    changed(
+        "--grain",
+        action="store_true",
+        help="give what is filled in the grain of what is around it, at the photo's "
+        "own size, where known pixels keep theirs",
+    )
+    changed(
         "--denoise",
         metavar="0..1|auto",
         help="how degraded the photo is by noise, blur and JPEG: 0 takes its pixels as "
@@ -282,6 +292,12 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also OUT.importance.png: the weight that the model gave each pixel, "
         "holes included, black 0 to white 1",
+    )
+    add(
+        "--record",
+        action="store_true",
+        help="also OUT.record.json: what was restored, by which model, with which "
+        "options, and the share of pixels that is untouched",
     )
     parser.add_argument_group("memory").add_argument(
         "--max-memory",
@@ -328,6 +344,11 @@ def parse_options(flags: argparse.Namespace) -> RestoreOptions:
         raise InputError(
             f"--denoise {flags.denoise}: changes known pixels, which --keep-known "
             "keeps; give one of them"
+        )
+    if options.denoise and options.grain:
+        raise InputError(
+            f"--denoise {flags.denoise}: removes grain, which --grain adds; give one "
+            "of them"
         )
     return options
 

@@ -16,10 +16,12 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from dear_jax import files
 from dear_jax.cli.batch import Work, prepare_batch
 from dear_jax.cli.jobs import Job, find_jobs
 from dear_jax.cli.options import RestoreOptions
 from dear_jax.cli.progress import ProgressDisplay, duration, in_parts
+from dear_jax.cli.record import made_record
 from dear_jax.errors import InputError
 from dear_jax.images.decode import with_bits
 from dear_jax.images.io import (
@@ -34,6 +36,7 @@ from dear_jax.images.io import (
 from dear_jax.images.masks import find_mask, mask_remarks
 from dear_jax.inference.damage import bundled_detector, found_damage
 from dear_jax.inference.denoise import AUTO, default_denoise, settled_level
+from dear_jax.inference.grain import with_grain
 from dear_jax.inference.inputs import target_size
 from dear_jax.inference.known import consistency, keep_known
 from dear_jax.inference.loading import load
@@ -45,8 +48,10 @@ from dear_jax.inference.restorer import Restorer
 Report = Callable[[str], None]
 
 # Share of the progress that keeping known pixels of a larger result takes.
+_BESIDE = ("preview", "importance", "record")
 _KEEPING = 0.2
 _ASPECT = 0.01  # Shapes that differ by less are rounded sizes.
+_DEGRADED = 0.2  # A level from which it shows in a photo that is enlarged.
 _SIZES = 64  # Number of pairs of sizes after which compiled programs are dropped.
 
 
@@ -61,7 +66,7 @@ def prepare(options: RestoreOptions) -> Callable[[], int]:
       InputError: for photos, masks and outputs that do not go together, or a model
         that cannot be loaded or does not support the options.
     """
-    beside = [kind for kind in ("preview", "importance") if getattr(options, kind)]
+    beside = [kind for kind in _BESIDE if getattr(options, kind)]
     found = find_jobs(
         options.photos,
         options.out,
@@ -176,7 +181,12 @@ def restore_photo(
     target = _target(job, file, options, warn)
     if remark := restorer.remark(source, target):
         report(f"{job.name}: {remark}")
-    level, denoise = _level(restorer, file, mask, target, options)
+    if options.grain and source != target:
+        raise InputError(
+            f"--grain: {job.name} is enlarged, to {_sides(target)}; it is for holes of "
+            "photos at their own size, where known pixels keep their grain"
+        )
+    level, denoise = _level(restorer, file, mask, target, options, warn)
     keep = options.keep_known
     if keep is None:
         keep = source == target and not level
@@ -195,6 +205,8 @@ def restore_photo(
         if keep:
             known = file.stored if source == target else image
             result = keep_known(result, known, mask, last)
+            if options.grain:
+                result = with_grain(result, known, mask)
             if source != target:
                 report(f"{job.name}: {consistency(result, image, mask).line()}")
         if importance is not None:
@@ -210,6 +222,9 @@ def restore_photo(
         if keep and source == target:
             for remark in _losses(job.out, whole, mask):
                 warn(remark)
+        if options.record:
+            record = made_record(job, restorer, options, file, mask, result, level)
+            files.write_text(job.record, record)
     progress(1.0, 1.0)
     return Done(f"{_sides(source)} to {_sides(target)}", denoise, damage)
 
@@ -308,12 +323,20 @@ def _level(
     mask: Bool[np.ndarray, "H W"],
     target: tuple[int, int],
     options: RestoreOptions,
+    warn: Report,
 ) -> tuple[float, str]:
     """The level that a photo is restored at, and words for it."""
     denoise, takes = options.denoise, restorer.takes_denoise
     if denoise is None:
         denoise = default_denoise(target != file.size, bool(options.keep_known))
     level = settled_level(denoise, file.image, mask, takes, file.quality)
+    if takes and not level and target != file.size and not options.keep_known:
+        looks = settled_level(AUTO, file.image, mask, takes, file.quality)
+        if looks >= _DEGRADED:
+            warn(
+                f"looks degraded, by about {looks:.2f} of 1 (noise, blur or JPEG), and "
+                "without --denoise that is enlarged too; --denoise auto removes it"
+            )
     words = f"denoise {level:.2f}" + " (auto)" * (denoise == AUTO)
     return level, words if takes else ""
 
