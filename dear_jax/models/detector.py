@@ -28,7 +28,7 @@ TURNS = len(_EIGHT)
 # Sides of the squares that find what is narrow, and at the photo's own size, at 1/2 and
 # at 1/4 of it, in pairs of pixels, of the neighbourhood that it is compared with; all
 # are 2^k + 1.
-HATS, AROUND = (5, 9), (17, 9, 5)
+HATS, AROUND = (5, 9), (17, 17, 9)
 # Added to a neighbourhood's mean top-hat and standard deviation, for where it is plain:
 # one and a half, and five, grey levels of 255.
 _LEAST_HAT, _LEAST_SPREAD = 0.006, 0.02
@@ -83,8 +83,8 @@ class Detector(nn.Module):
             pixel = 2**level
             # Halving reads half a pixel more, doubling and what follows one each.
             reach += pixel // 2 + pixel * (depth + 2)
-        # What is relative to a neighbourhood's mean, or to that of what is.
-        seen = [a + 3 + max(max(HATS) - 1, a + 3) for a in AROUND[: len(self.depths)]]
+        # What is narrow, relative to the neighbourhood's mean of it.
+        seen = [max(HATS) - 1 + a + 3 for a in AROUND[: len(self.depths)]]
         reach += max(2**level * pixels for level, pixels in enumerate(seen))
         return -(-reach // self.step) * self.step
 
@@ -296,12 +296,14 @@ def seen(
     def mean(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         return doubled(total(x) / pixels * half.inside, whole.size)
 
-    apart = (image - mean(image)) * whole.inside
-    spread = jnp.sqrt(mean(jnp.mean(apart**2, -1, keepdims=True)) + _LEAST_SPREAD**2)
+    usual = mean(image)
+    squares = mean(jnp.mean(image**2, -1, keepdims=True))
+    variance = jnp.maximum(squares - jnp.mean(usual**2, -1, keepdims=True), 0)
+    apart = (image - usual) / jnp.sqrt(variance + _LEAST_SPREAD**2)
     hats = jnp.concatenate(top_hats(image, whole.inside), -1)
-    usual = mean(hats) + _LEAST_HAT
-    level = jnp.log(jnp.sum(usual, -1, keepdims=True)) + 2
-    seen = jnp.concatenate([apart / spread, 0.3 * hats / usual, level], -1)
+    narrow = mean(hats) + _LEAST_HAT
+    level = jnp.log(jnp.sum(narrow, -1, keepdims=True)) + 2
+    seen = jnp.concatenate([apart, 0.3 * hats / narrow, level], -1)
     return seen * whole.inside
 
 
