@@ -194,12 +194,13 @@ def restore_photo(
             report(f"{job.name}: --denoise changes known pixels; without it they stay")
     first, last = in_parts(progress, 1 - _KEEPING if keep else 1.0)
     with _memory_reported(job, target):
-        plan = restorer.plan(source, target, options.max_memory)
+        if keep and source == target:
+            plan = restorer.plan_holes(mask, options.max_memory)
+        else:
+            plan = restorer.plan(source, target, options.max_memory)
         tiled = plan.tiling is not None and plan.tiling.count > 1
         if tiled or plan.is_long or options.max_memory is not None:
             report(f"{job.name}: {' '.join(plan.lines())}")
-        if keep and source == target:
-            plan = plan._replace(holes_only=True)
         given = image, mask, plan, level
         result, importance = _restore(restorer, *given, first, options.importance)
         if keep:

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.inference import encoding, rendering
-from dear_jax.inference.plan import Plan, fits, make_plan
-from dear_jax.inference.progress import Advance
+from dear_jax.inference.plan import Plan, fits, make_plan, plan_holes
+from dear_jax.inference.progress import Advance, Counted, Progress
 from dear_jax.inference.query import QueryRestorer
 from dear_jax.inference.rendering import View
 
@@ -30,9 +30,38 @@ class DearRestorer(QueryRestorer):
         """See `Restorer.plan`."""
         return make_plan(self.model, source, target, max_memory)
 
+    def plan_holes(
+        self, mask: Bool[np.ndarray, "H W"], max_memory: float | None = None
+    ) -> Plan:
+        """See `Restorer.plan_holes`."""
+        return plan_holes(self.model, mask, max_memory)
+
     def _fits(self, plan: Plan) -> bool:
         """See `QueryRestorer._fits`."""
-        return fits(plan, self.model)
+        parts = [part for _, part in plan.windows] or [plan]
+        return all(fits(part, self.model) for part in parts)
+
+    def _restore(
+        self,
+        images: Num[np.ndarray, "B H W 3"],
+        masks: Bool[np.ndarray, "B H W"],
+        levels: Float32[np.ndarray, " B"],
+        plan: Plan,
+        progress: Progress | None,
+    ) -> Num[np.ndarray, "B h w 3"]:
+        """Whole, or in the windows that a plan has."""
+        given = images, masks, levels
+        if not plan.windows:
+            return super()._restore(*given, plan, progress)
+        result = images.copy()
+        counted = Counted(progress, len(plan.windows))
+        for (rows, columns), part in plan.windows:
+            images, masks = (array[:, rows, columns] for array in given[:2])
+            filled = super()._restore(images, masks, levels, part, None)
+            result[:, rows, columns][masks] = filled[masks]
+            counted.advance(1)
+        counted.finish()
+        return result
 
     def _encode(
         self,

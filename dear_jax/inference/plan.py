@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jaxtyping import Bool
 
 from dear_jax.errors import InputError
 from dear_jax.inference.memory import allowed_memory, resident_memory
 from dear_jax.inference.tiles import Tiling, bucket, tilings
+from dear_jax.inference.windows import Window, hole_windows
 from dear_jax.models.dear.dear import DEAR, QUARTER
 from dear_jax.models.dear.geometry import Geometry, Stage
 from dear_jax.models.registry import build
@@ -52,6 +55,7 @@ class Plan(NamedTuple):
       work: see `Work`; None if not known.
       holes_only: whether only what the holes need is computed, at the photo's own
         size: colours of known pixels are not those of the model then.
+      windows: around the holes, each with its own plan, where these suffice.
     """
 
     source: tuple[int, int]
@@ -62,6 +66,7 @@ class Plan(NamedTuple):
     block: int = 0
     work: Work | None = None
     holes_only: bool = False
+    windows: "tuple[tuple[Window, Plan], ...]" = ()
 
     @property
     def is_long(self) -> bool:
@@ -75,7 +80,13 @@ class Plan(NamedTuple):
         if not self.bytes:
             return [*said, "The photo is taken whole; memory is not known beforehand."]
         tiling = self.tiling
-        if tiling is None or (tiling.count == 1 and not self.block):
+        if self.windows:
+            part = sum(math.prod(plan.source) for _, plan in self.windows)
+            share = part / math.prod(self.source)
+            said.append(
+                f"{len(self.windows)} windows, {share:.1%} of it, are computed."
+            )
+        elif tiling is None or (tiling.count == 1 and not self.block):
             said.append("The photo is embedded whole.")
         else:
             said.append(
@@ -128,6 +139,39 @@ def make_plan(
         f"{_gib(least)}{tiled}, and {_gib(allowed)} are allowed; allow more memory or "
         "choose a smaller size"
     )
+
+
+def plan_holes(
+    model: Mapping[str, Any],
+    mask: Bool[np.ndarray, "H W"],
+    max_memory: float | None = None,
+) -> Plan:
+    """Plans for one photo whose known pixels stay, see `hole_windows`.
+
+    Args:
+      model: its fields.
+      mask: True = missing.
+      max_memory: see `make_plan`.
+
+    Raises:
+      InputError: if no tiles are small enough.
+    """
+    allowed = allowed_memory() if max_memory is None else max_memory
+    module, size, windows = _built(model), mask.shape, None
+    if module.streams and module.norm != "instance" and mask.any():
+        geometry = module.geometry
+        halo = geometry.deep.halo + geometry.surface.halo + QUARTER
+        windows = hole_windows(mask, halo, geometry.stride)
+    if not windows:
+        return make_plan(model, size, size, max_memory)._replace(holes_only=True)
+    kept = 30 * mask.size  # The photo and its result.
+    sizes = [mask[window].shape for window in windows]
+    plans = {s: make_plan(model, s, s, allowed - kept) for s in dict.fromkeys(sizes)}
+    plans = {s: plan._replace(holes_only=True) for s, plan in plans.items()}
+    parts = tuple((w, plans[s]) for w, s in zip(windows, sizes, strict=True))
+    work = Work(*(sum(each) for each in zip(*(p.work for _, p in parts), strict=True)))
+    need = kept + max(plan.bytes for plan in plans.values())
+    return Plan(size, size, need, allowed, None, 0, work, True, parts)
 
 
 def _ways(module: DEAR, extent: tuple[int, int]) -> Iterator[tuple[Tiling, int]]:

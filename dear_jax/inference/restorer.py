@@ -100,7 +100,7 @@ class Restorer:
             image = image.astype(np.float32)
         keeps = _keeps(keep_known, enlarged, levels)
         if keeps and not enlarged:
-            plan = (plan or self.plan(target, target))._replace(holes_only=True)
+            plan = plan._replace(holes_only=True) if plan else self.plan_holes(mask)
         result = self.restore_one(image, mask, target, plan, progress, levels)
         return known.keep_known(result, image, mask) if keeps else result
 
@@ -243,6 +243,17 @@ class Restorer:
         del max_memory
         self.check(source, target)
         return Plan(source, target)
+
+    def plan_holes(
+        self, mask: Bool[np.ndarray, "H W"], max_memory: float | None = None
+    ) -> Plan:
+        """As `plan`, for one photo at its own size whose known pixels stay.
+
+        Args:
+          mask: True = missing.
+          max_memory: see `plan`.
+        """
+        return self.plan(mask.shape, mask.shape, max_memory)._replace(holes_only=True)
 
     def check(self, source: tuple[int, int], target: tuple[int, int]) -> None:
         """Raises InputError if it cannot bring a photo of size `source` to `target`."""
