@@ -83,7 +83,8 @@ def _overlapping(
         low // _CELL, -(-high // _CELL), strict=True
     ):
         cells[top:bottom, left:right] = True
-    labels: Any = ndimage.label(cells, np.ones((3, 3)))[0]
+    labels: Any
+    _, labels = cv2.connectedComponents(cells.view(np.uint8), connectivity=8)
     first = low // _CELL
     return labels[first[:, 0], first[:, 1]].astype(np.int64) - 1
 
