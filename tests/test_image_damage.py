@@ -186,7 +186,7 @@ def test_what_is_no_image_is_refused_with_the_remedy(read, tmp_path):
         ("x" * 300, InputError, "make it readable"),
         ("empty.png", Unreadable, "an empty file; copy it again"),
         ("text.png", Unreadable, "save it as PNG or JPEG"),
-        ("torn.jpg", Unreadable, "truncated"),
+        ("torn.jpg", Unreadable, "cut short, its end is missing"),
     ):
         assert words in refusal(read, tmp_path / name, kind)
 

@@ -6,8 +6,6 @@ no scan of luminance beyond its means has reached; the rest is there, if coarse.
 """
 
 import io
-import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +32,7 @@ def is_cut_short(data: bytes) -> bool:
     """Whether it is a JPEG file with pixels but without its end."""
     if not data.startswith(b"\xff\xd8"):
         return False
-    markers = [segment.marker for segment in _segments(data)]
+    markers = [segment.marker for segment in _segments(data)[0]]
     return _SCAN in markers and markers[-1] != _END[1]
 
 
@@ -47,9 +45,9 @@ def salvaged(data: bytes) -> tuple[bytes, Bool[np.ndarray, "H W"]]:
     Raises:
       OSError: if nothing can be made of it.
     """
-    whole = [data.rstrip(b"\xff") + ending + _END for ending in _ENDINGS]
+    segments, length = _segments(data)
+    whole = [data[:length] + ending + _END for ending in _ENDINGS]
     size = _luminance(whole[0]).shape
-    segments = list(_segments(data))
     if _is_coarse(segments):
         return whole[0], np.zeros(size, bool)
     block = _block(segments)
@@ -80,28 +78,32 @@ def _lacking_blocks(
     return blocks.reshape(rows, columns)
 
 
-def _segments(data: bytes) -> Iterator[Segment]:
-    """The segments of a JPEG file, as far as they are whole, scans' headers alone."""
-    at = 2
+def _segments(data: bytes) -> tuple[list[Segment], int]:
+    """The segments of a JPEG file that are whole, scans' headers alone.
+
+    Returns:
+      The segments, and how many bytes come before one that is not whole.
+    """
+    at, found = 2, []
     while True:
         at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
-            return
-        marker = data[at + 1]
+        if at < 0:
+            return found, len(data)
+        marker = data[at + 1] if at + 1 < len(data) else 0xFF
         if marker == _END[1]:
-            yield Segment(marker, b"")
-            return
+            return [*found, Segment(marker, b"")], len(data)
         # Within a scan: a byte of data, a restart, padding.
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD7:
-            at += 1 if marker == 0xFF else 2
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD7:
+            at += 2
             continue
-        if at + 4 > len(data):
-            return
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if at + 2 + length > len(data):
-            return
-        yield Segment(marker, data[at + 4 : at + 2 + length])
-        at += 2 + max(length, 2)
+        if marker == 0xFF and at + 1 < len(data):
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4]) if at + 4 <= len(data) else 0
+        if length < 2 or at + 2 + length > len(data):
+            return found, at
+        found.append(Segment(marker, data[at + 4 : at + 2 + length]))
+        at += 2 + length
 
 
 def _block(segments: list[Segment]) -> tuple[int, int]:
