@@ -22,9 +22,9 @@ README = Path(__file__).parents[1] / "README.md"
 # Large sizes, which would take minutes, and what they are here.
 SMALLER = {
     "(4096, 4096)": "(96, 96)",
-    "(1080, 1920)": "(48, 80)",
+    "(1080, 1920)": "(60, 80)",
     "(512, 512)": "(64, 64)",
-    "1920x1080": "64x36",
+    "1920x1080": "80x60",
 }
 # Of these the network, a cluster or data that people download is a part.
 ELSEWHERE = ("pip ", "srun ", "JAX_DISABLE")
@@ -55,8 +55,8 @@ def python(mark: str) -> str:
 def here(tmp_path, monkeypatch):
     """A folder, the current one, with the files that the README speaks of."""
     monkeypatch.chdir(tmp_path)
-    photo = read_photo(list_photos(bundled.PHOTOS)[0])[40:64, 40:72]
-    hole = np.zeros((24, 32), np.uint8)
+    photo = read_photo(list_photos(bundled.PHOTOS)[0])[40:88, 40:104]
+    hole = np.zeros((48, 64), np.uint8)
     hole[4:9, 6:20] = 255
     for name in ("old", "photo", "scan", "scans/a", "scans/b"):
         write_photo(f"{name}.png", photo)
@@ -70,9 +70,9 @@ def test_the_python_api_runs_as_it_is_shown(here):
     block = python("restorer.find_damage")
     *lines, texture = block.strip().splitlines()
     image = read_photo("old.png")
-    names = {"images": image[None], "masks": np.zeros((1, 24, 32), bool)}
+    names = {"images": image[None], "masks": np.zeros((1, 48, 64), bool)}
     exec("\n".join(lines), names)
-    assert read_photo("new.png").shape == (144, 192, 3)
+    assert read_photo("new.png").shape == (288, 384, 3)
     assert "needs texture weights" in texture
     if names["restorer"].texture_file and names["restorer"].texture_file.exists():
         exec(texture, names)
