@@ -6,6 +6,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,8 @@ def _healing(folder: Path, show: Callable[..., None]) -> Callable[..., None]:
 
 
 def _remove(file: Path) -> None:
-    try:
+    with suppress(OSError):  # Another process, or nobody, may.
         file.unlink(missing_ok=True)
-    except OSError:
-        pass  # Another process, or nobody, may.
 
 
 def _processor() -> str:

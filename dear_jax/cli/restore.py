@@ -30,6 +30,7 @@ from dear_jax.images.io import (
     ImageFile,
     check_output,
     read_image,
+    read_photo,
     write_image,
     write_photo,
 )
@@ -236,7 +237,7 @@ def _losses(
     """A sentence if the file's format changed known pixels."""
     if FORMATS[out.suffix.lower()] not in LOSSY:
         return
-    held = read_image(out).pixels.astype(int)
+    held = read_photo(out).astype(int)
     off = np.abs(held - with_bits(written.pixels, 8)).max(-1)[~mask]
     if off.any():
         changed = f"{(off > 0).sum():,} of {off.size:,} known pixels"

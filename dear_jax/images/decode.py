@@ -88,11 +88,13 @@ class Decoded(NamedTuple):
       channels: of 8 or 16 bits, upright.
       image: as Pillow opened it, loaded; None for TIFFs that Pillow does not read.
       floats: whether the file holds floats.
+      data: the file, a TIFF from the page on that was taken, see `full_page`.
     """
 
     channels: UInt[np.ndarray, "H W C"]
     image: Image.Image | None
     floats: bool
+    data: bytes
 
 
 def decode(data: bytes, name: str | Path) -> Decoded:
@@ -115,7 +117,7 @@ def decode(data: bytes, name: str | Path) -> Decoded:
             channels = _float_colours(data, name)
             if channels is None:
                 raise
-            return Decoded(channels, None, True)
+            return Decoded(channels, None, True, data)
         if image.format == "PNG" and _is_cut_short(data):
             raise Unreadable(f"{name}: cut short, or damaged; copy it again")
         if isinstance(image, TiffImagePlugin.TiffImageFile) and _has_deep_planes(image):
@@ -131,7 +133,7 @@ def decode(data: bytes, name: str | Path) -> Decoded:
             channels = _by_mode(image, name)
         if channels.shape[2] in (1, 3):
             channels = _with_transparent_colour(data, channels, image)
-        return Decoded(channels, image, image.mode == "F")
+        return Decoded(channels, image, image.mode == "F", data)
 
 
 def full_page(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ as the file that was read, else of quality 95. BMP, PPM and GIF hold little more
 the pixels.
 """
 
+import functools
 import os
 import re
 import struct
@@ -30,7 +31,6 @@ from dear_jax.images import exif, xmp
 from dear_jax.images.decode import (
     decode,
     fits_turned,
-    full_page,
     is_photo,
     refusing,
     upper_bits,
@@ -115,7 +115,7 @@ class ImageFile:
         jpeg = self.metadata.jpeg
         return None if jpeg is None else quality_of_tables(jpeg.tables)
 
-    @property
+    @functools.cached_property
     def image(self) -> Num[np.ndarray, "H W 3"]:
         """A restorer's input: uint8 of 8 bits, float32 in [0, 1] of 16.
 
@@ -346,8 +346,7 @@ def decode_image(data: bytes, name: str | Path, salvage: bool = False) -> ImageF
         warnings.simplefilter("ignore")  # Pillow's, of damage that a remark reports.
         if salvage and is_cut_short(data):
             data, lacking = salvaged(data)
-        page = full_page(data)
-        channels, image, floats = decode(page, name)
+        channels, image, floats, page = decode(data, name)
         count = channels.shape[2]
         metadata = read_metadata(page, image, grey=count < 3)
         remarks = metadata.remarks

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from dear_jax.images import exif, xmp
-from dear_jax.images.webp_quality import quality_of_webp
+from dear_jax.images.webp_quality import quality_of_webp, webp_chunks
 
 RGB, GREY, CMYK = b"RGB ", b"GRAY", b"CMYK"  # ICC's names of kinds of colours.
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -321,12 +321,9 @@ def _is_lossy(data: bytes, image: Image.Image | None) -> bool:
 
 
 def _is_lossless_webp(data: bytes) -> bool:
-    at = 12
-    while at + 8 <= len(data) and data[at : at + 4] not in (b"VP8 ", b"ANMF"):
-        if data[at : at + 4] == b"VP8L":
-            return True
-        (length,) = struct.unpack_from("<I", data, at + 4)
-        at += 8 + length + length % 2
+    for name, _ in webp_chunks(data):
+        if name in (b"VP8L", b"VP8 ", b"ANMF"):
+            return name == b"VP8L"
     return False
 
 

@@ -47,7 +47,8 @@ def salvaged(data: bytes) -> tuple[bytes, Bool[np.ndarray, "H W"]]:
     """
     segments, length = _segments(data)
     whole = [data[:length] + ending + _END for ending in _ENDINGS]
-    size = _luminance(whole[0]).shape
+    with Image.open(io.BytesIO(whole[0]), formats=("JPEG",)) as image:
+        size = image.height, image.width
     if _is_coarse(segments):
         return whole[0], np.zeros(size, bool)
     block = _block(segments)
@@ -73,8 +74,9 @@ def _lacking_blocks(
     # In a block luminance comes first: in the one before, colours may be missing.
     if blocks.any():
         blocks[max(blocks.argmax() - 1, 0) :] = True
-    elif any((_colours(other) != _colours(whole[0])).any() for other in whole[1:]):
-        blocks[-1] = True
+    else:
+        colours, *endings = map(_colours, whole)
+        blocks[-1] = any((ending != colours).any() for ending in endings)
     return blocks.reshape(rows, columns)
 
 

@@ -6,9 +6,19 @@ sections 7, 9 and 19.2); libwebp makes them of its quality from 0 to 100.
 
 import math
 import struct
+from collections.abc import Iterator
 
 _MOST = 127  # Of the numbers that quantisers are chosen by.
 _SEGMENTS = 4
+
+
+def webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields names and contents of the chunks of a WebP file."""
+    at = 12
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        yield data[at : at + 4], data[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
 
 
 def quality_of_webp(data: bytes) -> float | None:
@@ -33,13 +43,9 @@ def _frame(data: bytes) -> bytes | None:
     """The first VP8 frame of a WebP file."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
-    at = 12
-    while at + 8 <= len(data):
-        (length,) = struct.unpack_from("<I", data, at + 4)
-        if data[at : at + 4] == b"VP8 ":
-            frame = data[at + 8 : at + 8 + length]
+    for name, frame in webp_chunks(data):
+        if name == b"VP8 ":
             return frame if frame[3:6] == b"\x9d\x01\x2a" else None
-        at += 8 + length + length % 2
     return None
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float32, Num
 
 from dear_jax.inference import encoding, rendering
 from dear_jax.inference.plan import Plan, fits, make_plan, plan_holes
-from dear_jax.inference.progress import Advance, Counted, Progress
+from dear_jax.inference.progress import Advance
 from dear_jax.inference.query import QueryRestorer
 from dear_jax.inference.rendering import View
 
@@ -40,28 +40,6 @@ class DearRestorer(QueryRestorer):
         """See `QueryRestorer._fits`."""
         parts = [part for _, part in plan.windows] or [plan]
         return all(fits(part, self.model) for part in parts)
-
-    def _restore(
-        self,
-        images: Num[np.ndarray, "B H W 3"],
-        masks: Bool[np.ndarray, "B H W"],
-        levels: Float32[np.ndarray, " B"],
-        plan: Plan,
-        progress: Progress | None,
-    ) -> Num[np.ndarray, "B h w 3"]:
-        """Whole, or in the windows that a plan has."""
-        given = images, masks, levels
-        if not plan.windows:
-            return super()._restore(*given, plan, progress)
-        result = images.copy()
-        counted = Counted(progress, len(plan.windows))
-        for (rows, columns), part in plan.windows:
-            images, masks = (array[:, rows, columns] for array in given[:2])
-            filled = super()._restore(images, masks, levels, part, None)
-            result[:, rows, columns][masks] = filled[masks]
-            counted.advance(1)
-        counted.finish()
-        return result
 
     def _encode(
         self,

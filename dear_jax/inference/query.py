@@ -251,13 +251,22 @@ class QueryRestorer(Restorer):
         plan: Plan,
         progress: Progress | None,
     ) -> Num[np.ndarray, "B h w 3"]:
-        """Encodes photos and renders the whole of them."""
+        """Encodes photos and renders the whole of them, or a plan's windows."""
         assert plan.work is not None
         counted, size = Counted(progress, sum(plan.work)), masks.shape[1:]
         needed = masks if plan.holes_only else None
         if needed is not None and not needed.any():
             counted.finish()
             return images.copy()
+        if plan.windows:
+            result = images.copy()
+            for (rows, columns), part in plan.windows:
+                here, holes = images[:, rows, columns], masks[:, rows, columns]
+                filled = self._restore(here, holes, levels, part, None)
+                result[:, rows, columns][holes] = filled[holes]
+                counted.advance(sum(part.work or ()))
+            counted.finish()
+            return result
         maps, _ = self._encode(images, masks, levels, plan, counted.advance)
         view, kind = View((0, 0, *size), plan.target, needed), images.dtype
         share = plan.work.decoding

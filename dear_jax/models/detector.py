@@ -303,8 +303,8 @@ def seen(
     hats = jnp.concatenate(top_hats(image, whole.inside), -1)
     narrow = mean(hats) + _LEAST_HAT
     level = jnp.log(jnp.sum(narrow, -1, keepdims=True)) + 2
-    seen = jnp.concatenate([apart, 0.3 * hats / narrow, level], -1)
-    return seen * whole.inside
+    channels = jnp.concatenate([apart, 0.3 * hats / narrow, level], -1)
+    return channels * whole.inside
 
 
 def top_hats(
