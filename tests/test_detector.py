@@ -14,19 +14,10 @@ from rounding import assert_close
 from dear_jax.errors import InputError
 from dear_jax.inference import damage
 from dear_jax.inference.damage import DamageDetector, damaged
-from dear_jax.models.detector import (
-    HATS,
-    TURNS,
-    Detector,
-    TurnConv,
-    doubled,
-    halved,
-    levels_of,
-    seen,
-    top_hats,
-    turned,
-    turned_taps,
-)
+from dear_jax.models.detector.detector import Detector
+from dear_jax.models.detector.inputs import HATS, seen, top_hats
+from dear_jax.models.detector.levels import doubled, halved, levels_of
+from dear_jax.models.detector.turning import TURNS, TurnConv, turned, turned_taps
 from dear_jax.models.registry import build, fields_of, init_variables
 from dear_jax.training.objectives import DamageObjective
 from dear_jax.weights import Weights

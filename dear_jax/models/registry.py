@@ -110,7 +110,7 @@ ARCHITECTURES = {
     "lama": "dear_jax.models.lama:LaMa",
     # A measure, whose VGG16 the inpainters' training uses.
     "lpips": "dear_jax.models.lpips:LPIPS",
-    "detector": "dear_jax.models.detector:Detector",
+    "detector": "dear_jax.models.detector.detector:Detector",
 }
 
 # Variant -> architecture and what differs from the module's defaults. The first
