@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dear_jax.cli.jobs import find_jobs, mark_results
 from dear_jax.errors import InputError
+from dear_jax.workflow.jobs import find_jobs, mark_results
 
 
 @pytest.fixture

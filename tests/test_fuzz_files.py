@@ -21,9 +21,9 @@ from test_image_damage import FILES, damaged
 from tiny import tiny_fields
 
 from dear_jax import weights
-from dear_jax.cli.jobs import MARKER
 from dear_jax.cli.main import main
 from dear_jax.images.io import read_image
+from dear_jax.workflow.jobs import MARKER
 
 COUNT, OF_WEIGHTS = 200, 40
 CLASSICAL = ("--model", "telea+bicubic")

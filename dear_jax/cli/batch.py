@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from dear_jax.cli.jobs import Job, Jobs, mark_results
 from dear_jax.cli.progress import ProgressDisplay, duration
 from dear_jax.errors import InputError
 from dear_jax.files import make_folder, printable
+from dear_jax.workflow.jobs import Job, Jobs, mark_results
 
 # Does the work of one photo, and returns what to say of it.
 Work = Callable[[Job, ProgressDisplay], str]

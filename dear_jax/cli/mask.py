@@ -65,8 +65,8 @@ def _prepare(flags: argparse.Namespace) -> Callable[[], int]:
     if (flags.dilate or 0) < 0:
         raise InputError(f"--dilate {flags.dilate}: give pixels from 0")
     from dear_jax.cli.batch import prepare_batch
-    from dear_jax.cli.jobs import MASK, find_jobs
     from dear_jax.inference.damage import bundled_detector
+    from dear_jax.workflow.jobs import MASK, find_jobs
 
     beside = ["preview"] * flags.preview
     given = flags.photos, flags.out, None, flags.recursive, beside, MASK

@@ -108,15 +108,6 @@ class ProgressDisplay:
         )
 
 
-def in_parts(progress: Progress, border: float) -> tuple[Progress, Progress]:
-    """The progress of two parts of work, the first up to the share `border` of it."""
-
-    def part(begin: float, end: float) -> Progress:
-        return lambda done, total: progress(begin + (end - begin) * done / total, 1.0)
-
-    return part(0.0, border), part(border, 1.0)
-
-
 def duration(seconds: float) -> str:
     """A rounded time: "3.2 s", "45 s", "2 min", "1 h 5 min"."""
     if seconds < 10:

@@ -23,3 +23,12 @@ class Counted:
     def finish(self) -> None:
         """All is done."""
         self.advance(self._total)
+
+
+def in_parts(progress: Progress, border: float) -> tuple[Progress, Progress]:
+    """The progress of two parts of work, the first up to the share `border` of it."""
+
+    def part(begin: float, end: float) -> Progress:
+        return lambda done, total: progress(begin + (end - begin) * done / total, 1.0)
+
+    return part(0.0, border), part(border, 1.0)

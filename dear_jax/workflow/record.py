@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 import dear_jax
-from dear_jax.cli.jobs import Job
-from dear_jax.cli.options import RestoreOptions
 from dear_jax.files import printable
 from dear_jax.images.io import ImageFile, read_bytes
 from dear_jax.inference.restorer import Restorer
+from dear_jax.workflow.jobs import Job
+from dear_jax.workflow.options import RestoreOptions
 
 
 def made_record(

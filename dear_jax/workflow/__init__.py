@@ -1,0 +1,1 @@
+"""A photo from file to file: what `dear restore` and the page do to it."""
