@@ -21,13 +21,14 @@ from starting import finish, start
 from tiny import tiny_fields
 
 import dear_jax
-from dear_jax.cli import restore as work
+from dear_jax.cli import restore as batch
 from dear_jax.cli.main import main
 from dear_jax.images import resize
 from dear_jax.images.io import read_image, read_photo, write_photo
 from dear_jax.inference.classical import Telea
 from dear_jax.inference.degradation import estimate_level
 from dear_jax.inference.two_stage import TwoStage
+from dear_jax.workflow import restoring as work
 
 ROOT = Path(__file__).parents[1]
 CLASSICAL = ("--model", "telea+bicubic")
@@ -445,7 +446,7 @@ def test_photos_of_many_sizes_leave_no_programs(monkeypatch):
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))
     compiled: set[str] = set()
     for sizes in ("8 x 8", "8 x 8", "8 x 9", "8 x 9", "9 x 9"):
-        work._drop_programs(compiled, sizes)
+        batch._drop_programs(compiled, sizes)
     assert len(cleared) == 2 and not compiled
 
 

@@ -97,7 +97,7 @@ def _find(
 
     with display.on(job.name) as progress:
         image = read_image(job.photo).image
-        mask = found_damage(image, sensitivity, dilate, warn)
+        mask = found_damage(image, sensitivity, dilate, warn, progress)
         write_photo(job.out, mask.astype(np.uint8) * 255)
         if preview:
             from dear_jax.evaluation.sheets import draw_damage  # Matplotlib as well.

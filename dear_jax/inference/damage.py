@@ -16,6 +16,7 @@ from dear_jax.errors import InputError
 from dear_jax.images.masks import dilated
 from dear_jax.inference.devices import check_devices, compiled, on_host, to_floats
 from dear_jax.inference.inputs import check_image
+from dear_jax.inference.progress import Counted, Progress
 from dear_jax.inference.tiles import Tiling, tilings
 from dear_jax.models.registry import build, role_of
 from dear_jax.typing import Array
@@ -55,13 +56,14 @@ class DamageDetector:
 
     @on_host
     def probability(
-        self, image: Array, most: int = _MOST
+        self, image: Array, most: int = _MOST, progress: Progress | None = None
     ) -> Float32[np.ndarray, "{len(image)} {len(image[0])}"]:
         """How likely each pixel is damaged, from 0 to 1.
 
         Args:
           image: [H, W, 3], uint8 or float in [0, 1], of any size.
           most: pixels of a tile.
+          progress: called as progress(done, total) after each tile.
 
         Raises:
           InputError: for anything else.
@@ -70,19 +72,26 @@ class DamageDetector:
         size, module = image.shape[:2], build(self._model)
         found = np.zeros(size, np.float32)
         tiling = _tiling(size, module.halo, module.step, most)
+        counted = Counted(progress, tiling.count)
         for low, keep in tiling.places():
             read = _window(low, (tiling.rows.read, tiling.columns.read))
             tile = _tile_probability(self._model, self.variables, image[read])
             kept = _window(keep, (tiling.rows.core, tiling.columns.core))
             offset = [k - first for k, first in zip(keep, low, strict=True)]
             found[kept] = tile[_window(offset, found[kept].shape)]
+            counted.advance(1)
         return found
 
     def find(
-        self, image: Array, sensitivity: float = SENSITIVITY, dilate: int = DILATE
+        self,
+        image: Array,
+        sensitivity: float = SENSITIVITY,
+        dilate: int = DILATE,
+        progress: Progress | None = None,
     ) -> Bool[np.ndarray, "{len(image)} {len(image[0])}"]:
         """Where a photo is damaged; see `damaged`."""
-        return damaged(self.probability(image), sensitivity, dilate)
+        found = self.probability(image, progress=progress)
+        return damaged(found, sensitivity, dilate)
 
 
 @functools.cache
@@ -122,6 +131,7 @@ def found_damage(
     sensitivity: float | None = None,
     dilate: int | None = None,
     warn: Callable[[str], object] = lambda remark: None,
+    progress: Progress | None = None,
 ) -> Bool[np.ndarray, "H W"]:
     """The mask of a photo's damage, as the bundled detector finds it.
 
@@ -129,10 +139,11 @@ def found_damage(
       image: see `DamageDetector`.
       sensitivity, dilate: see `damaged`; None: `SENSITIVITY`, `DILATE`.
       warn: called with a remark if nothing is found, or more than photos have.
+      progress: called as progress(done, total) from time to time.
     """
     sensitivity = SENSITIVITY if sensitivity is None else sensitivity
     dilate = DILATE if dilate is None else dilate
-    found = bundled_detector().find(image, sensitivity, dilate)
+    found = bundled_detector().find(image, sensitivity, dilate, progress)
     share = float(found.mean())
     if not share:
         warn(

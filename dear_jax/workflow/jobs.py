@@ -194,13 +194,13 @@ def _written_beside(names: Iterable[str]) -> set[str]:
         ours = [path.stem + PREVIEW, path.stem + IMPORTANCE]
         for output in (RESTORED, MASK):
             stem = path.stem + output.ending
-            ours += [_output_name(stem, path.suffix, output)]
+            ours += [output_name(stem, path.suffix, output)]
             ours += [stem + PREVIEW, stem + IMPORTANCE]
         written |= {str(path.with_name(name)) for name in ours}
     return written
 
 
-def _output_name(stem: str, suffix: str, output: Output) -> str:
+def output_name(stem: str, suffix: str, output: Output) -> str:
     """The name of an output, of its photo's suffix if that format can hold it."""
     return stem + (output.suffix or (suffix if suffix.lower() in _WRITTEN else ".png"))
 
@@ -216,7 +216,7 @@ def _outputs(
     if out is None:
         return [
             photo.with_name(
-                _output_name(photo.stem + output.ending, photo.suffix, output)
+                output_name(photo.stem + output.ending, photo.suffix, output)
             )
             for photo in photos
         ]
@@ -237,7 +237,7 @@ def _outputs(
         )
     outputs = [Path(out) / name for name in names]
     return [
-        path.with_name(_output_name(path.stem, path.suffix, output)) for path in outputs
+        path.with_name(output_name(path.stem, path.suffix, output)) for path in outputs
     ]
 
 
