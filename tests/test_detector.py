@@ -263,7 +263,7 @@ def test_another_sensitivity_is_refused(sensitivity):
 def test_photos_with_none_or_too_much_are_said(monkeypatch, detector):
     monkeypatch.setattr(damage, "bundled_detector", lambda: detector)
     for level, said in ((0.0, "no damage found"), (1.0, "100% of the photo was taken")):
-        flat = lambda image: np.full(image.shape[:2], level, np.float32)  # noqa: B023,E731
+        flat = lambda image, **_: np.full(image.shape[:2], level, np.float32)  # noqa: B023,E731
         monkeypatch.setattr(detector, "probability", flat)
         remarks = []
         damage.found_damage(photo((8, 8)), warn=remarks.append)

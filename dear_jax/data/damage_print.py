@@ -12,6 +12,10 @@ from jaxtyping import Float
 
 from dear_jax.data import damage_shapes as shapes
 
+# Part of the prints without cracks that have them all the same, in place of another
+# kind: no other is as common.
+_CRACKED = 0.3
+
 
 def paint_print(
     rng: np.random.Generator, canvas: shapes.Canvas, names: list[str], area: float
@@ -25,27 +29,39 @@ def paint_print(
       area: about how many pixels are to be damaged.
     """
     count = 2 if rng.random() < 0.3 and len(names) > 1 else 1
-    chosen = rng.permutation(names)[:count]
+    chosen = list(rng.permutation(names)[:count])
+    if "crack" in names and "crack" not in chosen and rng.random() < _CRACKED:
+        chosen[0] = "crack"
     for name in chosen:
         PRINT[str(name)](rng, canvas, area / count)
 
 
 def paint_cracks(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -> None:
-    """Light cracks with branches, each with a dark edge on one side or around it."""
+    """Cracks with branches, mostly light, many with a dark edge on one side or around.
+
+    Of one photo they are alike: as wide, as straight, as visible, as broken.
+    """
     side = min(canvas.size)
     bright = rng.random() < 0.85  # The paper shows; rarely, dirt has filled the crack.
     edge = canvas.layer(shapes.draw_colour(rng, not bright))
     core = canvas.layer(shapes.draw_colour(rng, bright))
-    edge_opacity = rng.uniform(0.2, 0.8)
-    width = shapes.log_uniform(rng, 1, max(1.2, min(side / 24, math.sqrt(area) / 4)))
+    edge_opacity = rng.uniform(0.2, 0.8) * (rng.random() < 0.6)
+    widest = max(1.2, min(side / 24, math.sqrt(area) / 4))
+    width = shapes.log_uniform(rng, 0.8, widest)
     rim = rng.uniform(0.5, 1.0) * max(1.0, 0.4 * width)
     offset = rng.uniform(-0.6, 0.6, 2) * rim
-    for points, thick in _cracks(rng, canvas.size, area, width, rim):
-        shapes.stroke(edge, points + offset, thick + rim, edge_opacity)
-        # The emulsion breaks unevenly.
+    opacity, bends = rng.uniform(0.45, 1), rng.uniform(0.05, 0.5)
+    broken = rng.uniform(0, 0.4) * (rng.random() < 0.4)
+    for points, thick in _cracks(rng, canvas.size, area, width, rim, bends):
+        if edge_opacity:
+            shapes.stroke(edge, points + offset, thick + rim, edge_opacity)
+        # The emulsion breaks unevenly; the middle, which lies in the photo, stays.
+        middle = len(points) // 4 * 2
         for part in range(0, len(points) - 1, 2):
-            uneven = thick * rng.uniform(0.7, 1.3)
-            shapes.stroke(core, points[part : part + 3], uneven, rng.uniform(0.8, 1))
+            if part == middle or rng.random() >= broken:
+                uneven = thick * rng.uniform(0.7, 1.3)
+                shown = opacity * rng.uniform(0.8, 1)
+                shapes.stroke(core, points[part : part + 3], uneven, shown)
 
 
 def _cracks(
@@ -54,6 +70,7 @@ def _cracks(
     area: float,
     width: float,
     rim: float,
+    bends: float,
 ) -> Iterator[tuple[Float[np.ndarray, "N 2"], float]]:
     """Yields points and widths of cracks and their branches until area is used up."""
     height, wide = size
@@ -61,9 +78,9 @@ def _cracks(
     while left > 0:
         length = min(left, shapes.log_uniform(rng, 0.25, 1.4) * min(size))
         angle = rng.uniform(0, math.pi)
-        centre = np.array([rng.uniform(0, wide), rng.uniform(0, height)])
+        centre = np.array([wide, height]) * rng.uniform(0.04, 0.96, 2)
         count = max(5, min(40, round(length / 2)))
-        trunk = shapes.line(rng, centre, length, angle, 0.4, 0.35, count)
+        trunk = shapes.line(rng, centre, length, angle, bends, bends, count)
         yield trunk, width
         left -= length
         for _ in range(rng.integers(5)):
@@ -74,7 +91,7 @@ def _cracks(
             turned = angle + rng.choice((-1, 1)) * rng.uniform(0.4, 1.3)
             half = part / 2 * np.array([math.cos(turned), math.sin(turned)])
             points = max(4, round(part / 2))
-            branch = shapes.line(rng, start + half, part, turned, 0.4, 0.35, points)
+            branch = shapes.line(rng, start + half, part, turned, bends, bends, points)
             yield branch + start - branch[0], max(1.0, 0.7 * width)
             left -= part
 
@@ -186,6 +203,7 @@ def paint_scuff(rng: np.random.Generator, canvas: shapes.Canvas, area: float) ->
             middle + rng.normal(0, extent / 3, 2),
             rng.normal(angle, spread),
         )
+        centre = centre.clip(0, (wide - 1, height - 1))
         points = shapes.line(rng, centre, length, turned, 0.1, 0.05)
         for part in range(0, len(points) - 1, 2):
             if rng.random() < 0.7:
