@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 from dear_jax.data import damage_shapes as shapes
 
-# Part of the prints without cracks that have them all the same, in place of another
-# kind: no other is as common.
-_CRACKED = 0.3
+# The commonest damage of prints, and the part of those without them that have them all
+# the same, in place of another kind.
+_OFTEN, _MORE = ("crack", "straight scratch"), 0.5
 
 
 def paint_print(
@@ -30,8 +30,9 @@ def paint_print(
     """
     count = 2 if rng.random() < 0.3 and len(names) > 1 else 1
     chosen = list(rng.permutation(names)[:count])
-    if "crack" in names and "crack" not in chosen and rng.random() < _CRACKED:
-        chosen[0] = "crack"
+    often = [name for name in _OFTEN if name in names]
+    if often and not set(often) & set(chosen) and rng.random() < _MORE:
+        chosen[0] = rng.choice(often)
     for name in chosen:
         PRINT[str(name)](rng, canvas, area / count)
 
@@ -94,6 +95,31 @@ def _cracks(
             branch = shapes.line(rng, start + half, part, turned, bends, bends, points)
             yield branch + start - branch[0], max(1.0, 0.7 * width)
             left -= part
+
+
+def paint_straight_scratches(
+    rng: np.random.Generator, canvas: shapes.Canvas, area: float
+) -> None:
+    """One to six long straight scratches of one width, mostly along the photo's sides.
+
+    What people take for wires, bars and seams, and what a detector must not.
+    """
+    height, wide = canvas.size
+    layer = canvas.layer(shapes.draw_colour(rng, rng.random() < 0.6))
+    count = int(rng.integers(1, 7))
+    widest = max(1.2, min(min(canvas.size) / 40, math.sqrt(area / count) / 3))
+    width = shapes.log_uniform(rng, 0.8, widest)
+    length = min(area / count / (width + 0.6), 1.5 * max(canvas.size))
+    along = rng.random() < 0.7
+    angle = rng.integers(2) * math.pi / 2 if along else rng.uniform(0, math.pi)
+    opacity, broken = shapes.draw_opacity(rng), 0.4 * (rng.random() < 0.3)
+    for _ in range(count):
+        centre = np.array([wide, height]) * rng.uniform(0.02, 0.98, 2)
+        turned = angle + rng.normal(0, 0.02)
+        points = shapes.line(rng, centre, length, turned, 0.02, points=16)
+        for part in range(0, len(points) - 1, 2):
+            if part == 8 or rng.random() >= broken:
+                shapes.stroke(layer, points[part : part + 3], width, opacity)
 
 
 def paint_crease(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -> None:
@@ -265,6 +291,7 @@ def paint_specks(rng: np.random.Generator, canvas: shapes.Canvas, area: float) -
 
 PRINT = {
     "crack": paint_cracks,
+    "straight scratch": paint_straight_scratches,
     "crease": paint_crease,
     "stain": paint_stains,
     "torn corner": paint_torn_corner,

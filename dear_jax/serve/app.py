@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 
 import dear_jax
 from dear_jax.errors import InputError
@@ -71,6 +72,7 @@ def make_app(server: Server, token: str = "") -> FastAPI:
     app.state.server = server
     app.add_middleware(Guard, token=token)
     app.add_exception_handler(InputError, _refuse)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.include_router(photos)
     app.include_router(results)
 
@@ -105,6 +107,11 @@ def make_app(server: Server, token: str = "") -> FastAPI:
 
 def _refuse(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": " ".join(str(error).split())}, 422)
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    """Of a body that ended early: nobody is there to be answered."""
+    return Response(status_code=400)
 
 
 def _server(request: Request) -> Server:

@@ -223,7 +223,5 @@ async function bitmap(url, signal) {
 
 function sentence(content, status) {
   const detail = content?.detail;
-  if (typeof detail !== 'string') return `This did not work (error ${status}).`;
-  const end = /[.!?]$/.test(detail) ? '' : '.';
-  return detail.charAt(0).toUpperCase() + detail.slice(1) + end;
+  return typeof detail === 'string' ? detail : `This did not work (error ${status}).`;
 }

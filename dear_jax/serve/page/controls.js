@@ -1,5 +1,5 @@
 import * as api from './api.js';
-import { sizeInWords, timeInWords } from './messages.js';
+import { asSentence, sizeInWords, timeInWords } from './messages.js';
 
 const PAUSE = 150; // Milliseconds without a change, before a plan is asked for.
 const KEPT = 'dear-options';
@@ -37,6 +37,8 @@ export class Controls {
     this._photo = photo;
     if (other) {
       this.possible = false;
+      this._plan.textContent = photo ? '…' : '';
+      if (photo && this._choice !== 'own') this._inputs.width.value = 2 * photo.width;
       this._lockShape('width');
       this._show();
     }
@@ -77,8 +79,8 @@ export class Controls {
   replan() {
     clearTimeout(this._timer);
     this._stop?.abort();
+    this._plan.dataset.state = this._photo ? 'waiting' : '';
     if (!this._photo) return;
-    this._plan.dataset.state = 'waiting';
     this._timer = setTimeout(() => this._ask(), PAUSE);
   }
 
@@ -119,7 +121,7 @@ export class Controls {
     this._inputs.denoise.disabled = auto;
     say('denoise', auto ? 'as needed' : level(this._inputs.denoise, ['none', 'a little', 'much', 'all']));
     say('texture', level(this._inputs.texture, ['true', 'a little', 'much', 'crisp']));
-    say('sensitivity', level(this._inputs.sensitivity, ['sure', 'careful', 'bold', 'all']));
+    say('sensitivity', level(this._inputs.sensitivity, ['lowest', 'low', 'medium', 'high', 'highest']));
   }
 
   async _ask() {
@@ -139,13 +141,14 @@ export class Controls {
     this._plan.dataset.state = plan.refusal ? 'refused' : 'possible';
     if (plan.refusal) {
       this._plan.textContent = asSentence(plan.refusal);
-      this._plan.title = '';
     } else {
-      const parts = [`${plan.width} × ${plan.height} pixels`];
-      if (plan.seconds !== null) parts.push(`about ${timeInWords(plan.seconds)}`);
+      const size = document.createElement('strong');
+      const rest = document.createElement('span');
+      size.textContent = `${plan.width} × ${plan.height} pixels`;
+      const parts = plan.seconds === null ? [] : [`about ${timeInWords(plan.seconds)}`];
       if (plan.bytes) parts.push(`${sizeInWords(plan.bytes)} of memory`);
-      this._plan.textContent = parts.join(' · ');
-      this._plan.title = plan.lines.join('\n');
+      rest.textContent = parts.join(', ');
+      this._plan.replaceChildren(size, ' ', rest);
     }
     this._onPlan();
   }
@@ -172,11 +175,6 @@ export class Controls {
     }
     for (const input of this._sizes) input.checked = input.value === (kept.size ?? '1');
   }
-}
-
-function asSentence(words) {
-  const end = /[.!?]$/.test(words) ? '' : '.';
-  return words.charAt(0).toUpperCase() + words.slice(1) + end;
 }
 
 function follow(side, shape) {

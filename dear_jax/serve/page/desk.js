@@ -1,11 +1,12 @@
 import * as api from './api.js';
 import { line, persist } from './connection.js';
 import { History } from './history.js';
-import { sentenceOf } from './messages.js';
+import { sentenceOf, sizeInWords } from './messages.js';
 import { Pictures } from './pictures.js';
 import { decodeMask, encodeMask } from './png.js';
 
 const PAUSE = 400; // Milliseconds without a change, before marks are stored.
+const RECENT = 4; // Photos whose pictures are kept.
 
 /**
  * A photo on the page.
@@ -19,8 +20,9 @@ const PAUSE = 400; // Milliseconds without a change, before marks are stored.
  * @property {?import('./api.js').Photo} photo What the server says of it.
  * @property {?import('./api.js').Job} job What is done with it now.
  * @property {?History} history Its marks.
- * @property {?Pictures} before
- * @property {?Pictures} after
+ * @property {?Pictures} before What is shown of it.
+ * @property {?Pictures} after What is shown of its result.
+ * @property {?number} revision Of the result that is shown, or is being loaded.
  */
 
 /**
@@ -34,6 +36,9 @@ export class Desk extends EventTarget {
     this.entries = [];
     this._keys = 0;
     this._pending = new Set();
+    this._recent = [];
+    /** Of a file, at most. */
+    this.maxBytes = Infinity;
     line.addEventListener('back', () => this.track(this._reunite()));
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this._leave();
@@ -94,12 +99,13 @@ export class Desk extends EventTarget {
     if (entry.state !== 'here') return;
     const { id, width, height } = entry.photo;
     if (!entry.before) {
-      const load = (...view) => api.picture(entry.photo.id, ...view);
+      const load = (...view) => persist(() => api.picture(entry.photo.id, ...view));
       const source = { width, height, detail: 1, base: 1, load };
       entry.before = new Pictures(source, () => this._tell('picture', entry));
-      entry.started = persist(() => entry.before.start());
+      entry.started = entry.before.start();
     }
     this._prepareResult(entry);
+    this._keepRecent(entry);
     await Promise.all([entry.started, this.marks(entry), entry.afterStarted]);
     if (entry.photo.id === id) this._tell('entry', entry);
   }
@@ -148,12 +154,8 @@ export class Desk extends EventTarget {
 
   /** Takes what the server says of a photo. */
   learn(entry, photo) {
-    const old = entry.photo?.result?.revision;
     entry.photo = photo;
-    if (photo.result?.revision !== old) {
-      entry.after?.close();
-      entry.after = null;
-    }
+    if (!photo.result) forgetResult(entry);
     this._tell('entry', entry);
   }
 
@@ -170,18 +172,38 @@ export class Desk extends EventTarget {
 
   _prepareResult(entry) {
     const { result, id, width, height } = entry.photo;
-    if (!result || entry.after) return;
-    const load = (...view) => api.resultPicture(id, ...view);
+    if (!result || entry.revision === result.revision) return;
+    entry.revision = result.revision;
+    const load = (...view) => persist(() => api.resultPicture(id, ...view));
     const base = Math.max(result.width / width, result.height / height);
     const source = { width, height, detail: Infinity, base, load };
-    entry.after = new Pictures(source, () => this._tell('picture', entry));
-    entry.afterStarted = persist(() => entry.after?.start());
+    const after = new Pictures(source, () => this._tell('picture', entry));
+    // An older result is shown until this one is there.
+    entry.afterStarted = after.start().then(() => {
+      if (entry.revision !== result.revision) {
+        after.close();
+        return;
+      }
+      entry.after?.close();
+      entry.after = after;
+      this._tell('picture', entry);
+    });
+  }
+
+  /** Lets go of the pictures of photos that were not looked at lately. */
+  _keepRecent(entry) {
+    this._recent = [entry, ...this._recent.filter((other) => other !== entry)];
+    for (const old of this._recent.splice(RECENT)) {
+      old.before?.close();
+      old.before = null;
+      forgetResult(old);
+    }
   }
 
   _add(known) {
     const entry = {
       key: ++this._keys, file: null, sent: 0, sentence: '', photo: null, job: null,
-      history: null, before: null, after: null, ...known,
+      history: null, before: null, after: null, revision: null, ...known,
     };
     this.entries.push(entry);
     return entry;
@@ -197,6 +219,7 @@ export class Desk extends EventTarget {
       this._tell('entry', entry);
     };
     try {
+      await this._check(entry.file);
       entry.photo = await persist(() => api.upload(entry.file, progress));
       entry.state = 'here';
     } catch (error) {
@@ -205,6 +228,18 @@ export class Desk extends EventTarget {
     }
     this._tell('list');
     this._tell('entry', entry);
+  }
+
+  async _check(file) {
+    if (file.size > this.maxBytes) {
+      const most = sizeInWords(this.maxBytes);
+      throw new Error(`This file is larger than ${most}. Use the command dear restore.`);
+    }
+    try {
+      await file.slice(0, 1).arrayBuffer();
+    } catch {
+      throw new Error('This is a folder, or a file that cannot be read. Choose a photo.');
+    }
   }
 
   /** After the line was broken: what the server lost is sent again. */
@@ -216,8 +251,7 @@ export class Desk extends EventTarget {
         this.learn(entry, photo);
       } else if (entry.file) {
         entry.stored = -1; // The marks are sent again too.
-        entry.after?.close();
-        entry.after = null;
+        forgetResult(entry);
         await this._send(entry);
       } else {
         entry.state = 'gone';
@@ -244,6 +278,11 @@ export class Desk extends EventTarget {
   _tell(kind, entry) {
     this.dispatchEvent(new CustomEvent(kind, { detail: entry }));
   }
+}
+
+function forgetResult(entry) {
+  entry.after?.close();
+  [entry.after, entry.revision] = [null, null];
 }
 
 function encoded({ empty, mask }) {

@@ -10,8 +10,8 @@ export function watchKeys({ viewer, tools }) {
   const stage = viewer.canvas;
   const button = document.getElementById('original');
   let hovered = -Infinity;
-  stage.addEventListener('pointermove', () => (hovered = performance.now()));
-  stage.addEventListener('pointerleave', () => (hovered = -Infinity));
+  stage.parentElement.addEventListener('pointermove', () => (hovered = performance.now()));
+  stage.parentElement.addEventListener('pointerleave', () => (hovered = -Infinity));
   const peek = (held) => {
     viewer.original = held;
     button.setAttribute('aria-pressed', String(held));

@@ -35,12 +35,17 @@ function choose(entry) {
   page.current = entry;
   $('desk').dataset.state = entry ? 'open' : 'empty';
   strip.choose(entry);
+  if (other) messages.clear();
   if (!entry) {
     show(null);
     return;
   }
   if (other || entry.state !== 'here') show(null);
-  if (entry.state !== 'here') return;
+  if (entry.state !== 'here') {
+    controls.setPhoto(null);
+    $('stage').setAttribute('aria-label', entry.name);
+    return;
+  }
   const { id, width, height } = entry.photo;
   localStorage.setItem(CHOSEN, id);
   shown = entry.photo;
@@ -70,6 +75,7 @@ function show(entry) {
 function showMode(result) {
   const entry = page.current;
   const shown = result && Boolean(entry?.photo?.result);
+  if (shown !== viewer.showsResult) $('panel-scroll').scrollTop = 0;
   if (entry) entry.shows = shown ? 'result' : entry.photo?.result ? 'marks' : undefined;
   viewer.showsResult = shown;
   results.show(entry, shown);
@@ -119,7 +125,7 @@ function showWait() {
   let words = '';
   if (entry?.state === 'sending') words = 'Opening the photo';
   else if (entry?.state === 'here' && !viewer.before) words = 'Opening the photo';
-  else if (viewer.showsResult && viewer.after && !viewer.after.ready) words = 'Loading the result';
+  else if (viewer.showsResult && !viewer.after?.ready) words = 'Loading the result';
   else if (viewer.showsResult && viewer.after?.loading) words = 'Drawing this part sharply';
   else if (viewer.before?.loading) words = 'Loading this part';
   $('waiting').hidden = !words;
@@ -168,7 +174,8 @@ desk.addEventListener('entry', ({ detail: entry }) => {
 });
 desk.addEventListener('picture', ({ detail: entry }) => {
   if (entry !== page.current) return;
-  if (!viewer.before) viewer.before = entry.before;
+  viewer.before = entry.before;
+  viewer.after = entry.after;
   viewer.redraw();
   showWait();
 });
@@ -178,6 +185,7 @@ line.addEventListener('lost', () => {
 });
 line.addEventListener('back', () => {
   $('banner').hidden = true;
+  viewer.redraw();
   showAction();
   controls.replan();
 });
@@ -202,6 +210,7 @@ async function start() {
   await online();
   const about = await persist(() => api.about());
   controls.setAbout(about);
+  desk.maxBytes = about.max_bytes;
   await persist(() => desk.recall());
   const kept = localStorage.getItem(CHOSEN);
   const chosen = desk.entries.find(({ photo }) => photo?.id === kept) ?? desk.entries.at(-1);

@@ -41,7 +41,14 @@ export class Messages {
 
 /** What an error says to a person. @param {unknown} error @returns {string} */
 export function sentenceOf(error) {
-  return error instanceof Error ? error.message : String(error);
+  return asSentence(error instanceof Error ? error.message : String(error));
+}
+
+/** Words as a sentence. @param {string} words @returns {string} */
+export function asSentence(words) {
+  const end = /[.!?…]$/.test(words) ? '' : '.';
+  const named = /^\S*[.:]/.test(words); // It begins with a file's name.
+  return (named ? words : words.charAt(0).toUpperCase() + words.slice(1)) + end;
 }
 
 /** A number of bytes in words. @param {number} bytes @returns {string} */
@@ -54,7 +61,7 @@ export function sizeInWords(bytes) {
 
 /** A span of time in words. @param {number} seconds @returns {string} */
 export function timeInWords(seconds) {
-  if (seconds < 1) return 'less than a second';
+  if (seconds < 1.5) return 'a second';
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;

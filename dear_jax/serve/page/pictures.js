@@ -113,8 +113,7 @@ export class Pictures {
       this._parts.push({ image, window, scale });
       if (this._parts.length > KEPT) this._parts.shift().image.close();
     } catch {
-      // What is there already is shown; a lost connection is said elsewhere.
-      if (!stop.signal.aborted) this._asked = null;
+      // What is there already is shown on.
     }
     if (this._stop === stop) this.loading = false;
     this._onChange();

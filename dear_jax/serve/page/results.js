@@ -67,7 +67,7 @@ export class Results {
       showMode(true);
       compare.reveal();
       if (document.activeElement === document.body) $('save-photo').focus({ preventScroll: true });
-      messages.say('The photo is restored. Drag the line to compare; zoom in for detail.');
+      messages.say('Restored. Drag the line to compare, zoom in for detail.');
     }
   }
 

@@ -124,9 +124,8 @@ export class Tools {
     this._canvas.setPointerCapture(event.pointerId);
     const { x, y } = this._viewer.toPhoto(event.clientX, event.clientY);
     const pans = this._space || event.button === 1 || !this._paints;
-    if (pans) this._shape = { kind: 'pan', x: event.clientX, y: event.clientY };
+    if (pans) this._shape = { kind: 'pan', x, y };
     else this._begin(x, y);
-    this._shape && (this._shape.pointer = event.pointerId);
     this._pointAs();
     this._viewer.redraw();
   }
@@ -139,8 +138,8 @@ export class Tools {
       return;
     }
     if (this._shape?.kind === 'pan') {
-      this._viewer.panBy(event.clientX - this._shape.x, event.clientY - this._shape.y);
-      [this._shape.x, this._shape.y] = [event.clientX, event.clientY];
+      const held = this._viewer.toScreen(this._shape.x, this._shape.y);
+      this._viewer.panBy(event.clientX - held.x, event.clientY - held.y);
     } else if (event.buttons && (this._shape || this.history?.drawing)) {
       const all = event.getCoalescedEvents?.() ?? [];
       for (const each of all.length ? all : [event]) {

@@ -1,4 +1,5 @@
 const MOST = 400; // Pixels of the screen that a pixel of the photo may take.
+const BAR = 64; // Pixels of the page for the buttons below a photo.
 const KEPT = 48; // Pixels of the page by which a photo always stays in sight.
 
 /** Where a photo lies on the stage, and how large. No DOM here. */
@@ -27,19 +28,17 @@ export class View {
 
   /** The scale at which all of the photo is shown. */
   get fitScale() {
-    const margin = 2 * this.ratio * (this.width / this.ratio < 600 ? 10 : 28);
-    const scale = Math.min(
-      Math.max(1, this.width - margin) / this.photoWidth,
-      Math.max(1, this.height - margin) / this.photoHeight,
-    );
-    return Math.min(scale, MOST);
+    const [width, height] = this._room();
+    return Math.min(width / this.photoWidth, height / this.photoHeight, MOST);
   }
 
   /** Shows all of the photo. */
   fit() {
     this.scale = this.fitScale;
-    this.x = Math.round((this.width - this.photoWidth * this.scale) / 2);
-    this.y = Math.round((this.height - this.photoHeight * this.scale) / 2);
+    const [width, height] = this._room();
+    const edge = this._edge();
+    this.x = Math.round(edge + (width - this.photoWidth * this.scale) / 2);
+    this.y = Math.round(edge + (height - this.photoHeight * this.scale) / 2);
     this._fitted = true;
   }
 
@@ -118,6 +117,17 @@ export class View {
       bottom: Math.max(0, Math.min(this.photoHeight, bottom)),
       right: Math.max(0, Math.min(this.photoWidth, right)),
     };
+  }
+
+  _edge() {
+    return this.ratio * (this.width / this.ratio < 600 ? 8 : 24);
+  }
+
+  /** The room for a whole photo: the stage without its edges and the bar below. */
+  _room() {
+    const edge = this._edge();
+    const bar = BAR * this.ratio;
+    return [Math.max(1, this.width - 2 * edge), Math.max(1, this.height - edge - bar)];
   }
 
   _keepInSight() {

@@ -1,5 +1,6 @@
 import * as api from './api.js';
 import { pause, persist } from './connection.js';
+import { asSentence } from './messages.js';
 import { toRuns } from './shapes.js';
 import { decodeMask } from './png.js';
 
@@ -60,6 +61,7 @@ export class Work {
           : error.message;
         job = { ...job, state: 'failed', message: sentence };
       }
+      if (job.state === 'failed') job.message = asSentence(job.message);
       if (job.state === 'queued' || job.state === 'running') this._desk.setJob(entry, job);
     }
     try {
