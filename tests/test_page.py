@@ -343,7 +343,7 @@ def test_several_photos_are_one_archive_and_one_that_fails_stops_none(opened, tm
     until(page, "document.querySelectorAll('#strip li').length === 3")
     ready(page)
     page.click("#restore-all:enabled")
-    until(page, "document.querySelectorAll('#strip [data-result]').length === 2")
+    until(page, "document.querySelectorAll('#strip [data-state=done]').length === 2")
     page.wait_for_timeout(500)
     archive = saved(page, "#zip", tmp_path)
     import zipfile
