@@ -439,3 +439,15 @@ def test_the_documentation_of_the_api_needs_nothing_from_elsewhere(opened, serve
     page = opened()
     page.goto(served.address + "docs")
     page.get_by_text("POST /api/photos/{key}/restore").wait_for()
+
+
+def test_the_readmes_curl_restores_a_photo(served, tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (script,) = re.findall(r"```sh\n(at=http.*?)```", readme, re.DOTALL)
+    a_photo(tmp_path, "old.jpg")
+    mask = np.zeros((96, 72), np.uint8)
+    mask[10:20, 10:20] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    script = script.replace("http://127.0.0.1:8642/", served.address)
+    subprocess.run(["bash", "-ec", script], cwd=tmp_path, check=True, timeout=120)
+    assert Image.open(tmp_path / "new.jpg").size == (144, 192)

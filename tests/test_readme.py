@@ -106,6 +106,10 @@ def test_the_command_runs_as_it_is_shown(here, line):
     if "runs/album" in line:
         write_random_weights(Path("album.safetensors"), **tiny_fields("dear-lite"))
         line = line.replace("runs/album", "album.safetensors")
+    if line.startswith("dear serve"):  # Until Ctrl-C: see test_page.py.
+        with pytest.raises(SystemExit, match="0"):
+            main([*shlex.split(line)[1:], "--help"])
+        return
     assert main(shlex.split(line)[1:]) == 0
 
 
@@ -137,6 +141,7 @@ def test_what_is_converted_is_known(line):
 
 def test_no_block_is_passed_over():
     known = ("dear ", "python run_", "python -m ", "pytest", "#", *ELSEWHERE)
+    known += ("at=", "id=", "curl ", "job=", "until ")  # See test_page.py.
     assert all(line.startswith(known) for line in filter(None, commands("")))
     marks = ("restorer.find_damage", "metrics.psnr", "misf+elan", "jax.export")
     assert len(blocks("python")) == len(marks) and all(map(python, marks))
