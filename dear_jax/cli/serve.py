@@ -109,6 +109,8 @@ def _serve(listening: socket.socket, flags: argparse.Namespace) -> int:
 
     token = "" if is_loopback(flags.host) else secrets.token_urlsafe(16)
     host, port = flags.host, listening.getsockname()[1]
+    if host in ("0.0.0.0", "::"):  # Any address of this machine; others know its name.
+        host = socket.gethostname()
     host = f"[{host}]" if ":" in host else host
     address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
     print(f"dear_jax is at {address} (Ctrl-C ends it)", flush=True)

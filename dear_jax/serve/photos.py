@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -48,6 +49,7 @@ class Restored(NamedTuple):
       level: of degradation that it was restored at.
       options: how.
       remarks: sentences about it.
+      revision: the photo's when it was made.
     """
 
     file: Path
@@ -56,6 +58,7 @@ class Restored(NamedTuple):
     level: float
     options: Options
     remarks: list[str]
+    revision: int
 
 
 @dataclass(eq=False)
@@ -219,11 +222,16 @@ class PhotoStore:
             photo.revision += 1
             photo.mask = photo.revision if data is not None else 0
 
-    def remove_idle(self, seconds: float = IDLE) -> None:
-        """Removes photos that nobody has asked for."""
+    def remove_idle(
+        self,
+        seconds: float = IDLE,
+        busy: Callable[[StoredPhoto], bool] = lambda photo: False,
+    ) -> None:
+        """Removes photos that nobody has asked for, but for those that are `busy`."""
         before = time.monotonic() - seconds
-        for photo in [p for p in list(self._photos.values()) if p.used < before]:
-            self.remove(photo)
+        for photo in list(self._photos.values()):
+            if photo.used < before and not busy(photo):
+                self.remove(photo)
 
     def close(self) -> None:
         """Removes everything."""

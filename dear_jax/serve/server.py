@@ -37,7 +37,7 @@ class Server:
         height, width = photo.size
         job, made = self.queue.of_photo(photo.id), photo.restored
         result = made and Result(
-            revision=photo.revision,
+            revision=made.revision,
             width=made.size[1],
             height=made.size[0],
             name=made.file.name,
@@ -71,5 +71,9 @@ class Server:
         self.store.close()
 
     def _sweep(self) -> None:
+        def busy(photo: StoredPhoto) -> bool:
+            job = self.queue.of_photo(photo.id)
+            return job is not None and not job.ended
+
         while not self._closed.wait(_SWEEP):
-            self.store.remove_idle()
+            self.store.remove_idle(busy=busy)

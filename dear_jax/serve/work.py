@@ -100,7 +100,8 @@ class Workplace:
         """Restores a photo; returns remarks."""
         remarks: list[str] = []
         photo.revision += 1
-        folder = photo.folder / f"result-{photo.revision}"
+        revision = photo.revision
+        folder = photo.folder / f"result-{revision}"
         folder.mkdir()
         try:
             job, given = self._job(photo, options, folder)
@@ -116,7 +117,8 @@ class Workplace:
         remarks = [_without_name(remark, photo.name) for remark in remarks]
         assert job.mask is not None
         before = photo.restored
-        photo.restored = Restored(job.out, job.mask, size, done.level, options, remarks)
+        given = job.out, job.mask, size, done.level, options, remarks
+        photo.restored = Restored(*given, revision)
         if before is not None:
             shutil.rmtree(before.file.parent, ignore_errors=True)
         return remarks
