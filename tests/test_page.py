@@ -13,6 +13,7 @@ import sys
 import time
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -278,6 +279,19 @@ def test_zoom_has_no_end_and_windows_are_the_whole(opened, tmp_path, served):
     deepest = max(asked, key=lambda url: float(density(url)))
     assert density(deepest) > 4  # More than the result has.
     assert page.request.get(deepest).status == 200
+    # Of what a movement brings into view only that is asked for.
+    before = len(asked)
+    page.focus("#stage")
+    place = page.evaluate("dearPage.viewer.toScreen(50, 36)")
+    page.keyboard.down(" ")
+    page.mouse.move(place["x"], place["y"])
+    page.mouse.down()
+    page.mouse.move(place["x"] + 60, place["y"], steps=3)
+    page.mouse.up()
+    page.keyboard.up(" ")
+    page.wait_for_timeout(1000)
+    strips = [url for url in asked[before:] if density(url) > 4]
+    assert strips and all(width_of(url) < 200 for url in strips)
     page.click("#zoom-fit")
     page.keyboard.down("b")
     assert page.evaluate("dearPage.viewer.original")
@@ -288,10 +302,12 @@ def test_zoom_has_no_end_and_windows_are_the_whole(opened, tmp_path, served):
     assert int(page.get_attribute("#compare", "aria-valuenow")) > before
 
 
+def width_of(url: str) -> int:
+    return int(parse_qs(urlsplit(url).query)["width"][0])
+
+
 def density(url: str) -> float:
     """Pixels of a picture that is asked for to one of the photo."""
-    from urllib.parse import parse_qs, urlsplit
-
     query = parse_qs(urlsplit(url).query)
     if "window" not in query:
         return 0.0

@@ -1,7 +1,8 @@
 const PAUSE = 80; // Milliseconds without a movement, before a picture is asked for.
 const BASE = 2048; // Longest side of the picture that lies below all others.
 const MOST = 4096; // Longest side that may be asked for.
-const KEPT = 4; // Pictures of parts that are kept.
+const KEPT = 16; // Pictures of parts that are kept.
+const STRIPS = 4; // Parts that are asked for one by one; rather than more, the whole.
 
 /**
  * Pictures of a photo, or of its result, for the screen: a whole one of low resolution
@@ -91,27 +92,34 @@ export class Pictures {
     const window = view.visible();
     const [across, down] = [window.right - window.left, window.bottom - window.top];
     if (across * view.scale < 1 || down * view.scale < 1) return null;
-    scale = Math.min(scale, MOST / across, MOST / down);
-    const pixels = [across, down].map((n) => Math.max(1, Math.round(n * scale)));
-    return { window, scale, pixels };
+    return { window, scale: Math.min(scale, MOST / across, MOST / down) };
   }
 
-  async _load({ window, scale, pixels }) {
-    if (this._parts.some((part) => part.scale >= scale * 0.999 && holds(part.window, window))) {
-      return;
+  /** Loads what is not there yet as sharp: after a movement, strips at the border. */
+  async _load({ window, scale }) {
+    let missing = [window];
+    for (const part of this._parts) {
+      if (part.scale < scale * 0.999) continue;
+      missing = missing.flatMap((rest) => without(rest, part.window));
     }
+    if (!missing.length) return;
+    if (missing.length > STRIPS) missing = [window];
     const stop = new AbortController();
     this._stop = stop;
     this.loading = true;
     this._onChange();
     try {
-      const image = await this._source.load(window, ...pixels, stop.signal);
-      if (stop.signal.aborted) {
-        image.close();
-        return;
+      for (const part of missing) {
+        const pixels = sides(part).map((n) => Math.max(1, Math.round(n * scale)));
+        const image = await this._source.load(part, ...pixels, stop.signal);
+        if (stop.signal.aborted) {
+          image.close();
+          return;
+        }
+        this._parts.push({ image, window: part, scale });
+        if (this._parts.length > KEPT) this._parts.shift().image.close();
+        this._onChange();
       }
-      this._parts.push({ image, window, scale });
-      if (this._parts.length > KEPT) this._parts.shift().image.close();
     } catch {
       // What is there already is shown on.
     }
@@ -120,12 +128,23 @@ export class Pictures {
   }
 }
 
-function holds(outer, inner) {
-  const slack = 1e-6;
-  return (
-    outer.top <= inner.top + slack && outer.left <= inner.left + slack &&
-    outer.bottom >= inner.bottom - slack && outer.right >= inner.right - slack
-  );
+function sides({ top, left, bottom, right }) {
+  return [right - left, bottom - top];
+}
+
+/** What is left of a window without another: up to four parts of it. */
+function without(window, other) {
+  const top = Math.max(window.top, other.top);
+  const left = Math.max(window.left, other.left);
+  const bottom = Math.min(window.bottom, other.bottom);
+  const right = Math.min(window.right, other.right);
+  if (top >= bottom || left >= right) return [window];
+  return [
+    { ...window, bottom: top },
+    { ...window, top: bottom },
+    { top, bottom, left: window.left, right: left },
+    { top, bottom, left: right, right: window.right },
+  ].filter((part) => Math.min(...sides(part)) > 1e-6);
 }
 
 function paint(context, view, image, window) {
