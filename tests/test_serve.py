@@ -1,6 +1,8 @@
 """The server of the page: its results are the command's, and it trusts nobody."""
 
 import io
+import socket
+import sys
 import threading
 import time
 import zipfile
@@ -16,6 +18,7 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 from dear_jax import bundled
+from dear_jax.cli import serve
 from dear_jax.cli.main import main
 from dear_jax.errors import InputError
 from dear_jax.serve.app import make_app
@@ -406,3 +409,28 @@ def test_a_new_store_removes_what_killed_ones_left_and_not_those_that_run(tmp_pa
     assert not killed.exists() and running.folder.exists()
     for store in (running, other):
         store.close()
+
+
+# The command.
+
+
+def test_without_the_extra_it_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    assert main(["serve"]) == 2
+    assert "pip install 'dear_jax[serve]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--port", "70000"], ["--host", "no.such.host.x"]])
+def test_what_cannot_be_listened_on_is_named(flags, capsys):
+    assert main(["serve", *flags]) == 2
+    assert flags[1] in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named_or_passed_over(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+        assert f"--port {port}: cannot be had" in capsys.readouterr().err
+    with serve._listening("127.0.0.1", None) as one:
+        with serve._listening("127.0.0.1", None) as other:
+            assert one.getsockname() != other.getsockname()
