@@ -8,7 +8,8 @@ are not damaged, and of all somewhat less than half are as sharp as they were.
 
 Photos: those of configs/dear_lite.py, without the twenty named in
 results/damage/hard.txt. Photos with many thin lines, which are easily taken for
-damage, count six times. results/damage/ has the numbers of the bundled weights.
+damage, count six times. results/damage/ has the numbers of the bundled weights, which
+came of three shorter runs.
 """
 
 import ml_collections

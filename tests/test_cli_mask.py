@@ -58,8 +58,8 @@ def test_probability_is_what_masks_are_made_of(photos):
     restorer = dear_jax.load("classical")
     found = restorer.damage_probability(photos[0])
     assert found.dtype == np.float32 and found.min() >= 0 and found.max() <= 1
-    middle = float(np.median(found[found > 0.2]))  # Of 1 / (1 + exp(6 s - 4.4)).
-    sensitivity = (4.4 - np.log(middle / (1 - middle))) / 6
+    middle = float(np.median(found[found > 0.2]))  # Of 1 / (1 + exp(8 s - 6.2)).
+    sensitivity = (6.2 - np.log(middle / (1 - middle))) / 8
     mask = restorer.find_damage(photos[0], sensitivity, 0)
     assert (mask == (found >= middle)).mean() > 0.999
 

@@ -23,12 +23,12 @@ from dear_jax.models.registry import build, role_of
 from dear_jax.typing import Array
 from dear_jax.weights import Weights, freeze, read_weights
 
-# Defaults: found from a probability of 0.8 on, at which 0.3 % of undamaged scenes that
+# Defaults: found from a probability of 0.9 on, at which 0.3 % of undamaged scenes that
 # it learned from are taken for damage; and a pixel wider, since edges are soft.
 SENSITIVITY, DILATE = 0.5, 1
 # Logit of the least probability that counts as damage: at a sensitivity of 0, and by
 # how much less it is at 1.
-_CERTAIN, _RANGE = 4.4, 6.0
+_CERTAIN, _RANGE = 6.2, 8.0
 BUNDLED = "damage-detector"
 # Share of a photo beyond which what was found is doubtful.
 MUCH = 0.2
@@ -113,8 +113,8 @@ def damaged(
 
     Args:
       probability: of damage, see `DamageDetector.probability`.
-      sensitivity: from 0, only what is certain (a probability of 0.99), to 1, whatever
-        may be damage (0.17). A mask contains those of lower sensitivities.
+      sensitivity: from 0, only what is certain (a probability of 0.998), to 1,
+        whatever may be damage (0.14). A mask contains those of lower sensitivities.
       dilate: what is found grows by a disk of this radius, in pixels.
 
     Raises:
