@@ -441,7 +441,7 @@ def test_only_the_end_of_memory_is_one_line(restore, error, monkeypatch):
 
 
 def test_photos_of_many_sizes_leave_no_programs(monkeypatch):
-    monkeypatch.setattr(work, "_SIZES", 2)
+    monkeypatch.setattr(batch, "_SIZES", 2)
     cleared = []
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))
     compiled: set[str] = set()

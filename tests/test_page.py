@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from dear_jax import bundled
 from dear_jax.cli.main import main
@@ -176,7 +176,8 @@ def a_photo(tmp_path: Path, kind: str) -> Path:
     if kind.endswith(".jpg"):
         exif = Image.Exif()
         exif[0x0112], exif[0x010F] = 6, "A camera"
-        image.save(path, exif=exif, quality=90, dpi=(300, 300))
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        image.save(path, exif=exif, quality=90, dpi=(300, 300), icc_profile=profile)
     elif kind == "deep.png":
         plain = tmp_path / "plain.png"
         image.save(plain)

@@ -282,6 +282,16 @@ def test_bombs_and_paths_are_refused(client, monkeypatch):
     assert client.get(f"/api/photos/{key}").json()["name"].endswith("wd.png")
 
 
+def test_a_full_disk_and_too_many_photos_are_said(client, monkeypatch):
+    monkeypatch.setattr("dear_jax.serve.photos._ROOM", 1 << 60)
+    answer = client.post("/api/photos", content=encoded(photo(16)))
+    assert answer.status_code == 422 and "make room" in answer.json()["detail"]
+    monkeypatch.undo()
+    monkeypatch.setattr("dear_jax.serve.photos.MAX_PHOTOS", 0)
+    answer = client.post("/api/photos", content=encoded(photo(16)))
+    assert answer.status_code == 422 and "remove some" in answer.json()["detail"]
+
+
 def test_names_are_files_names(tmp_path):
     for name in ("../a.png", "C:\\x\\a.png", "a.png", "/a.png"):
         assert safe_name(name) == "a.png"

@@ -31,12 +31,13 @@ from dear_jax.serve.schema import Options
 
 PREFIX, LOCK = "dear-serve-", "running"
 MAX_BYTES, MAX_PIXELS = 300 << 20, 200_000_000
-MAX_PHOTOS, MAX_STORED = 500, 20 << 30
+MAX_PHOTOS = 500
 IDLE = 3600.0  # Seconds.
 # Photos whose pixels are kept in memory, of so many pixels together.
 _HELD = 60_000_000
 _LONGEST_NAME = 120
 _NEW = 60  # Seconds.
+_ROOM = 1 << 30  # Bytes of the disk that stay free.
 
 
 class Restored(NamedTuple):
@@ -145,6 +146,8 @@ class PhotoStore:
         with self._lock:
             if len(self._photos) >= MAX_PHOTOS:
                 raise InputError(f"{name}: {MAX_PHOTOS} photos are open; remove some")
+        if shutil.disk_usage(self.folder).free < _ROOM:
+            raise InputError(f"{name}: the disk is nearly full; make room on it")
         key = secrets.token_urlsafe(12)
         file = self.folder / key / "photo" / name
         file.parent.mkdir(parents=True)

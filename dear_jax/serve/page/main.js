@@ -46,8 +46,9 @@ function choose(entry) {
     $('stage').setAttribute('aria-label', entry.name);
     return;
   }
-  const { id, width, height } = entry.photo;
+  const { id, width, height, remarks } = entry.photo;
   localStorage.setItem(CHOSEN, id);
+  if (other && remarks.length) messages.say(remarks.join('. '));
   shown = entry.photo;
   viewer.view.setPhoto(width, height);
   $('stage').setAttribute('aria-label', `${entry.name}, ${width} by ${height} pixels`);
