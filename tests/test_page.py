@@ -126,6 +126,11 @@ def ready(page) -> None:
     page.evaluate("dearPage.ready()")
 
 
+def sharp(page) -> None:
+    """Waits until what is looked at is drawn as sharp as it is."""
+    until(page, "dearPage.viewer.settled")
+
+
 def add(page, path: Path) -> None:
     page.set_input_files("#choose", path)
     page.wait_for_selector("#desk[data-state=open]")
@@ -165,6 +170,9 @@ def saved(page, button: str, path: Path) -> Path:
 def check_accessible(page) -> None:
     axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
     page.evaluate(axe + ";0")
+    # While a colour changes, its contrast is neither the old one's nor the new one's.
+    still = "document.getAnimations().every((a) => !(a instanceof CSSTransition))"
+    until(page, still)
     found = page.evaluate("axe.run()")["violations"]
     assert not [(v["id"], [n["html"] for n in v["nodes"]]) for v in found]
 
@@ -273,10 +281,11 @@ def test_zoom_has_no_end_and_windows_are_the_whole(opened, tmp_path, served):
     place = page.evaluate("dearPage.viewer.toScreen(50, 36)")
     page.mouse.move(place["x"], place["y"])
     for _ in range(6):
+        zoom = page.evaluate("dearPage.viewer.zoom")
         page.mouse.wheel(0, -300)
-    page.wait_for_timeout(1500)
-    ready(page)
+        until(page, f"dearPage.viewer.zoom > {zoom}")
     assert page.evaluate("dearPage.viewer.zoom") > 8
+    sharp(page)
     deepest = max(asked, key=lambda url: float(density(url)))
     assert density(deepest) > 4  # More than the result has.
     assert page.request.get(deepest).status == 200
@@ -290,7 +299,7 @@ def test_zoom_has_no_end_and_windows_are_the_whole(opened, tmp_path, served):
     page.mouse.move(place["x"] + 60, place["y"], steps=3)
     page.mouse.up()
     page.keyboard.up(" ")
-    page.wait_for_timeout(1000)
+    sharp(page)
     strips = [url for url in asked[before:] if density(url) > 4]
     assert strips and all(width_of(url) < 200 for url in strips)
     page.click("#zoom-fit")

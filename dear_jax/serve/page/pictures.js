@@ -39,6 +39,11 @@ export class Pictures {
     return this._base !== null;
   }
 
+  /** Whether nothing sharper is on its way, or soon will be. */
+  get settled() {
+    return !this._timer && !this.loading;
+  }
+
   /** Loads the picture that lies below all others. */
   async start() {
     const base = await this._source.load(null, ...this._baseSize);
@@ -57,6 +62,7 @@ export class Pictures {
     if (name === this._asked) return;
     this._asked = name;
     clearTimeout(this._timer);
+    this._timer = 0;
     this._stop?.abort();
     this.loading = false;
     if (wanted) this._timer = setTimeout(() => this._load(wanted), PAUSE);
@@ -97,6 +103,7 @@ export class Pictures {
 
   /** Loads what is not there yet as sharp: after a movement, strips at the border. */
   async _load({ window, scale }) {
+    this._timer = 0;
     let missing = [window];
     for (const part of this._parts) {
       if (part.scale < scale * 0.999) continue;

@@ -38,6 +38,11 @@ export class Viewer {
     return this.view.scale / this.view.ratio;
   }
 
+  /** Whether all is drawn, as sharp as it is. */
+  get settled() {
+    return !this._frame && [this.before, this.after].every((pictures) => pictures?.settled ?? true);
+  }
+
   /** The marks of another photo, or none. @param {?import('./history.js').History} history */
   setMarks(history) {
     this._marks = history && new MaskCanvas(history.mask);
