@@ -1,4 +1,4 @@
-"""Where the photos, masks, weights and networks of metrics lie that come along."""
+"""Where the photos, masks, weights, networks and graphs lie that come along."""
 
 from pathlib import Path
 
@@ -9,3 +9,4 @@ MASKS = _ASSETS / "masks"
 WEIGHTS = _ASSETS / "weights"
 METRICS = _ASSETS / "metrics"
 DETECTOR = _ASSETS / "detectors" / "damage-detector.safetensors"
+GRAPHS = _ASSETS / "onnx"

@@ -17,7 +17,7 @@ from tiny import SMALLEST, draw_like, tiny_restorer
 
 from dear_jax.cli.main import main
 from dear_jax.errors import InputError
-from dear_jax.inference import stablehlo
+from dear_jax.export import stablehlo
 from dear_jax.inference.classical import Interpolation
 from dear_jax.inference.pointwise import PointwiseRestorer
 from dear_jax.inference.query import QueryRestorer

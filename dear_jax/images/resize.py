@@ -6,10 +6,13 @@ Pillow's nearest neighbour, so they stay binary.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Num
 from PIL import Image
+
+from dear_jax.typing import Array
 
 WEIGHT_BITS = 22  # Of Pillow's weights after the binary point.
 
@@ -69,18 +72,18 @@ def bicubic_taps(
     starts = np.maximum((centres - reach + 0.5).astype(np.int32), 0)
     ends = np.minimum((centres + reach + 0.5).astype(np.int32), old)
     pixels = starts[:, None] + np.arange(2 * math.ceil(reach) + 1)
-    weights = keys_cubic((pixels - centres[:, None] + 0.5) / wide)
+    weights: Any = keys_cubic((pixels - centres[:, None] + 0.5) / wide)
     weights[pixels >= ends[:, None]] = 0
     weights /= weights.sum(1, keepdims=True)
     return starts, _rounded(weights * 2**WEIGHT_BITS)
 
 
-def keys_cubic(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Keys' kernel with a = -0.5, at distances in pixels."""
-    x, a = np.abs(x), -0.5
+def keys_cubic(x: Float[Array, "*shape"], xp: Any = np) -> Float[Array, "*shape"]:
+    """Keys' kernel with a = -0.5, at distances in pixels; by `numpy` or `jax.numpy`."""
+    x, a = xp.abs(x), -0.5
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0))
+    return xp.where(x < 1, near, xp.where(x < 2, far, xp.zeros_like(x)))
 
 
 def _rounded(x: Float[np.ndarray, "*shape"]) -> Int32[np.ndarray, "*shape"]:

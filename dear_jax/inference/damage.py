@@ -44,6 +44,11 @@ class DamageDetector:
     Args:
       weights: of a detector.
 
+    Attributes:
+      model: its fields.
+      variables: its parameters.
+      provenance: how they were made.
+
     Raises:
       InputError: for weights of another kind of model.
     """
@@ -55,7 +60,7 @@ class DamageDetector:
                 "of a detector"
             )
         check_devices()
-        self.variables, self._model = jax.device_put(weights.variables), weights.model
+        self.variables, self.model = jax.device_put(weights.variables), weights.model
         self.provenance = weights.provenance
 
     @on_host
@@ -73,13 +78,13 @@ class DamageDetector:
           InputError: for anything else.
         """
         image = check_image(image)
-        size, module = image.shape[:2], build(self._model)
+        size, module = image.shape[:2], build(self.model)
         found = np.zeros(size, np.float32)
         tiling = _tiling(size, module.halo, module.step, most)
         counted = Counted(progress, tiling.count)
         for low, keep in tiling.places():
             read = _window(low, (tiling.rows.read, tiling.columns.read))
-            tile = _tile_probability(self._model, self.variables, image[read])
+            tile = _tile_probability(self.model, self.variables, image[read])
             kept = _window(keep, (tiling.rows.core, tiling.columns.core))
             offset = [k - first for k, first in zip(keep, low, strict=True)]
             found[kept] = tile[_window(offset, found[kept].shape)]

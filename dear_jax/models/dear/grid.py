@@ -6,8 +6,10 @@ They are made on the host in float64; `dear_jax.models.dear.coordinates` has the
 rule for queries anywhere.
 """
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
@@ -50,30 +52,60 @@ def grid_axis(
         `dear_jax.models.dear.residual`.
     """
     origin, length = window or (0, size)
-    first = np.floor(positions)
-    fraction = positions - first
-    index = np.clip(np.stack([first, first + 1]), 0, size - 1)
-    relative = 2 * (positions - index)
-    base = None
-    if residual != "none":
-        if residual == "bilinear":
-            taps, weights = index, np.stack([1 - fraction, fraction])
-        else:
-            taps = first + np.arange(-1, 3)[:, None]
-            weights = keys_cubic(positions - taps)
-            weights[(taps < 0) | (taps >= size)] = 0
-            weights /= weights.sum(axis=0)
-            taps = np.clip(taps, 0, size - 1)
-        base = np.zeros((len(positions), length))
-        places = (taps - origin).astype(int)
-        np.add.at(base, (np.arange(len(positions)), places), weights)
-        base = base.astype(np.float32)
+    given = positions, (0, size - 1), origin, length, residual
+    index, relative, weight, base = axis_between(*given)
     return Axis(
-        (index - origin).astype(np.int32),
+        index,
         relative.astype(np.float32),
-        np.stack([1 - fraction, fraction]).astype(np.float32),
-        base,
+        weight.astype(np.float32),
+        None if base is None else base.astype(np.float32),
     )
+
+
+def axis_between(
+    positions: Float[Array, " n"],
+    edges: tuple[Any, Any],
+    origin: int,
+    length: int,
+    residual: str,
+    xp: Any = np,
+) -> Axis:
+    """`grid_axis`, in the precision of the positions, by NumPy or in JAX's programs.
+
+    Args:
+      positions: see `grid_axis`.
+      edges: first and last pixel of the photo.
+      origin, length: of the window.
+      residual: see `grid_axis`.
+      xp: `numpy`, or `jax.numpy`, where positions, edges and sizes may be open.
+    """
+    low, high = edges
+    first = xp.floor(positions)
+    fraction = positions - first
+    index = xp.clip(xp.stack([first, first + 1]), low, high)
+    weight, base = xp.stack([1 - fraction, fraction]), None
+    if residual == "bilinear":
+        base = _matrix(index - origin, weight, length, xp)
+    elif residual == "fill":
+        taps = xp.stack([first + i for i in range(-1, 3)])
+        within = (taps >= low) & (taps <= high)
+        cubic = keys_cubic(positions[None] - taps, xp) * within.astype(positions.dtype)
+        cubic = cubic / cubic.sum(axis=0)[None]
+        base = _matrix(xp.clip(taps, low, high) - origin, cubic, length, xp)
+    relative = 2 * (positions[None] - index)
+    return Axis((index - origin).astype(np.int32), relative, weight, base)
+
+
+def _matrix(
+    places: Float[Array, "t n"], weights: Float[Array, "t n"], length: int, xp: Any
+) -> Float[Array, "n {length}"]:
+    """The matrix that sums pixels at those places of a row, so weighted."""
+    pixels = jax.lax.iota(places.dtype, length) if xp is not np else np.arange(length)
+    parts = (
+        (at[:, None] == pixels[None]).astype(by.dtype) * by[:, None]
+        for at, by in zip(places, weights, strict=True)
+    )
+    return functools.reduce(xp.add, parts)
 
 
 def reach(positions: Float[np.ndarray, " n"], size: int) -> tuple[int, int]:

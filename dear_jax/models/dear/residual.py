@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from dear_jax.images.resize import keys_cubic
 from dear_jax.models.dear.coordinates import gather_pixels, neighbours, to_position
 from dear_jax.models.dear.window import framed, window
 from dear_jax.typing import Array, Size
@@ -151,7 +152,7 @@ def sample_bicubic(
     first = jnp.floor(position).astype(jnp.int32) - 1
     taps = jnp.concatenate([first + i for i in range(4)], axis=-1)  # [B, Q, 2, 4]
     size = size.reshape(1, 1, 2, 1)
-    weights = _keys_cubic(position - taps.astype(position.dtype))
+    weights = keys_cubic(position - taps.astype(position.dtype), jnp)
     weights = jnp.where((taps >= 0) & (taps < size), weights, 0)
     weights /= weights.sum(axis=-1, keepdims=True)
     taps = jnp.clip(taps, 0, size - 1)
@@ -162,10 +163,3 @@ def sample_bicubic(
     return jnp.einsum(
         "bqi,bqj,bqijc->bqc", weights[..., 0, :], weights[..., 1, :], pixels
     )
-
-
-def _keys_cubic(distance: Float[Array, " ..."]) -> Float[Array, " ..."]:
-    d = jnp.abs(distance)
-    near = (1.5 * d - 2.5) * d * d + 1
-    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
-    return jnp.where(d < 1, near, jnp.where(d < 2, far, 0))

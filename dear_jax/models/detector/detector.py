@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dear_jax.errors import InputError
+from dear_jax.models.dear.window import window
 from dear_jax.models.detector.inputs import AROUND, HATS, seen
 from dear_jax.models.detector.levels import Level, doubled, halved, levels_of, reduced
 from dear_jax.models.detector.turning import TURNS, TurnConv
@@ -89,7 +90,7 @@ class Detector(nn.Module):
             logits = doubled(logits, levels[level].size) + self._logits(x, level)
             logits = logits * levels[level].inside
         few = self.param("bias", nn.initializers.constant(_FEW), (1, 1, 1, 1))
-        return logits[:, :height, :width] + few
+        return window(logits, (0, 0), (height, width)) + few
 
     @nn.nowrap
     def _down(

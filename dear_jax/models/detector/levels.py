@@ -29,8 +29,11 @@ def levels_of(x: Float[Array, "B H W 3"], size: Size, number: int) -> list[Level
     """The levels of a photo in an array, from its own size on."""
     shape, here, levels = x.shape[1:3], jnp.asarray(size, jnp.int32), []
     for _ in range(number):
-        rows, columns = (jnp.arange(n) < here[i] for i, n in enumerate(shape))
-        inside = (rows[:, None] & columns[None])[None, :, :, None]
+        # Not `arange`, which does not know sizes that are left open.
+        rows, columns = (
+            jax.lax.iota(jnp.int32, n) < h for n, h in zip(shape, here, strict=True)
+        )
+        inside = rows.reshape(1, -1, 1, 1) & columns.reshape(1, 1, -1, 1)
         levels.append(Level(here, inside.astype(jnp.float32)))
         shape, here = [n // 2 for n in shape], (here + 1) // 2
     return levels
@@ -83,6 +86,7 @@ def doubled(
 
 def _shifted(x: Float[Array, "B H W C"], axis: int, by: int) -> Float[Array, "B H W C"]:
     """Moved by one pixel along an axis, 0 coming in."""
-    pads = [(0, 0, 0)] * x.ndim
-    pads[axis] = (by, -by, 0)
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), pads)
+    pads, size = [(0, 0)] * x.ndim, x.shape[axis]
+    pads[axis] = (max(by, 0), max(-by, 0))
+    start = max(-by, 0)
+    return jax.lax.slice_in_dim(jnp.pad(x, pads), start, start + size, axis=axis)
