@@ -38,7 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
     # What is asked for at high resolution: nothing, but for one pixel.
     config.data.queries = 1
     config.data.damage.share = 0.65
-    config.data.damage.area = (0.002, 0.08, 0.25)
+    config.data.damage.area = (0.002, 0.04, 0.2)
     # Spots and hairs as large as in photos of 300 pixels; worn edges lie where the
     # photos here are cut, and all photos have edges.
     config.data.damage.photo = 3.0

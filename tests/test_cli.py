@@ -76,7 +76,11 @@ def test_the_module_is_the_command():
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("", "name a command: restore, mask, serve, models, export; see dear --help"),
+        (
+            "",
+            "name a command: restore, mask, serve, page, models, export; "
+            "see dear --help",
+        ),
         ("restor", "invalid choice"),
         ("--foo", "unknown arguments --foo; see dear --help"),
         ("models x.png", "x.png; see dear models --help"),

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "dear_jax"
 # From below.
 ORDER = """
 errors typing files bundled multihost checkpoint images models weights metrics inference
-convert data evaluation training workflow serve cli __main__
+convert data evaluation training export workflow serve site cli __main__
 """.split()
 LEVEL = {room: level for level, room in enumerate(ORDER)}
 
