@@ -6,8 +6,8 @@
 Whole pictures of 128 x 128 from 32 x 32, by LPIPS and a discriminator; see
 dear_jax/training/adversarial.py. FILE is the file of the fidelity weights: beside it
 the result is found by load(FILE, texture=...) and `dear restore --texture`. Photos and
-masks are those of configs/dear_lite.py. VGG16's weights must be made first, see the
-README.
+masks are those of configs/dear_lite.py. VGG16's weights must be made first, see
+results/training.md.
 """
 
 import dataclasses

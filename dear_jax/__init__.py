@@ -5,7 +5,22 @@
     decibels = dear_jax.metrics.psnr(prediction, target)
 
 `load`, `Restorer` and `metrics` are imported on first use, so that `import dear_jax`
-costs next to nothing.
+costs next to nothing. The rooms, each importing only those above it:
+
+    errors, typing, files, bundled, multihost, checkpoint
+                what all need: files written whole or not at all, what comes along
+    images      photo files and what they carry, masks, sizes
+    models      every network by name; weights and metrics stand beside it
+    inference   photos through one model or two, at any size: memory, plan, tiles,
+                encoding, rendering; known pixels, denoising, damage; `load`
+    convert     the authors' checkpoints
+    data        photos, masks, degradations and damage, training examples
+    evaluation  protocols, scores, intervals, the paper's tables, sheets and curves
+    training    losses and objectives, step, loop, workdir, logs
+    export      models as StableHLO and as ONNX
+    workflow    a photo from file to file
+    serve, site the page, with a server and without
+    cli         the command `dear`
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What the README shows works: its Python runs, its commands are understood or run."""
+"""What the README and its pages show works: Python and commands are understood or run."""
 
 import importlib
 import re
@@ -18,7 +18,9 @@ from dear_jax.errors import InputError
 from dear_jax.images.io import list_photos, read_photo, write_photo
 from dear_jax.models import registry
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+RESULTS = "README", "systems", "training", "export"
+PAGES = ROOT / "README.md", *(ROOT / "results" / f"{name}.md" for name in RESULTS)
 # Large sizes, which would take minutes, and what they are here.
 SMALLER = {
     "(4096, 4096)": "(96, 96)",
@@ -31,7 +33,7 @@ ELSEWHERE = ("pip ", "srun ", "JAX_DISABLE")
 
 
 def blocks(language: str) -> list[str]:
-    text = README.read_text()
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     for large, small in SMALLER.items():
         text = text.replace(large, small)
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)

@@ -23,7 +23,7 @@ Image and result lie in [0, 1]; mask is 1 where the photo is missing, else 0;
 rows and columns are the places of the target's pixels, from -1 to 1 between the
 edges of the photo: (2 i + 1) / h - 1 for row i of h. A model that was trained
 to remove noise has a fifth argument, denoise: how degraded the photo is, 0 to
-1. The README has a script of 12 lines that loads the file and restores a
+1. results/export.md has a script of 12 lines that loads the file and restores a
 photo; it needs jax, flatbuffers, numpy and pillow.
 
 A folder of ONNX has its own README.md: what each file takes and returns, and a
