@@ -1,0 +1,1 @@
+"""The page without a server: files that restore photos wholly in the browser."""
