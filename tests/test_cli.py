@@ -78,8 +78,7 @@ def test_the_module_is_the_command():
     [
         (
             "",
-            "name a command: restore, mask, serve, page, models, export; "
-            "see dear --help",
+            "name a command: restore, mask, serve, models, export; see dear --help",
         ),
         ("restor", "invalid choice"),
         ("--foo", "unknown arguments --foo; see dear --help"),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import dear_jax
-from dear_jax.cli import export, mask, models, options, page, serve
+from dear_jax.cli import export, mask, models, options, serve
 from dear_jax.cli.cache import use_compilation_cache
 from dear_jax.errors import InputError
 
@@ -156,7 +156,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--version", action="version", version=f"dear_jax {dear_jax.__version__}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (options, mask, serve, page, models, export):
+    for module in (options, mask, serve, models, export):
         module.add_parser(commands)
     # What begins with a minus would be taken for an option: --box -5,0,20,20.
     for i in [i for i, word in enumerate(argv[:-1]) if word == "--box"][::-1]:

@@ -33,7 +33,7 @@ _STRIP_OFFSETS = 273
 def encode_png(channels: UInt[np.ndarray, "H W C"], metadata: Metadata) -> bytes:
     """Returns a PNG file of 8 or 16 bits."""
     if channels.dtype == np.uint8:
-        data = _pillow(channels, "PNG")
+        data = _pillow(channels, "PNG", compress_level=_ZLIB_LEVEL)
     else:
         data = _png_of_16_bits(channels)
     # What describes the pixels comes before them.

@@ -40,6 +40,8 @@ LEAST_CHUNK = 2**9
 AT_ONCE = 4
 # Windows of the photo are of few sizes: multiples of this.
 STEP = 8
+# And so are blocks.
+_BLOCK_STEP = 16
 
 
 class View(NamedTuple):
@@ -224,11 +226,12 @@ def _blocks(
         return [Block(0, limit, parts)]
     step = max((b.low - a.low for a, b in itertools.pairwise(parts)), default=1)
     count = 1 + max(0, (side - span - 2 * halo - QUARTER) // max(1, step))
+    count = -(-len(parts) // -(-len(parts) // count))  # About equally many in each.
     groups = [parts[i : i + count] for i in range(0, len(parts), count)]
     lows = [max(0, group[0].low - halo) // QUARTER * QUARTER for group in groups]
     ends = [group[-1].low + span + halo for group in groups]
     longest = max(end - low for low, end in zip(lows, ends, strict=True))
-    longest = min(longest + -longest % QUARTER, limit)
+    longest = min(longest + -longest % _BLOCK_STEP, limit)
     return [
         Block(min(low, limit - longest), longest, group)
         for low, group in zip(lows, groups, strict=True)
