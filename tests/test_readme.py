@@ -1,4 +1,4 @@
-"""What the README and its pages show works: Python and commands are understood or run."""
+"""What the README and its pages show works: Python runs, commands are understood."""
 
 import importlib
 import re
