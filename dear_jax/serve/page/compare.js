@@ -12,6 +12,11 @@ export class Compare {
     this._moving = 0;
     handle.addEventListener('pointerdown', (event) => this._grab(event));
     handle.addEventListener('keydown', (event) => this._key(event));
+    // The line lies over the stage, but the wheel is the stage's.
+    handle.addEventListener('wheel', (event) => {
+      event.preventDefault();
+      viewer.canvas.dispatchEvent(new WheelEvent('wheel', event));
+    }, { passive: false });
     this.set(0.5);
   }
 
