@@ -49,7 +49,7 @@ def both(texture: float = 0.0) -> tuple[OnnxModel, DearRestorer]:
     given = weights(texture)
     folder = bundled_graphs(given.model)
     assert folder is not None
-    onnx = OnnxModel.bare(folder, given.variables, given.model, threads=1)
+    onnx = OnnxModel.bare(folder, given.variables, threads=1)
     return onnx, DearRestorer(given, "random")
 
 
@@ -90,7 +90,7 @@ def test_damage_is_what_jax_finds_at_any_size(size):
     given, image = read_weights(bundled.DETECTOR), damaged(size, "none")[0]
     folder = bundled_graphs(given.model)
     assert folder is not None
-    onnx = OnnxModel.bare(folder, given.variables, given.model)
+    onnx = OnnxModel.bare(folder, given.variables)
     expected = DamageDetector(given).probability(image)
     # What is nearly flat is divided by what little it differs.
     np.testing.assert_allclose(onnx.probability(image), expected, atol=1e-3)

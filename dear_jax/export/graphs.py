@@ -2,8 +2,8 @@
 
 The graphs of the models that come along are in the package, one for each of
 `functions_of`; they depend on a model's fields alone. Their parameters are external
-data at the offsets of a `Layout`, so one file of floats serves all graphs of a model
-and two such files can be mixed before any is loaded. `model.json` beside them says:
+data at the offsets of `parameters_of`, so one file of floats serves all graphs of a
+model and two such files can be mixed before any is loaded. `model.json` beside them:
 
     model       the fields
     step, halo  see `dear_jax.export.functions`
@@ -25,7 +25,7 @@ from dear_jax import bundled
 from dear_jax.export.functions import functions_of
 from dear_jax.models.detector.detector import Detector
 from dear_jax.models.registry import build, init_shapes
-from dear_jax.weights import Weights, digest_of
+from dear_jax.weights import Weights, digest_of, freeze
 
 # What graphs call the file that holds their parameters.
 LOCATION = "weights"
@@ -51,29 +51,24 @@ class Parameter(NamedTuple):
         return 4 * math.prod(self.shape)
 
 
-class Layout(NamedTuple):
-    """How a model's parameters lie in one file, as little-endian float32.
+def parameters_of(model: Mapping[str, Any]) -> dict[str, Parameter]:
+    """A model's parameters by name, in the order in which they lie in their file.
 
-    Attributes:
-      parameters: by name, in alphabetical order, one after the other.
+    Args:
+      model: its fields.
     """
+    shapes: Any = flatten_dict(init_shapes(build(model)), sep="/")
+    found, offset = {}, 0
+    for name in sorted(shapes):
+        found[name] = Parameter(name, tuple(shapes[name].shape), offset)
+        offset += found[name].bytes
+    return found
 
-    parameters: dict[str, Parameter]
 
-    @classmethod
-    def of(cls, model: Mapping[str, Any]) -> "Layout":
-        """The layout of a model, given its fields."""
-        shapes: Any = flatten_dict(init_shapes(build(model)), sep="/")
-        found, offset = {}, 0
-        for name in sorted(shapes):
-            found[name] = Parameter(name, tuple(shapes[name].shape), offset)
-            offset += found[name].bytes
-        return cls(found)
-
-    def file(self, variables: Any) -> bytes:
-        """The file for parameters."""
-        flat = flatten_dict(jax.device_get(variables), sep="/")
-        return b"".join(np.asarray(flat[k], "<f4").tobytes() for k in self.parameters)
+def parameters_file(variables: Any) -> bytes:
+    """The file of a model's parameters: little-endian float32, by name."""
+    flat = _flat(variables)
+    return b"".join(np.asarray(flat[k], "<f4").tobytes() for k in sorted(flat))
 
 
 def facts_of(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,9 +87,7 @@ def facts_of(model: Mapping[str, Any]) -> dict[str, Any]:
             name: {"inputs": function.inputs, "output": function.output}
             for name, function in functions_of(module).items()
         },
-        "parameters": list(
-            map(Parameter._asdict, Layout.of(model).parameters.values())
-        ),
+        "parameters": [each._asdict() for each in parameters_of(model).values()],
     }
 
 
@@ -109,9 +102,9 @@ def write_graphs(
       model: fields of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    layout = Layout.of(model)
+    parameters = parameters_of(model)
     for name, graph in traced.items():
-        bare = _without_inputs(graph, layout)
+        bare = _without_inputs(graph, parameters)
         (folder / f"{name}.onnx").write_bytes(
             bare.SerializeToString(deterministic=True)
         )
@@ -121,9 +114,7 @@ def write_graphs(
     (folder / FACTS).write_text(text, encoding="utf-8")
 
 
-def with_weights(
-    graph: Any, weights: Weights, dtype: str, layout: Layout | None = None
-) -> Any:
+def with_weights(graph: Any, weights: Weights, dtype: str) -> Any:
     """A graph that holds its parameters itself, and says what they are.
 
     Args:
@@ -131,19 +122,17 @@ def with_weights(
       weights: of the model.
       dtype: "float16", which halves it and rounds them (what is computed stays
         float32), or "float32".
-      layout: of the model, if it is there already.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     whole = type(graph)()
     whole.CopyFrom(graph)
-    layout = layout or Layout.of(weights.model)
-    flat = flatten_dict(jax.device_get(weights.variables), sep="/")
+    flat = _flat(weights.variables)
     held = list(whole.graph.initializer)
     del whole.graph.initializer[:]
     casts = []
     for tensor in held:
-        if tensor.name in layout.parameters:
+        if tensor.name in flat:
             value, name = np.asarray(flat[tensor.name], np.float32), tensor.name
             if dtype == "float16":
                 name, value = f"{name}/float16", value.astype(np.float16)
@@ -161,17 +150,17 @@ def with_weights(
     return whole
 
 
-def _without_inputs(graph: Any, layout: Layout) -> Any:
+def _without_inputs(graph: Any, parameters: Mapping[str, Parameter]) -> Any:
     """A traced graph whose parameters are external data rather than inputs."""
     from onnx import TensorProto
 
     bare = type(graph)()
     bare.CopyFrom(graph)
     read = {name for node in bare.graph.node for name in node.input}
-    kept = [i for i in bare.graph.input if i.name not in layout.parameters]
+    kept = [i for i in bare.graph.input if i.name not in parameters]
     del bare.graph.input[:]
     bare.graph.input.extend(kept)
-    for parameter in layout.parameters.values():
+    for parameter in parameters.values():
         if parameter.name not in read:
             continue
         tensor = bare.graph.initializer.add(
@@ -191,8 +180,14 @@ def _without_inputs(graph: Any, layout: Layout) -> Any:
 
 def bundled_graphs(model: Mapping[str, Any]) -> Path | None:
     """The folder of the bundled graphs for a model's fields; None if there is none."""
-    wanted = json.loads(json.dumps(dict(model)))
+    wanted = freeze(model)
     for facts in sorted(bundled.GRAPHS.glob(f"*/{FACTS}")):
-        if json.loads(facts.read_text(encoding="utf-8"))["model"] == wanted:
+        if freeze(json.loads(facts.read_text(encoding="utf-8"))["model"]) == wanted:
             return facts.parent
     return None
+
+
+def _flat(variables: Any) -> dict[str, np.ndarray]:
+    """Parameters on the host, by the names that they have in weights files."""
+    flat: Any = flatten_dict(jax.device_get(variables), sep="/")
+    return flat

@@ -12,7 +12,6 @@ from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.export.graphs import (
     FACTS,
-    Layout,
     bundled_graphs,
     with_weights,
     write_graphs,
@@ -47,7 +46,7 @@ def export_onnx(folder: Path, weights: Weights, dtype: str = "float16") -> list[
             "exporting to ONNX needs the package onnx, which is not installed; "
             "pip install 'dear_jax[onnx]'"
         ) from None
-    model, layout = weights.model, Layout.of(weights.model)
+    model = weights.model
     with tempfile.TemporaryDirectory() as traced:
         graphs = bundled_graphs(model)
         if graphs is None:
@@ -58,7 +57,7 @@ def export_onnx(folder: Path, weights: Weights, dtype: str = "float16") -> list[
         folder, written = make_folder(folder), []
         for path in sorted(graphs.glob("*.onnx")):
             graph = onnx.load(str(path), load_external_data=False)
-            whole = with_weights(graph, weights, dtype, layout)
+            whole = with_weights(graph, weights, dtype)
             with replacing(folder / path.name) as partial:
                 partial.write_bytes(whole.SerializeToString(deterministic=True))
             written.append(folder / path.name)

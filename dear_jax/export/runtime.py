@@ -7,7 +7,7 @@ and of each block its part of the picture is decoded, tile by tile.
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Num
 
 from dear_jax.errors import InputError
-from dear_jax.export.graphs import FACTS, LOCATION, Layout
-from dear_jax.inference.tiles import Side, side_in
+from dear_jax.export.graphs import FACTS, LOCATION, parameters_file
+from dear_jax.inference.tiles import Tiling, side_in, window
 from dear_jax.models.dear.grid import grid_positions, reach
 
 # Sides of blocks that are encoded at once, in pixels of the photo, and of tiles that
@@ -45,7 +45,7 @@ class OnnxModel:
 
     Args:
       folder: of the files.
-      parameters: see `Layout.file`, for graphs without weights; None: they have them.
+      parameters: see `parameters_file`; None for graphs that hold them.
       threads: 0 for as many as onnxruntime chooses.
 
     Raises:
@@ -78,11 +78,9 @@ class OnnxModel:
         }
 
     @classmethod
-    def bare(
-        cls, folder: Path, variables: Any, model: Mapping[str, Any], threads: int = 0
-    ) -> "OnnxModel":
-        """One of graphs without weights, and the variables of that model."""
-        return cls(folder, Layout.of(model).file(variables), threads)
+    def bare(cls, folder: Path, variables: Any, threads: int = 0) -> "OnnxModel":
+        """One of graphs without weights, and the variables of their model."""
+        return cls(folder, parameters_file(variables), threads)
 
     def restore(
         self,
@@ -109,19 +107,18 @@ class OnnxModel:
         ratio = [n / m for n, m in zip(mask.shape, size, strict=True)]
         given = {"level": np.float32(level), "cell": np.float32(2 * np.array(ratio))}
         # Decoding reads two pixels beyond a block.
-        sides = [self._side(n, block, self._halo + self._step) for n in mask.shape]
-        for (top, first), (left, second) in _pairs(*(s.places() for s in sides)):
-            window = np.s_[top : top + sides[0].read, left : left + sides[1].read]
-            here = {"base": base[window], "mask": missing[window]}
+        tiling = self._tiling(mask.shape, block, self._halo + self._step)
+        for corner, kept in tiling.places():
+            read = window(corner, [side.read for side in tiling])
+            here = {"base": base[read], "mask": missing[read]}
             projection = self._run("encode", **here, **given)
-            corner, blocks = (top, left), (first, second)
             axes = [
                 list(_runs(n, m, low, low + side.core, tile))
-                for n, m, low, side in zip(mask.shape, size, blocks, sides, strict=True)
+                for n, m, low, side in zip(mask.shape, size, kept, tiling, strict=True)
             ]
-            for rows, columns in _pairs(*axes):
+            for rows, columns in itertools.product(*axes):
                 seen, where = _decoded(rows, columns, corner, mask.shape)
-                here = {"projection": projection[seen], "base": base[window][seen]}
+                here = {"projection": projection[seen], "base": base[read][seen]}
                 part = self._run("decode", **here, **where, **given)
                 target = np.s_[rows.start : rows.stop, columns.start : columns.stop]
                 picture[target] = part
@@ -133,18 +130,18 @@ class OnnxModel:
         """How likely each pixel of a photo is damaged; for models that find damage."""
         image = _floats(image)
         found = np.empty(image.shape[:2], np.float32)
-        sides = [self._side(n, block, self._halo) for n in found.shape]
-        for (top, first), (left, second) in _pairs(*(s.places() for s in sides)):
-            window = np.s_[top : top + sides[0].read, left : left + sides[1].read]
-            kept = np.s_[first : first + sides[0].core, second : second + sides[1].core]
-            part = self._run("find", image=image[window])
-            found[kept] = part[first - top :, second - left :][
-                : sides[0].core, : sides[1].core
-            ]
+        tiling = self._tiling(found.shape, block, self._halo)
+        core = [side.core for side in tiling]
+        for corner, kept in tiling.places():
+            read = window(corner, [side.read for side in tiling])
+            part = self._run("find", image=image[read])
+            offset = [first - low for first, low in zip(kept, corner, strict=True)]
+            found[window(kept, core)] = part[window(offset, core)]
         return found
 
-    def _side(self, size: int, block: int, halo: int) -> Side:
-        return side_in(size, -(-size // block), halo, self._step)
+    def _tiling(self, size: Sequence[int], block: int, halo: int) -> Tiling:
+        """A photo in blocks of about so many pixels a side."""
+        return Tiling(*(side_in(n, -(-n // block), halo, self._step) for n in size))
 
     def _run(self, name: str, **given: Any) -> np.ndarray:
         """Runs a function with those arrays that it takes."""
@@ -157,10 +154,6 @@ def _floats(image: Num[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
     if image.dtype == np.uint8:
         return image.astype(np.float32) / np.float32(255)
     return image.astype(np.float32)
-
-
-def _pairs(rows: Any, columns: Any) -> Iterator[tuple]:
-    return itertools.product(rows, columns)
 
 
 def _runs(size: int, target: int, low: int, high: int, tile: int) -> Iterator[Run]:

@@ -28,7 +28,7 @@ from flax.traverse_util import unflatten_dict
 from dear_jax import bundled
 from dear_jax.errors import InputError
 from dear_jax.export.functions import Function, functions_of
-from dear_jax.export.graphs import Layout, write_graphs
+from dear_jax.export.graphs import parameters_of, write_graphs
 from dear_jax.models.registry import build
 from dear_jax.typing import Array
 from dear_jax.weights import read_header
@@ -58,8 +58,7 @@ def trace(model: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"a model with these fields needs jax2onnx, which is not installed; {HOW}"
         ) from None
-    held = Layout.of(model).parameters
-    parameters = {name: parameter.shape for name, parameter in held.items()}
+    parameters = {name: each.shape for name, each in parameters_of(model).items()}
 
     def traced(function: Function) -> Any:
         inputs = {**parameters, **function.inputs}

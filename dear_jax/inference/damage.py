@@ -18,7 +18,7 @@ from dear_jax.images.masks import dilated
 from dear_jax.inference.devices import check_devices, compiled, on_host, to_floats
 from dear_jax.inference.inputs import check_image
 from dear_jax.inference.progress import Counted, Progress
-from dear_jax.inference.tiles import Tiling, tilings
+from dear_jax.inference.tiles import Tiling, tilings, window
 from dear_jax.models.registry import build, role_of
 from dear_jax.typing import Array
 from dear_jax.weights import Weights, freeze, read_weights
@@ -83,11 +83,11 @@ class DamageDetector:
         tiling = _tiling(size, module.halo, module.step, most)
         counted = Counted(progress, tiling.count)
         for low, keep in tiling.places():
-            read = _window(low, (tiling.rows.read, tiling.columns.read))
+            read = window(low, (tiling.rows.read, tiling.columns.read))
             tile = _tile_probability(self.model, self.variables, image[read])
-            kept = _window(keep, (tiling.rows.core, tiling.columns.core))
+            kept = window(keep, (tiling.rows.core, tiling.columns.core))
             offset = [k - first for k, first in zip(keep, low, strict=True)]
-            found[kept] = tile[_window(offset, found[kept].shape)]
+            found[kept] = tile[window(offset, found[kept].shape)]
             counted.advance(1)
         return found
 
@@ -187,10 +187,6 @@ def _tiling(size: tuple[int, int], halo: int, step: int, most: int) -> Tiling:
     ways = list(tilings(size, halo, step))
     small = (way for way in ways if way.read <= most)
     return next(small, None) or min(ways, key=lambda way: way.read)
-
-
-def _window(low, shape) -> tuple[slice, ...]:
-    return tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))
 
 
 def _tile_probability(

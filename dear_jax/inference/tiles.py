@@ -7,7 +7,7 @@ serves them; the last ones therefore reach back further than they need.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 
@@ -78,6 +78,11 @@ class Tiling(NamedTuple):
         for low_row, keep_row in self.rows.places():
             for low_column, keep_column in self.columns.places():
                 yield (low_row, low_column), (keep_row, keep_column)
+
+
+def window(low: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    """The part of an array that begins at `low` and has that shape."""
+    return tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))
 
 
 def side_in(size: int, parts: int, halo: int, step: int) -> Side:
